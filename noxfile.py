@@ -1,0 +1,110 @@
+"""Every check of the project: ``nox`` runs all of them, ``nox -s lint`` one.
+
+The Pythons come from the classifiers in ``pyproject.toml``. Those that this machine lacks are
+named and left out; one must be there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_external_run = True
+# Only Pythons that start are asked for, unless there is none at all.
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests", "property_tests", "docs"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+SUPPORTED = nox.project.python_versions(PYPROJECT)
+PACKAGE = "-e.[cli,embedded,testing]"
+SOURCES = ("trio_bus", "tests", "property_tests", "docs", "noxfile.py")
+
+
+def _output(*command: str) -> str:
+    """Return what *command* prints, or nothing if it cannot run."""
+    if shutil.which(command[0]) is None:
+        return ""
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+
+
+def _show_pyenv_all_versions() -> None:
+    """Let every supported Python that pyenv has start: its commands know one version otherwise."""
+    if "PYENV_VERSION" in os.environ:
+        return
+    installed = _output("pyenv", "versions", "--bare").split()
+    wanted = [name for name in installed if name.rpartition(".")[0] in SUPPORTED]
+    if wanted:
+        os.environ["PYENV_VERSION"] = ":".join(wanted)
+
+
+def _starts(version: str) -> bool:
+    """Tell whether this Python runs: a command of pyenv may exist and not do so."""
+    return _output(f"python{version}", "--version").startswith(f"Python {version}.")
+
+
+_show_pyenv_all_versions()
+# The Python that runs nox counts, even if it is on no PATH.
+os.environ["PATH"] += os.pathsep + str(Path(sys.base_prefix, "bin"))
+PRESENT = [version for version in SUPPORTED if _starts(version)]
+MISSING = [version for version in SUPPORTED if version not in PRESENT]
+MEASURED = (PRESENT or SUPPORTED)[0]
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    session.install(PACKAGE, *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and form."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with two checkers, and that the public face is completely typed."""
+    _install(session, "types", "tests")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "trio_bus", "--ignoreexternal")
+
+
+@nox.session(python=PRESENT or SUPPORTED)
+def tests(session: nox.Session) -> None:
+    """Run the tests; on one Python with coverage."""
+    for version in MISSING:
+        session.warn(f"Python {version} is supported and not on this machine: not tested")
+    _install(session, "tests")
+    pytest = ("pytest", "-n", "2", *(session.posargs or ["tests"]))
+    if session.python != MEASURED:
+        session.run(*pytest)
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", *pytest)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def property_tests(session: nox.Session) -> None:
+    """Let Hypothesis look for counterexamples; ``-- --hypothesis-profile=thorough`` for many."""
+    _install(session, "tests")
+    session.run("pytest", "-n", "2", "property_tests", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the manual; a warning is an error (the tests run its examples)."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-nWE", "--keep-going", "docs", "docs/_build/html")

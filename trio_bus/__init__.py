@@ -1,0 +1,65 @@
+"""A durable event bus for trio, on Redis Streams (Redis and Valkey).
+
+The layers, from the bottom up; imports point down:
+
+- values: ``_errors _entry_id _names _headers _message _dead_letter _config``
+- contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
+- backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
+- one entry: ``_settling _holding _delivery``; publishing: ``_gate _bus``
+- one subscription: ``_subscription``
+- opening: ``_embedded _connect``; on top: ``_cli`` and `trio_bus.testing`
+"""
+
+from ._embedded import EmbeddedServer, open_embedded
+from ._errors import (
+    AuthenticationFailed,
+    BusClosed,
+    BusError,
+    ConnectionLost,
+    DeliveryFinalized,
+    EmbeddedServerError,
+    ErrorGroup,
+    GroupMissing,
+    HandlerTimeout,
+    LeaseLost,
+    OutcomeUnknown,
+    Oversized,
+    PermissionDenied,
+    PublishError,
+    RemoteError,
+    SerializationError,
+    SubscriptionError,
+    Unsupported,
+    ValidationError,
+    WrongType,
+)
+
+__all__ = [
+    "AuthenticationFailed",
+    "BusClosed",
+    "BusError",
+    "ConnectionLost",
+    "DeliveryFinalized",
+    "EmbeddedServer",
+    "EmbeddedServerError",
+    "ErrorGroup",
+    "GroupMissing",
+    "HandlerTimeout",
+    "LeaseLost",
+    "OutcomeUnknown",
+    "Oversized",
+    "PermissionDenied",
+    "PublishError",
+    "RemoteError",
+    "SerializationError",
+    "SubscriptionError",
+    "Unsupported",
+    "ValidationError",
+    "WrongType",
+    "open_embedded",
+]
+
+# Tracebacks and reprs speak of ``trio_bus.Message``, which is where users find it.
+for _public in [globals()[name] for name in __all__]:
+    if callable(_public):
+        _public.__module__ = __name__
