@@ -10,7 +10,12 @@ The layers, from the bottom up; imports point down:
 - opening: ``_embedded _connect``; on top: ``_cli`` and `trio_bus.testing`
 """
 
+from ._backend import ConsumerInfo, DeathCause, GroupInfo, TopicInfo
+from ._config import AckMode, Backoff, BusOptions, PublishOptions, StartPosition, SubscriptionConfig
+from ._dead_letter import DeadLetter
 from ._embedded import EmbeddedServer, open_embedded
+from ._entry_id import EntryId
+from ._envelope import EnvelopeCodec
 from ._errors import (
     AuthenticationFailed,
     BusClosed,
@@ -33,26 +38,55 @@ from ._errors import (
     ValidationError,
     WrongType,
 )
+from ._fields import FieldsCodec
+from ._headers import Headers
+from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
+from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
 
 __all__ = [
+    "BAGGAGE",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "AckMode",
     "AuthenticationFailed",
+    "Backoff",
     "BusClosed",
     "BusError",
+    "BusOptions",
     "ConnectionLost",
+    "ConsumerInfo",
+    "DeadLetter",
+    "DeathCause",
     "DeliveryFinalized",
     "EmbeddedServer",
     "EmbeddedServerError",
+    "EntryId",
+    "EnvelopeCodec",
+    "ErrorEvent",
     "ErrorGroup",
+    "Event",
+    "FieldsCodec",
+    "GroupInfo",
     "GroupMissing",
     "HandlerTimeout",
+    "Headers",
     "LeaseLost",
+    "LoggingObserver",
+    "Message",
     "OutcomeUnknown",
     "Oversized",
     "PermissionDenied",
     "PublishError",
+    "PublishOptions",
     "RemoteError",
+    "Scope",
     "SerializationError",
+    "StartPosition",
+    "SubscriptionConfig",
     "SubscriptionError",
+    "TopicInfo",
+    "Transition",
+    "TransitionEvent",
     "Unsupported",
     "ValidationError",
     "WrongType",

@@ -1,0 +1,274 @@
+"""The contract between the bus and whatever keeps its streams: records in, entries out.
+
+A backend knows streams, groups, consumers and bytes. It never sees a `Message`, and it decides
+nothing: what is retried, released or buried is said by the subscription. The stream of a topic is
+the key of that name.
+
+Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with two exceptions:
+`StreamBackend.append` and `GroupMember.settle`, when cancelled, *may have happened*.
+
+Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
+another `RemoteError`. Backends reconnect by themselves and do not retry by themselves.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import Enum, unique
+
+import attrs
+
+from ._entry_id import EntryId
+from ._errors import RemoteError
+
+Record = tuple[tuple[bytes, bytes], ...]
+"""The fields of an entry: names and values, in order, duplicates kept."""
+
+
+@attrs.frozen
+class Receipt:
+    """Proof of one delivery: it fences every later word about the entry.
+
+    An operation with a receipt has an effect only while the entry is pending for the consumer
+    that got it, with exactly this count of deliveries.
+    """
+
+    id: EntryId
+    attempt: int
+
+
+@attrs.frozen
+class Entry:
+    """One delivered entry. ``attempt`` counts its deliveries so far, this one included."""
+
+    id: EntryId
+    record: Record
+    attempt: int = 1
+
+    @property
+    def receipt(self) -> Receipt:
+        """What settles this delivery."""
+        return Receipt(self.id, self.attempt)
+
+
+@unique
+class DeathCause(Enum):
+    """Why an entry went to the dead-letter topic."""
+
+    REJECTED = "rejected"
+    EXHAUSTED = "exhausted"
+    UNDECODABLE = "undecodable"
+    OVERSIZED = "oversized"
+    EXPIRED = "expired"
+
+
+@attrs.frozen
+class Death:
+    """Why one entry is buried: the part of its context that the backend cannot know."""
+
+    cause: DeathCause
+    error_type: str
+    error_text: str
+
+
+@attrs.frozen
+class Ack:
+    """The entry is done in this group."""
+
+    receipt: Receipt
+
+
+@attrs.frozen
+class Retry:
+    """Start it again in this group, not before *delay* seconds from now; the attempt counts."""
+
+    receipt: Receipt
+    delay: float = 0.0
+
+
+@attrs.frozen
+class Release:
+    """Give it back as if it had not been delivered; claimable after *delay* seconds."""
+
+    receipt: Receipt
+    delay: float = 0.0
+
+
+@attrs.frozen
+class Bury:
+    """Move it, with its context, to the dead-letter topic of the membership (or to ``~dead``)."""
+
+    receipt: Receipt
+    death: Death
+
+
+Settlement = Ack | Retry | Release | Bury
+
+
+@unique
+class Settled(Enum):
+    """What became of one settlement."""
+
+    DONE = "done"
+    LOST = "lost"
+    """It was no longer ours: nothing changed."""
+    GONE = "gone"
+    """The entry itself was deleted or trimmed; it is not pending any more."""
+
+
+@attrs.frozen
+class TakeOver:
+    """What one look at the unowned entries of a group brought.
+
+    ``buried`` were over the limit and are dead-lettered now; ``gone`` had been deleted or trimmed
+    from the stream while they were pending, and are not pending any more.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    buried: tuple[Receipt, ...] = ()
+    gone: tuple[EntryId, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Membership:
+    """One consumer of one group, and the rules by which it takes over entries."""
+
+    topic: str
+    group: str
+    consumer: str
+    lease: float
+    """Seconds: a pending entry idle for longer has lost its owner."""
+    max_attempt: int
+    """An entry delivered this often before is buried instead of being taken over."""
+    dead_letter_topic: str | None = None
+
+
+@attrs.frozen
+class ConsumerInfo:
+    """A consumer of a group, as the server sees it. ``idle`` is in seconds."""
+
+    name: str
+    pending: int
+    idle: float
+
+
+@attrs.frozen
+class GroupInfo:
+    """A group, as the server sees it.
+
+    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed`` and ``dead``
+    count what the group keeps between deliveries. ``lag``, the entries not yet delivered, is None
+    where the server cannot tell.
+    """
+
+    name: str
+    last_delivered: EntryId
+    lag: int | None
+    pending: int
+    released: int
+    delayed: int
+    dead: int
+    consumers: tuple[ConsumerInfo, ...]
+
+
+@attrs.frozen
+class TopicInfo:
+    """A topic, as the server sees it. ``length`` counts the entries that the stream retains."""
+
+    topic: str
+    length: int
+    groups: tuple[GroupInfo, ...]
+
+
+class GroupMember(abc.ABC):
+    """One consumer at work. Only one task may be in `read` at a time; the rest is concurrent."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    async def read(self, count: int, timeout: float) -> list[Entry]:
+        """Wait up to *timeout* seconds (``inf``: no bound) for new entries; at most *count*.
+
+        Ends early when a call is cancelled. Entries that arrive together with the cancellation
+        are released, uncounted, before ``Cancelled`` is raised.
+
+        Raises:
+          ConnectionLost: entries that were under way are recovered by the next call.
+          GroupMissing: the group does not exist.
+        """
+
+    @abc.abstractmethod
+    async def claimable(self) -> bool:
+        """Tell, cheaply, whether `take_over` would find anything; nothing changes."""
+
+    @abc.abstractmethod
+    async def take_over(self, count: int) -> TakeOver:
+        """Take at most *count* entries that are released, due, or whose owner lost its lease.
+
+        One atomic step on the server: each is counted as delivered, over-limit ones are buried,
+        deleted ones dropped. Where a burial is refused, that entry stays; the refusal is raised
+        only if nothing else was found.
+        """
+
+    @abc.abstractmethod
+    async def tend(self) -> None:
+        """Remove consumers of this group that own nothing and have been idle for two leases."""
+
+    @abc.abstractmethod
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle many; one result for each, in order: what became of it, or the refusal.
+
+        Raises:
+          OutcomeUnknown: some, all or none have happened. Settle them again: what happened
+            answers `Settled.LOST` then.
+          ConnectionLost: none has happened.
+
+        Cancellation: may have happened.
+        """
+
+    @abc.abstractmethod
+    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
+        """Start the lease of each anew; return the ids that are no longer ours."""
+
+    @abc.abstractmethod
+    async def forget(self) -> bool:
+        """Remove this consumer unless it owns entries; say whether it is gone."""
+
+
+class StreamBackend(abc.ABC):
+    """Keeps streams. `MemoryBackend` and `RedisBackend` are the two that come with trio_bus."""
+
+    __slots__ = ()
+
+    @property
+    @abc.abstractmethod
+    def url(self) -> str | None:
+        """Where another process finds the same streams; None if it cannot. Never a password."""
+
+    @abc.abstractmethod
+    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+        """Append in order, in one round trip; an id or its own error for each record.
+
+        Each error is a `BusError`: an `OutcomeUnknown` where the connection was lost after
+        sending, a `ConnectionLost` where nothing was sent, a `RemoteError` for a refusal.
+
+        Cancellation: some or all of them may have been appended.
+        """
+
+    @abc.abstractmethod
+    async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
+        """Make sure that the group exists; say whether it is new.
+
+        A new one begins after *start*; None means after the newest entry. What an earlier group
+        of that name left behind is cleared. An existing one is not changed.
+        """
+
+    @abc.abstractmethod
+    def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
+        """Be that consumer inside the ``async with`` block. Leaving is not forgetting."""
+
+    @abc.abstractmethod
+    async def info(self, topic: str) -> TopicInfo:
+        """Say what the server knows of a topic; a topic that does not exist is empty."""

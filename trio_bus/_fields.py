@@ -1,0 +1,173 @@
+"""The codec we use by default: one field of the stream for each attribute of CloudEvents.
+
+The names are those of the Kafka binding of CloudEvents in binary mode. The payload is the value of
+``data``, byte for byte; headers are one JSON object; an attribute without a value has no field.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from ._backend import Record
+from ._codec import ALLOWANCE
+from ._errors import SerializationError
+from ._headers import NO_HEADERS, Headers
+from ._message import Message, restored
+from ._names import shown
+from ._timestamp import format_timestamp, parse_timestamp
+
+SPEC_VERSION: Final = b"ce_specversion"
+UID: Final = b"ce_id"
+SOURCE: Final = b"ce_source"
+KIND: Final = b"ce_type"
+TIME: Final = b"ce_time"
+TOPIC: Final = b"ce_topic"
+KEY: Final = b"ce_partitionkey"
+CONTENT_TYPE: Final = b"content-type"
+EVENT_VERSION: Final = b"ce_eventversion"
+IDEMPOTENCY_KEY: Final = b"ce_idempotencykey"
+EXPIRY_TIME: Final = b"ce_expirytime"
+TRACE_UID: Final = b"ce_traceuid"
+CORRELATION_UID: Final = b"ce_correlationuid"
+HEADERS: Final = b"headers"
+DATA: Final = b"data"
+
+_KNOWN = frozenset(
+    {
+        SPEC_VERSION,
+        UID,
+        SOURCE,
+        KIND,
+        TIME,
+        TOPIC,
+        KEY,
+        CONTENT_TYPE,
+        EVENT_VERSION,
+        IDEMPOTENCY_KEY,
+        EXPIRY_TIME,
+        TRACE_UID,
+        CORRELATION_UID,
+        HEADERS,
+        DATA,
+    }
+)
+_SPEC = (SPEC_VERSION, b"1.0")
+_read_headers = msgspec.json.Decoder(dict[str, str]).decode
+_write_json = msgspec.json.Encoder().encode
+
+
+class FieldsCodec:
+    """Writes each attribute of a message to a field of its own, and the payload as it is.
+
+    An empty ``key``, ``kind`` or ``source`` has no field, nor has an optional attribute that is
+    None; an optional one that is empty has an empty field. Unknown fields are ignored.
+    """
+
+    __slots__ = ()
+
+    def encode(self, message: Message, /) -> Record:
+        """Write a message."""
+        fields = [_SPEC, (UID, message.uid.encode())]
+        if message.source:
+            fields.append((SOURCE, message.source.encode()))
+        if message.kind:
+            fields.append((KIND, message.kind.encode()))
+        fields.append((TIME, format_timestamp(message.occurred_at).encode()))
+        fields.append((TOPIC, message.topic.encode()))
+        if message.key:
+            fields.append((KEY, message.key.encode()))
+        _add(fields, CONTENT_TYPE, message.content_type)
+        _add(fields, EVENT_VERSION, message.event_version)
+        _add(fields, IDEMPOTENCY_KEY, message.idempotency_key)
+        _add(fields, TRACE_UID, message.trace_uid)
+        _add(fields, CORRELATION_UID, message.correlation_uid)
+        if message.expires_at is not None:
+            fields.append((EXPIRY_TIME, format_timestamp(message.expires_at).encode()))
+        if message.headers is not NO_HEADERS and message.headers:
+            fields.append((HEADERS, _write_json(message.headers.as_dict())))
+        fields.append((DATA, message.payload))
+        return tuple(fields)
+
+    def decode(self, record: Record, /) -> Message:
+        """Read a message.
+
+        Raises:
+          SerializationError: ``ce_id``, ``ce_time``, ``ce_topic`` or ``data`` is missing, a known
+            field is there twice, or a value is not what it should be.
+        """
+        fields = dict(record)
+        if len(fields) != len(record):
+            _refuse_duplicates(record)
+        if fields.get(SPEC_VERSION, b"1.0") != b"1.0":
+            raise SerializationError(f"ce_specversion: {shown(fields[SPEC_VERSION])} is not 1.0")
+        return restored(
+            topic=_text(fields, TOPIC),
+            payload=_required(fields, DATA),
+            uid=_text(fields, UID),
+            occurred_at=parse_timestamp(_text(fields, TIME)),
+            key=_optional_text(fields, KEY) or "",
+            kind=_optional_text(fields, KIND) or "",
+            source=_optional_text(fields, SOURCE) or "",
+            headers=_headers(fields.get(HEADERS)),
+            content_type=_optional_text(fields, CONTENT_TYPE),
+            event_version=_optional_text(fields, EVENT_VERSION),
+            idempotency_key=_optional_text(fields, IDEMPOTENCY_KEY),
+            expires_at=_optional_time(fields, EXPIRY_TIME),
+            trace_uid=_optional_text(fields, TRACE_UID),
+            correlation_uid=_optional_text(fields, CORRELATION_UID),
+        )
+
+    def max_record_bytes(self, max_payload_bytes: int, /) -> int:
+        """Allow the payload, which is written as it is, and 64 KiB for the rest."""
+        return max_payload_bytes + ALLOWANCE
+
+
+def _add(fields: list[tuple[bytes, bytes]], name: bytes, text: str | None) -> None:
+    if text is not None:
+        fields.append((name, text.encode()))
+
+
+def _refuse_duplicates(record: Record) -> None:
+    seen: set[bytes] = set()
+    for name, _ in record:
+        if name in seen and name in _KNOWN:
+            raise SerializationError(f"field {shown(name)} is there twice")
+        seen.add(name)
+
+
+def _required(fields: dict[bytes, bytes], name: bytes) -> bytes:
+    value = fields.get(name)
+    if value is None:
+        raise SerializationError(f"field {shown(name)} is missing")
+    return value
+
+
+def _text(fields: dict[bytes, bytes], name: bytes) -> str:
+    return _decoded(_required(fields, name), name)
+
+
+def _optional_text(fields: dict[bytes, bytes], name: bytes) -> str | None:
+    value = fields.get(name)
+    return None if value is None else _decoded(value, name)
+
+
+def _optional_time(fields: dict[bytes, bytes], name: bytes) -> datetime | None:
+    text = _optional_text(fields, name)
+    return None if text is None else parse_timestamp(text)
+
+
+def _decoded(value: bytes, name: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise SerializationError(f"field {shown(name)}: {error}") from error
+
+
+def _headers(value: bytes | None) -> Headers:
+    if value is None:
+        return NO_HEADERS
+    try:
+        return Headers(_read_headers(value))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise SerializationError(f"field 'headers': {error}") from error

@@ -1,0 +1,1 @@
+"""What you test with, when what you test uses trio_bus."""
