@@ -40,6 +40,7 @@ from ._errors import (
 )
 from ._fields import FieldsCodec
 from ._headers import Headers
+from ._memory import MemoryBackend
 from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
 
@@ -72,6 +73,7 @@ __all__ = [
     "Headers",
     "LeaseLost",
     "LoggingObserver",
+    "MemoryBackend",
     "Message",
     "OutcomeUnknown",
     "Oversized",

@@ -1,0 +1,248 @@
+"""A backend does what the contract says: random operations against a model of where entries are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from random import Random
+
+import attrs
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from trio_bus._backend import (
+    Ack,
+    Bury,
+    Death,
+    DeathCause,
+    Entry,
+    GroupMember,
+    Membership,
+    Receipt,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+)
+from trio_bus._entry_id import EntryId
+from trio_bus._memory import MemoryBackend
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+LEASE_MS = 4000
+MAX_ATTEMPT = 3
+DEATH = Death(DeathCause.REJECTED, "ValueError", "no good")
+CONSUMERS = ("a", "b", "c")
+STEPS = 150
+
+
+@attrs.define
+class Spot:
+    """Where the model says that an entry is: with a consumer, or ``free``, ``due`` or ``dead``.
+
+    Times are in milliseconds.
+    """
+
+    holder: str
+    count: int
+    since: int
+    due: int = 0
+    deleted: bool = False
+
+
+class Model:
+    """The group as it should be. What is settled for good is in neither map."""
+
+    def __init__(self) -> None:
+        self.undelivered: list[EntryId] = []
+        self.spots: dict[EntryId, Spot] = {}
+        self.dead_letters = 0
+
+    def held(self, consumer: str) -> dict[EntryId, Spot]:
+        return {key: spot for key, spot in self.spots.items() if spot.holder == consumer}
+
+    def candidates(self, me: str, now: int) -> list[EntryId]:
+        """List what may be taken over, in the order of the contract."""
+        due = {key: spot.due for key, spot in self.held("due").items() if spot.due <= now}
+        found = sorted(due, key=lambda key: (due[key], str(key))) + sorted(self.held("free"))
+        for consumer in CONSUMERS:
+            spots = self.held(consumer) if consumer != me else {}
+            found += [key for key in sorted(spots) if now - spots[key].since >= LEASE_MS]
+        return found
+
+
+class World:
+    """A backend, a model, and what is done to both."""
+
+    def __init__(self, seed: int, *, dead_letter_topic: str | None) -> None:
+        self._random = Random(seed)  # noqa: S311 - a test must be repeatable
+        self._backend = MemoryBackend(wall_start=START)
+        self._model = Model()
+        self._members: dict[str, GroupMember] = {}
+        self._seen: list[Receipt] = []
+        self._dead_letter_topic = dead_letter_topic
+        self._began = 0.0
+
+    async def run(self) -> None:
+        self._began = trio.current_time()
+        await self._backend.create_group("t", "g", EntryId(0))
+        for name in CONSUMERS:
+            membership = Membership(
+                topic="t",
+                group="g",
+                consumer=name,
+                lease=LEASE_MS / 1000,
+                max_attempt=MAX_ATTEMPT,
+                dead_letter_topic=self._dead_letter_topic,
+            )
+            async with self._backend.join(membership) as member:
+                self._members[name] = member
+        acts = [self._append, self._read, self._settle, self._settle, self._stale, self._take_over]
+        acts += [self._take_over, self._renew, self._forget, self._delete, self._sleep]
+        for _ in range(STEPS):
+            await self._random.choice(acts)(self._random.choice(CONSUMERS))
+            await self._check()
+
+    async def _append(self, _: str) -> None:
+        size = self._random.randint(1, 4)
+        added = await self._backend.append("t", [((b"n", b"1"),)] * size)
+        self._model.undelivered += [key for key in added if isinstance(key, EntryId)]
+
+    async def _read(self, name: str) -> None:
+        count = self._random.randint(1, 5)
+        entries = await self._members[name].read(count, 0)
+        expected = self._model.undelivered[:count]
+        assert [(entry.id, entry.attempt) for entry in entries] == [(key, 1) for key in expected]
+        del self._model.undelivered[:count]
+        for entry in entries:
+            self._now_held_by(name, entry)
+
+    async def _settle(self, name: str) -> None:
+        held = self._model.held(name)
+        chosen = self._random.sample(sorted(held), k=min(len(held), self._random.randint(0, 4)))
+        words = [self._word(Receipt(key, held[key].count)) for key in chosen]
+        results = await self._members[name].settle(words)
+        assert results == [self._after(word) for word in words]
+
+    def _word(self, receipt: Receipt) -> Settlement:
+        delay = self._random.choice([0.0, 0.0, 1.5, 6.0])
+        words: list[Settlement] = [Ack(receipt), Bury(receipt, DEATH)]
+        words += [Retry(receipt, delay), Release(receipt, delay)]
+        return self._random.choice(words)
+
+    def _after(self, word: Settlement) -> Settled:
+        """Do to the model what *word* says."""
+        key = word.receipt.id
+        spot = self._model.spots[key]
+        if isinstance(word, Ack) or spot.deleted:
+            del self._model.spots[key]
+            return Settled.DONE if isinstance(word, Ack) else Settled.GONE
+        if isinstance(word, Bury):
+            self._bury(key)
+            return Settled.DONE
+        spot.holder = "due" if isinstance(word, Retry) or word.delay else "free"
+        spot.count -= isinstance(word, Release)
+        spot.due = self._now() + round(word.delay * 1000)
+        return Settled.DONE
+
+    def _bury(self, key: EntryId) -> None:
+        if self._dead_letter_topic is None:
+            self._model.spots[key].holder = "dead"
+        else:
+            del self._model.spots[key]
+            self._model.dead_letters += 1
+
+    async def _stale(self, name: str) -> None:
+        """Nothing happens to what is not ours, or not ours any more in this delivery."""
+        held = {Receipt(key, spot.count) for key, spot in self._model.held(name).items()}
+        stale = [receipt for receipt in self._seen if receipt not in held][-9:]
+        results = await self._members[name].settle([self._word(receipt) for receipt in stale])
+        assert results == [Settled.LOST] * len(stale)
+        lost = await self._members[name].renew(stale)
+        assert lost == {receipt.id for receipt in stale}
+
+    async def _take_over(self, name: str) -> None:
+        count = self._random.randint(1, 4)
+        candidates = self._model.candidates(name, self._now())
+        assert await self._members[name].claimable() == bool(candidates)
+        taken = await self._members[name].take_over(count)
+        entries, buried, gone = self._split(candidates, count)
+        assert [(entry.id, entry.attempt) for entry in taken.entries] == entries
+        assert [(receipt.id, receipt.attempt) for receipt in taken.buried] == buried
+        assert list(taken.gone) == gone
+        for entry in taken.entries:
+            self._now_held_by(name, entry)
+        for key, _ in buried:
+            self._bury(key)
+        for key in gone:
+            del self._model.spots[key]
+
+    def _split(
+        self, candidates: list[EntryId], count: int
+    ) -> tuple[list[tuple[EntryId, int]], list[tuple[EntryId, int]], list[EntryId]]:
+        entries: list[tuple[EntryId, int]] = []
+        buried: list[tuple[EntryId, int]] = []
+        gone: list[EntryId] = []
+        for key in candidates:
+            spot = self._model.spots[key]
+            if len(entries) == count:
+                break
+            if spot.deleted:
+                gone.append(key)
+            elif spot.count >= MAX_ATTEMPT:
+                buried.append((key, spot.count))
+            else:
+                entries.append((key, spot.count + 1))
+        return entries, buried, gone
+
+    async def _renew(self, name: str) -> None:
+        held = self._model.held(name)
+        receipts = [Receipt(key, spot.count) for key, spot in held.items()]
+        assert await self._members[name].renew(receipts) == set()
+        for key, spot in held.items():
+            spot.since = self._now()
+            if spot.deleted:
+                del self._model.spots[key]
+
+    async def _forget(self, name: str) -> None:
+        assert await self._members[name].forget() == (not self._model.held(name))
+
+    async def _delete(self, _: str) -> None:
+        keys = [*self._model.undelivered, *self._model.spots]
+        if keys and self._random.random() < 0.4:
+            key = self._random.choice(keys)
+            self._backend.delete_entry("t", key)
+            if key in self._model.spots:
+                self._model.spots[key].deleted = True
+            else:
+                self._model.undelivered.remove(key)
+
+    async def _sleep(self, _: str) -> None:
+        await trio.sleep(self._random.choice([0.25, 1.0, 2.5, 5.0]))
+
+    def _now(self) -> int:
+        """Return the milliseconds since the beginning."""
+        return round((trio.current_time() - self._began) * 1000)
+
+    def _now_held_by(self, name: str, entry: Entry) -> None:
+        self._model.spots[entry.id] = Spot(name, entry.attempt, self._now())
+        self._seen.append(entry.receipt)
+
+    async def _check(self) -> None:
+        """Every entry is in exactly one place, and the server counts them there."""
+        info = await self._backend.info("t")
+        (group,) = info.groups
+        model = self._model
+        assert group.lag == len(model.undelivered)
+        places = (len(model.held("free")), len(model.held("due")), len(model.held("dead")))
+        assert (group.released, group.delayed, group.dead) == places
+        counts = {it.name: it.pending for it in group.consumers if it.pending}
+        assert counts == {name: n for name in CONSUMERS if (n := len(model.held(name)))}
+        assert group.pending == sum(counts.values())
+        assert (await self._backend.info("dead")).length == model.dead_letters
+
+
+@given(seed=st.integers(min_value=0, max_value=2**32), dead_letter_topic=st.booleans())
+def test_entries_are_where_the_contract_says(seed: int, *, dead_letter_topic: bool) -> None:
+    world = World(seed, dead_letter_topic="dead" if dead_letter_topic else None)
+    trio.run(world.run, clock=MockClock(autojump_threshold=0))

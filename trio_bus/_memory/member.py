@@ -1,0 +1,113 @@
+"""One consumer at work on the streams in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import trio
+
+from trio_bus._backend import Entry, GroupMember, Membership, Receipt, Settled, Settlement, TakeOver
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import RemoteError
+
+from . import takeover
+from .custody import Custody
+from .delivery_commands import xreadgroup
+from .errors import StreamError
+from .server import Server, refusals, translate
+
+
+class MemoryMember(GroupMember):
+    """A consumer. Every method waits first, if at all, and then does all it does in one step."""
+
+    __slots__ = ("_custody", "_membership", "_reading", "_server")
+
+    def __init__(self, server: Server, membership: Membership) -> None:
+        self._server = server
+        self._membership = membership
+        self._custody = Custody(server.store, membership)
+        self._reading = False
+
+    async def read(self, count: int, timeout: float) -> list[Entry]:
+        """Wait up to *timeout* seconds (``inf``: no bound) for new entries; at most *count*.
+
+        Readers of one group are served in the order in which they came. A cancelled read got
+        nothing.
+
+        Raises:
+          GroupMissing: the group does not exist, or was removed meanwhile.
+          trio.BusyResourceError: another task is reading.
+        """
+        if self._reading:
+            raise trio.BusyResourceError("another task is reading for this consumer")
+        self._reading = True
+        try:
+            await trio.lowlevel.checkpoint()
+            return await self._read(count, timeout)
+        finally:
+            self._reading = False
+
+    async def claimable(self) -> bool:
+        """Tell whether `take_over` would find anything; nothing changes."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return takeover.claimable(self._custody, now_ms)
+
+    async def take_over(self, count: int) -> TakeOver:
+        """Take at most *count* entries that are released, due, or whose owner lost its lease."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return takeover.take_over(self._custody, count, now_ms)
+
+    async def tend(self) -> None:
+        """Remove consumers of this group that own nothing and have been idle for two leases."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            takeover.tend(self._custody, now_ms)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle many; one result for each, in order: what became of it, or the refusal.
+
+        Cancelled, it did not happen.
+        """
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return [self._settle(settlement, now_ms) for settlement in settlements]
+
+    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
+        """Start the lease of each anew; return the ids that are no longer ours."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return self._custody.renew(receipts, now_ms)
+
+    async def forget(self) -> bool:
+        """Remove this consumer unless it owns entries; say whether it is gone."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step():
+            return self._custody.forget()
+
+    async def _read(self, count: int, timeout: float) -> list[Entry]:
+        with refusals():
+            entries = self._look(count)
+            if entries or timeout <= 0:
+                return entries
+            with trio.move_on_after(timeout):
+                return await self._server.waiting.wait(
+                    self._membership.topic, lambda: self._look(count)
+                )
+            return []
+
+    def _look(self, count: int) -> list[Entry]:
+        us = self._membership
+        now_ms = self._server.clock.now_ms()
+        answer = xreadgroup(
+            self._server.store, us.group, us.consumer, [(us.topic, ">")], now_ms, count=count
+        )
+        rows = answer[0][1] if answer else []
+        return [Entry(entry_id, record) for entry_id, record in rows if record is not None]
+
+    def _settle(self, settlement: Settlement, now_ms: int) -> Settled | RemoteError:
+        try:
+            return self._custody.settle(settlement, now_ms)
+        except StreamError as refusal:
+            return translate(refusal)
