@@ -43,6 +43,7 @@ from ._headers import Headers
 from ._memory import MemoryBackend
 from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
+from ._redis import RedisBackend, open_redis
 
 __all__ = [
     "BAGGAGE",
@@ -80,6 +81,7 @@ __all__ = [
     "PermissionDenied",
     "PublishError",
     "PublishOptions",
+    "RedisBackend",
     "RemoteError",
     "Scope",
     "SerializationError",
@@ -93,6 +95,7 @@ __all__ = [
     "ValidationError",
     "WrongType",
     "open_embedded",
+    "open_redis",
 ]
 
 # Tracebacks and reprs speak of ``trio_bus.Message``, which is where users find it.

@@ -1,0 +1,256 @@
+"""Taking over on real servers: what is released, due or abandoned."""
+
+# pyright: reportPrivateUsage=false
+# Faults are aimed at connections, which only the inside knows by name.
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import attrs
+import pytest
+import trio
+
+from tests.redis_world import (
+    DEAD_TOPIC,
+    GROUP,
+    THEM,
+    TOPIC,
+    US,
+    command,
+    ids,
+    joined,
+    opened,
+    publish,
+    raw_pending,
+    receipts,
+    until_blocked,
+)
+from trio_bus._backend import (
+    Ack,
+    DeathCause,
+    Entry,
+    Receipt,
+    Release,
+    Retry,
+    Settled,
+    TakeOver,
+)
+from trio_bus._dead_letter import dead_letter_of
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import (
+    WrongType,
+)
+from trio_bus._names import own_key
+from trio_bus._redis import RedisBackend
+from trio_bus._redis.replies import read_entries
+
+
+@pytest.fixture
+async def backend(server_url: str) -> AsyncGenerator[RedisBackend]:
+    """Give a backend on an empty server, with our group in it."""
+    async with opened(server_url) as backend:
+        yield backend
+
+
+async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend) -> None:
+    """Due first, then due without a time, then free; the delayed ones stay."""
+    await publish(backend, 5)
+    async with backend.join(US) as us, backend.join(THEM) as them:
+        free, freed, due, rowless, later = receipts(await us.read(5, 1))
+        await us.settle([Retry(due, 0.02), Retry(rowless), Release(later, 60), Release(freed)])
+        await us.settle([Release(free)])
+        await command(backend, "ZREM", own_key(TOPIC, "due", GROUP), str(rowless.id))
+        await trio.sleep(0.03)
+        assert await them.claimable()
+        taken = await them.take_over(10)
+        assert [(it.id, it.attempt) for it in taken.entries] == [
+            (due.id, 2),
+            (rowless.id, 2),
+            (free.id, 1),
+            (freed.id, 1),
+        ]
+        assert not await them.claimable()
+        assert await them.take_over(10) == TakeOver()
+    assert (await raw_pending(backend))[later.id] == ("~due", 0)
+
+
+async def test_a_retry_is_not_taken_before_its_time(backend: RedisBackend) -> None:
+    """The delay is counted by the server, and rounded up."""
+    await publish(backend, 1)
+    async with backend.join(US) as us:
+        (entry,) = await us.read(1, 1)
+        started = trio.current_time()
+        await us.settle([Retry(entry.receipt, 0.1)])
+        while not (taken := await us.take_over(1)).entries:
+            assert trio.current_time() - started < 5
+            await trio.sleep(0.005)
+        assert trio.current_time() - started >= 0.1
+        assert taken.entries[0].attempt == 2
+    assert await command(backend, "EXISTS", own_key(TOPIC, "due", GROUP)) == 0
+
+
+async def test_only_expired_leases_are_taken(backend: RedisBackend) -> None:
+    """Renewal keeps an entry; our own are never taken over by us."""
+    await publish(backend, 3)
+    short = attrs.evolve(US, lease=0.2)
+    async with backend.join(short) as us, backend.join(attrs.evolve(THEM, lease=0.2)) as them:
+        kept, *others = receipts(await us.read(3, 1))
+        assert not await them.claimable()
+        await trio.sleep(0.21)
+        assert await us.renew([kept]) == set()
+        assert not await us.claimable()
+        assert await us.take_over(10) == TakeOver()
+        taken = await them.take_over(1)
+        taken_2 = await them.take_over(10)
+        assert receipts([*taken.entries, *taken_2.entries]) == [Receipt(it.id, 2) for it in others]
+        assert await us.renew([kept, *others]) == {it.id for it in others}
+        assert await us.settle([Ack(others[0]), Ack(kept)]) == [Settled.LOST, Settled.DONE]
+
+
+async def test_entries_over_the_limit_are_buried_on_the_way(backend: RedisBackend) -> None:
+    """Whoever crashed too many consumers is not handed to another one."""
+    await publish(backend, 2)
+    limited = attrs.evolve(US, max_attempt=1, lease=0.1)
+    async with backend.join(limited) as us, backend.join(attrs.evolve(limited, consumer="x")) as x:
+        one, two = receipts(await us.read(2, 1))
+        await us.settle([Release(two)])
+        await trio.sleep(0.11)
+        taken = await x.take_over(1)
+        assert ids(taken.entries) == [two.id]
+        assert (await x.take_over(1)).buried == (one,)
+    rows = await command(backend, "XRANGE", DEAD_TOPIC, "-", "+")
+    ((_, buried),) = read_entries([[b"", rows]])
+    context = dead_letter_of(buried)
+    assert context is not None
+    assert context.cause is DeathCause.EXHAUSTED
+    assert context.attempts == 1
+    assert context.error_text == "delivered 1 times without being settled"
+    assert await raw_pending(backend) == {two.id: ("x", 1)}
+
+
+async def test_deleted_entries_are_reported_once(backend: RedisBackend) -> None:
+    """Wherever they wait: due, free, or with a dead consumer."""
+    await publish(backend, 4)
+    short = attrs.evolve(US, lease=0.1)
+    async with backend.join(short) as us, backend.join(attrs.evolve(short, consumer="x")) as x:
+        due, free, held, alive = receipts(await us.read(4, 1))
+        await us.settle([Retry(due), Release(free)])
+        await command(backend, "XDEL", TOPIC, *(str(it.id) for it in (due, free, held)))
+        await trio.sleep(0.11)
+        taken = await x.take_over(10)
+        assert taken.gone == (due.id, free.id, held.id)
+        assert ids(taken.entries) == [alive.id]
+        assert await x.take_over(10) == TakeOver()
+    assert await raw_pending(backend) == {alive.id: ("x", 2)}
+    assert await command(backend, "EXISTS", own_key(TOPIC, "due", GROUP)) == 0
+
+
+async def test_rows_that_speak_of_nothing_are_forgotten(backend: RedisBackend) -> None:
+    """A due time whose entry is not waiting (any more) does not stay for ever."""
+    due = own_key(TOPIC, "due", GROUP)
+    await command(backend, "ZADD", due, 1, "5-1", 2, "6-1")
+    async with backend.join(US) as us:
+        assert not await us.claimable()
+        assert await us.take_over(1) == TakeOver()
+    assert await command(backend, "EXISTS", due) == 0
+
+
+async def test_a_poisoned_head_does_not_hide_what_is_behind_it(backend: RedisBackend) -> None:
+    """Entries that cannot be buried are passed over; with nothing else, the refusal is told."""
+    await publish(backend, 4)
+    broken = attrs.evolve(US, max_attempt=1, dead_letter_topic="{orders}text")
+    await command(backend, "SET", "{orders}text", "x")
+    async with backend.join(broken) as us:
+        one, two, three, four = receipts(await us.read(4, 1))
+        await us.settle([Retry(one), Retry(two), Release(three), Release(four)])
+        await trio.sleep(0.002)
+        taken = await us.take_over(10)
+        assert ids(taken.entries) == [three.id, four.id]
+        with pytest.raises(WrongType):
+            await us.take_over(10)
+    assert (await raw_pending(backend))[one.id] == ("~due", 1)
+
+
+async def test_take_over_stops_at_its_count(backend: RedisBackend) -> None:
+    """Nobody is handed more than there are permits for; many calls bring all, once."""
+    added = await publish(backend, 250)
+    async with backend.join(US) as us:
+        entries = await us.read(250, 1)
+        await us.settle([Retry(it) for it in receipts(entries[:100])])
+        await us.settle([Release(it) for it in receipts(entries[100:])])
+        await command(backend, "DEL", own_key(TOPIC, "due", GROUP))
+        seen: list[EntryId] = []
+        for _ in range(36):
+            taken = await us.take_over(7)
+            assert len(taken.entries) <= 7
+            seen += ids(taken.entries)
+        assert sorted(seen) == added
+
+
+async def test_idle_empty_consumers_are_removed_and_owners_never(backend: RedisBackend) -> None:
+    """A consumer that is gone leaves nothing but what it holds."""
+    await publish(backend, 1)
+    short = attrs.evolve(US, lease=0.1)
+    for name in ("holder", "empty"):
+        async with backend.join(attrs.evolve(short, consumer=name)) as member:
+            await member.read(1, 0.01)
+    await command(backend, "XGROUP", "CREATECONSUMER", TOPIC, GROUP, "old")
+    async with backend.join(attrs.evolve(short, lease=60)) as patient:
+        await patient.read(1, 0.01)
+        await trio.sleep(0.21)
+        await patient.tend()
+        assert {it.name for it in (await backend.info(TOPIC)).groups[0].consumers} >= {"old"}
+    async with backend.join(attrs.evolve(short, consumer="x", max_attempt=9)) as x:
+        await x.tend()
+        assert {it.name for it in (await backend.info(TOPIC)).groups[0].consumers} >= {"holder"}
+        assert len((await x.take_over(1)).entries) == 1
+        await x.tend()
+        (group,) = (await backend.info(TOPIC)).groups
+        assert [it.name for it in group.consumers] == ["x"]
+
+
+async def test_a_consumer_that_was_removed_while_it_reads_is_served(backend: RedisBackend) -> None:
+    """A short lease and a long read: the server makes the consumer anew with its next entry."""
+    async with backend.join(US) as us, trio.open_nursery() as nursery:
+        entries: list[Entry] = []
+
+        async def read() -> None:
+            entries.extend(await us.read(1, 10))
+
+        nursery.start_soon(read)
+        await until_blocked(backend)
+        await command(backend, "XGROUP", "DELCONSUMER", TOPIC, GROUP, "us")
+        (entry_id,) = await publish(backend, 1)
+    assert ids(entries) == [entry_id]
+    assert await raw_pending(backend) == {entry_id: ("us", 1)}
+
+
+async def test_forget_never_destroys_entries(backend: RedisBackend) -> None:
+    """A consumer that owns something stays; one that is gone already is forgotten."""
+    await publish(backend, 1)
+    async with backend.join(US) as us:
+        (entry,) = await us.read(1, 1)
+        assert not await us.forget()
+        await us.settle([Ack(entry.receipt)])
+        assert await us.forget()
+        assert await us.forget()
+    assert (await backend.info(TOPIC)).groups[0].consumers == ()
+
+
+async def test_a_cancelled_take_over_gives_back_what_it_took(backend: RedisBackend) -> None:
+    """Its answer is awaited, and released uncounted."""
+    (entry_id,) = await publish(backend, 1)
+    async with joined(backend, US) as us:
+        await us.settle([Release(it) for it in receipts(await us.read(1, 1))])
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await us.take_over(1)
+        assert scope.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(us.take_over, 1)
+            await trio.lowlevel.checkpoint()  # the command is on its way
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert await raw_pending(backend) == {entry_id: ("~free", 0)}
+        assert us._holdings.known == {}

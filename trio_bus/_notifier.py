@@ -1,0 +1,86 @@
+"""Tells an observer, and survives it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ._observer import ErrorEvent, Observer, Scope, Transition, TransitionEvent
+
+if TYPE_CHECKING:
+    from ._entry_id import EntryId
+
+logger = logging.getLogger("trio_bus")
+
+
+@attrs.define(eq=False)
+class _Guard:
+    """Whether an observer has raised before; shared by all notifiers of a bus."""
+
+    broken: bool = False
+
+
+@attrs.define(eq=False)
+class Notifier:
+    """An observer, and the place that its events speak of."""
+
+    observer: Observer
+    topic: str = ""
+    group: str = ""
+    consumer: str = ""
+    _guard: _Guard = attrs.field(factory=_Guard)
+
+    def at(self, topic: str, group: str = "", consumer: str = "") -> Notifier:
+        """Return a notifier for that place."""
+        return Notifier(self.observer, topic, group, consumer, self._guard)
+
+    def error(
+        self,
+        scope: Scope,
+        error: BaseException,
+        entry_id: EntryId | None = None,
+        attempt: int | None = None,
+    ) -> None:
+        """Tell of an error; of an observer that raises, log it once."""
+        event = ErrorEvent(
+            topic=self.topic,
+            group=self.group,
+            consumer=self.consumer,
+            entry_id=entry_id,
+            attempt=attempt,
+            scope=scope,
+            error=error,
+        )
+        try:
+            self.observer.on_error(event)
+        except Exception as broken:  # noqa: BLE001 - an observer must not break the bus
+            self._log_once(broken)
+
+    def transition(
+        self,
+        transition: Transition,
+        entry_id: EntryId | None = None,
+        attempt: int | None = None,
+        reason: str = "",
+    ) -> None:
+        """Tell of a transition; of an observer that raises, log it once."""
+        event = TransitionEvent(
+            topic=self.topic,
+            group=self.group,
+            consumer=self.consumer,
+            entry_id=entry_id,
+            attempt=attempt,
+            transition=transition,
+            reason=reason,
+        )
+        try:
+            self.observer.on_transition(event)
+        except Exception as broken:  # noqa: BLE001 - an observer must not break the bus
+            self._log_once(broken)
+
+    def _log_once(self, broken: Exception) -> None:
+        if not self._guard.broken:
+            self._guard.broken = True
+            logger.error("the observer raised; its errors are not logged again", exc_info=broken)

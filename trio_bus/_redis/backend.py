@@ -1,0 +1,158 @@
+"""The backend that keeps its streams on a Redis or Valkey server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from trio_bus._backend import GroupMember, Membership, Record, StreamBackend, TopicInfo
+from trio_bus._config import BusOptions
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import ConnectionLost
+from trio_bus._names import own_key
+from trio_bus._notifier import Notifier
+from trio_bus._observer import Scope
+from trio_bus._one_error import one_error
+
+from . import scripts
+from .address import Address
+from .appending import chunks, results, unsent
+from .connecting import connect
+from .credit import Credit
+from .info import topic_info
+from .link import WINDOW_BYTES, WINDOW_COMMANDS, Link, connect_first
+from .member import RedisMember
+from .pipeline import Pipeline
+from .replies import as_int
+from .scripts import ScriptCall
+
+
+class RedisBackend(StreamBackend):
+    """Streams on a server. Made by `open_redis`, which owns its connections."""
+
+    __slots__ = ("_address", "_link", "_nursery", "_options", "_readers")
+
+    def __init__(
+        self, address: Address, options: BusOptions, link: Link, nursery: trio.Nursery
+    ) -> None:
+        self._address = address
+        self._options = options
+        self._link = link
+        self._nursery = nursery
+        self._readers: set[Pipeline] = set()
+
+    @property
+    def url(self) -> str:
+        """Where another process finds the same streams; without passwords."""
+        return self._address.safe_url
+
+    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+        """Append in order; an id or an error of its own for each record.
+
+        One round trip for each chunk of up to 1,000 records or about 1 MiB. When the connection is
+        lost, what comes after that chunk is not sent: order in the stream is order in the list.
+
+        Cancellation: some or all of them may have been appended.
+        """
+        if not records:
+            await trio.lowlevel.checkpoint()
+        ids: list[EntryId | Exception] = []
+        for data, count in chunks(topic, records):
+            try:
+                pipeline = self._link.current or await self._link.wait_connected()
+                # Cancelled before it is written, it did not happen.
+                owed = await pipeline.exchange(data, count)
+            except ConnectionLost as error:
+                return ids + unsent(len(records) - len(ids), error.__cause__)
+            ids += results(owed)
+            if owed.cause is not None:
+                return ids + unsent(len(records) - len(ids), owed.cause)
+        return ids
+
+    async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
+        """Make sure that the group exists; say whether it is new."""
+        position = "$" if start is None else str(start)
+        keys = (topic, own_key(topic, "due", group))
+        call = ScriptCall("create_group", keys, (group, position))
+        return as_int(await scripts.run(self._link, call)) == 1
+
+    @asynccontextmanager
+    async def join(self, membership: Membership) -> AsyncGenerator[GroupMember]:
+        """Be that consumer inside the block; entering and leaving it are checkpoints."""
+        await trio.lowlevel.checkpoint()
+        timeout = self._options.command_timeout
+        member = RedisMember(self._link, membership, self._open_reader, timeout)
+        try:
+            yield member
+        finally:
+            await member.aclose()
+        await trio.lowlevel.checkpoint()
+
+    async def info(self, topic: str) -> TopicInfo:
+        """Say what the server knows of a topic; a topic that does not exist is empty."""
+        return await topic_info(self._link, topic)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._link.close()
+        for pipeline in self._readers:
+            pipeline.close()
+
+    async def _open_reader(self) -> Pipeline:
+        """Open a connection that one member has for itself."""
+        self._link.check_open()
+        session = await connect(self._address, self._options.connect_timeout)
+        if self._link.is_closed:
+            with trio.CancelScope(shield=True):
+                await session.wire.aclose()
+            self._link.check_open()
+        credit = Credit(WINDOW_COMMANDS, WINDOW_BYTES)
+        timeout = self._options.command_timeout
+        pipeline = Pipeline(session, command_timeout=timeout, credit=credit)
+        # No checkpoint since the connection was made: `close` will know it.
+        self._readers.add(pipeline)
+        self._nursery.start_soon(self._serve_reader, pipeline)
+        return pipeline
+
+    @trio.lowlevel.enable_ki_protection
+    async def _serve_reader(self, pipeline: Pipeline) -> None:
+        try:
+            await pipeline.serve()
+        finally:
+            self._readers.discard(pipeline)
+
+
+@asynccontextmanager
+async def open_redis(url: str, options: BusOptions) -> AsyncGenerator[RedisBackend]:
+    """Connect to the server of *url*; the block owns all connections.
+
+    Entering waits for at most ``connect_timeout`` until the server takes us. Later losses end
+    nothing: the connection comes back by itself, and the observer hears of each loss.
+
+    Raises:
+      ValidationError: the URL says something that cannot work.
+      ConnectionLost: nobody answered in time; the cause says how.
+      AuthenticationFailed, PermissionDenied, Unsupported: at once.
+    """
+    address = Address.parse(url, insecure_tls=options.insecure_tls)
+    notifier = Notifier(options.observer)
+    first = await connect_first(partial(connect, address), options.connect_timeout)
+    link = Link(
+        partial(connect, address),
+        first,
+        connect_timeout=options.connect_timeout,
+        command_timeout=options.command_timeout,
+        on_error=partial(notifier.error, Scope.CONNECT),
+    )
+    # The services never raise, and shield themselves: only `close` ends them, after the body.
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.serve)
+            backend = RedisBackend(address, options, link, nursery)
+            try:
+                yield backend
+            finally:
+                backend.close()

@@ -1,0 +1,198 @@
+"""What one consumer can do with its group, one script call each. Nothing here keeps state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+
+import attrs
+
+from trio_bus._backend import (
+    Ack,
+    Bury,
+    Death,
+    DeathCause,
+    Entry,
+    Membership,
+    Receipt,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+    TakeOver,
+)
+from trio_bus._dead_letter import encode_text
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import RemoteError
+from trio_bus._names import own_key
+
+from . import scripts
+from .errors import to_exception
+from .link import Link
+from .replies import as_bytes, as_entry_id, as_int, as_list, as_record, as_row, checked
+from .resp import Argument, Command, ErrorReply, Reply
+from .scripts import ScriptCall
+
+_PER_CALL = 1000
+_EXTRA_LOOKS = 100
+_PAGE = 1000
+_FREE_AT_ONCE = -1
+_EXHAUSTED = Death(
+    DeathCause.EXHAUSTED,
+    "trio_bus.AttemptsExhausted",
+    "delivered %d times without being settled",
+)
+_ANSWERS = {scripts.DONE: Settled.DONE, scripts.LOST: Settled.LOST, scripts.GONE: Settled.GONE}
+
+
+@attrs.frozen
+class _Part:
+    """A script call that settles some of many: *places* says which."""
+
+    call: ScriptCall
+    places: Sequence[int]
+
+
+class Group:
+    """The group of one membership, on the server that *link* leads to."""
+
+    def __init__(self, link: Link, membership: Membership) -> None:
+        self._link = link
+        self._us = membership
+        due = own_key(membership.topic, "due", membership.group)
+        self._keys = (membership.topic, due)
+        dead_letters = membership.dead_letter_topic
+        self._bury_keys = self._keys if dead_letters is None else (*self._keys, dead_letters)
+        self._who = (membership.group, membership.consumer)
+        self._lease_ms = math.ceil(membership.lease * 1000)
+        self._cursor = b"-"
+
+    def read_command(self, count: int, block_ms: int) -> Command:
+        """Return the blocking read of at most *count* new entries."""
+        return (
+            *("XREADGROUP", "GROUP", *self._who, "COUNT", count),
+            *("BLOCK", block_ms, "STREAMS", self._us.topic, ">"),
+        )
+
+    async def claimable(self) -> bool:
+        """Tell whether `take_over` would find anything."""
+        arguments = (*self._who, self._lease_ms, 1 + _EXTRA_LOOKS)
+        return as_int(await self._run("claimable", self._keys, arguments)) == 1
+
+    async def take_over(self, count: int) -> TakeOver:
+        """Take what is released, due or abandoned."""
+        arguments: tuple[Argument, ...] = (
+            *(*self._who, count, self._lease_ms, self._us.max_attempt, _EXTRA_LOOKS, self._cursor),
+            *(_EXHAUSTED.cause.value, _EXHAUSTED.error_type, _EXHAUSTED.error_text),
+        )
+        reply = await self._run("take_over", self._bury_keys, arguments)
+        entries, buried, gone, cursor = as_row(reply, 4)
+        self._cursor = as_bytes(cursor)
+        return TakeOver(
+            tuple(_entry(row) for row in as_list(entries)),
+            tuple(_receipt(row) for row in as_list(buried)),
+            tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
+        )
+
+    async def tend(self) -> None:
+        """Remove consumers that own nothing and have been idle for two leases."""
+        await self._run("tend", self._keys[:1], (*self._who, self._lease_ms))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle many in one write; one result, or the refusal, for each."""
+        parts = list(self._parts(settlements))
+        replies = await scripts.run_many(self._link, [part.call for part in parts])
+        results: list[Settled | RemoteError] = [Settled.LOST] * len(settlements)
+        for part, reply in zip(parts, replies, strict=True):
+            for place, result in zip(part.places, _codes(reply, len(part.places)), strict=True):
+                results[place] = result
+        return results
+
+    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
+        """Start the lease of each anew; return the ids that are no longer ours."""
+        pairs = [pair for receipt in receipts for pair in _pair(receipt)]
+        calls = [
+            ScriptCall("renew", self._keys[:1], (*self._who, *pairs[at : at + 2 * _PER_CALL]))
+            for at in range(0, len(pairs), 2 * _PER_CALL)
+        ]
+        replies = await scripts.run_many(self._link, calls)
+        return {as_entry_id(lost) for reply in replies for lost in as_list(reply)}
+
+    async def forget(self) -> bool:
+        """Remove this consumer unless it owns entries."""
+        return as_int(await self._run("forget", self._keys[:1], self._who)) == 1
+
+    async def pending(self) -> list[Receipt]:
+        """Return all that the server holds as delivered to this consumer.
+
+        Raises:
+          GroupMissing: the group does not exist.
+        """
+        found: list[Receipt] = []
+        start = "-"
+        while True:
+            command = ("XPENDING", self._us.topic, self._us.group, start, "+", _PAGE, self._who[1])
+            rows = [as_row(row, 4) for row in as_list(await self._link.call(*command))]
+            found += [Receipt(as_entry_id(row[0]), as_int(row[3])) for row in rows]
+            if len(rows) < _PAGE:
+                return found
+            start = f"({found[-1].id}"
+
+    async def _run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        return checked(await scripts.run(self._link, ScriptCall(name, keys, arguments)))
+
+    def _parts(self, settlements: Sequence[Settlement]) -> Iterator[_Part]:
+        """Sort settlements by script; what one call can do for many goes into one call."""
+        acks = [at for at, it in enumerate(settlements) if isinstance(it, Ack)]
+        backs = [at for at, it in enumerate(settlements) if isinstance(it, Retry | Release)]
+        for places in _chunks(acks):
+            pairs = [word for at in places for word in _pair(settlements[at].receipt)]
+            yield _Part(ScriptCall("ack", self._keys[:1], (*self._who, *pairs)), places)
+        for places in _chunks(backs):
+            words = [word for at in places for word in _hand_back(settlements[at])]
+            yield _Part(ScriptCall("hand_back", self._keys, (*self._who, *words)), places)
+        for at, settlement in enumerate(settlements):
+            if isinstance(settlement, Bury):
+                yield _Part(self._bury(settlement), (at,))
+
+    def _bury(self, settlement: Bury) -> ScriptCall:
+        death = settlement.death
+        why = [
+            encode_text(text) for text in (death.cause.value, death.error_type, death.error_text)
+        ]
+        return ScriptCall("bury", self._bury_keys, (*self._who, *_pair(settlement.receipt), *why))
+
+
+def _chunks(places: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (places[at : at + _PER_CALL] for at in range(0, len(places), _PER_CALL))
+
+
+def _pair(receipt: Receipt) -> tuple[str, int]:
+    return str(receipt.id), receipt.attempt
+
+
+def _hand_back(settlement: Settlement) -> tuple[Argument, ...]:
+    """Return id, attempt, new count and delay for the script."""
+    receipt = settlement.receipt
+    if isinstance(settlement, Retry):
+        return *_pair(receipt), receipt.attempt, math.ceil(settlement.delay * 1000)
+    delay = settlement.delay if isinstance(settlement, Release) else 0.0
+    delay_ms = math.ceil(delay * 1000) if delay > 0 else _FREE_AT_ONCE
+    return *_pair(receipt), receipt.attempt - 1, delay_ms
+
+
+def _codes(reply: Reply, count: int) -> list[Settled | RemoteError]:
+    """Return one result for each; a refusal is a refusal of each."""
+    if isinstance(reply, ErrorReply):
+        return [to_exception(reply) for _ in range(count)]
+    return [_ANSWERS[as_int(code)] for code in as_list(reply)]
+
+
+def _entry(row: Reply) -> Entry:
+    entry_id, fields, attempt = as_row(row, 3)
+    return Entry(as_entry_id(entry_id), as_record(fields), as_int(attempt))
+
+
+def _receipt(row: Reply) -> Receipt:
+    entry_id, attempt = as_row(row, 2)
+    return Receipt(as_entry_id(entry_id), as_int(attempt))

@@ -1,0 +1,161 @@
+"""One consumer at work on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+import trio
+
+from trio_bus._backend import (
+    Entry,
+    GroupMember,
+    Membership,
+    Receipt,
+    Release,
+    Settled,
+    Settlement,
+    TakeOver,
+)
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import BusError, RemoteError
+
+from .group import Group
+from .link import Link
+from .pipeline import Pipeline
+from .reader import Reader
+from .replies import Fields
+from .resp import Command
+from .strays import Holdings
+
+
+class RedisMember(GroupMember):
+    """A member that reads on a connection of its own, and does the rest on the shared one."""
+
+    __slots__ = ("_group", "_holdings", "_link", "_reader", "_reading")
+
+    def __init__(
+        self,
+        link: Link,
+        membership: Membership,
+        open_pipeline: Callable[[], Awaitable[Pipeline]],
+        command_timeout: float,
+    ) -> None:
+        self._link = link
+        self._group = Group(link, membership)
+        self._holdings = Holdings(self._group, link)
+        self._reader = Reader(
+            open_pipeline,
+            link,
+            release=self._release,
+            on_loss=self._holdings.suspect_reader,
+            grace=command_timeout,
+        )
+        self._reading = False
+
+    async def read(self, count: int, timeout: float) -> list[Entry]:
+        """Wait up to *timeout* seconds for new entries; see `GroupMember.read`.
+
+        It runs on its own connection, which is opened by the first read and by the first one
+        after a loss. A cancelled read takes one round trip to end, and at most the command timeout.
+
+        Raises:
+          trio.BusyResourceError: another task is reading.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._reading:
+            raise trio.BusyResourceError("another task is reading for this member")
+        self._reading = True
+        try:
+            await self._holdings.recover()
+            self._holdings.is_reading = True  # no checkpoint since it recovered
+            fields = await self._reader.read(self._read_command(count), timeout)
+        finally:
+            self._reading = self._holdings.is_reading = False
+        # No checkpoint since they arrived: they cannot get lost to a cancel.
+        entries = [Entry(entry_id, record, 1) for entry_id, record in fields]
+        self._holdings.add(entries)
+        return entries
+
+    async def claimable(self) -> bool:
+        """Tell, cheaply, whether `take_over` would find anything."""
+        return await self._group.claimable()
+
+    async def take_over(self, count: int) -> TakeOver:
+        """Take what is released, due or abandoned; see `GroupMember.take_over`.
+
+        Cancelled after it was sent, it waits for the answer, for at most the command timeout, and
+        releases what came.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        taken = await self._take_over(count)
+        if trio.current_effective_deadline() == -float("inf"):
+            with trio.CancelScope(shield=True):
+                await self._give_back(taken.entries)
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return taken
+
+    async def tend(self) -> None:
+        """Remove consumers of this group that own nothing and have been idle for two leases."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._group.tend()
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle many in one write; see `GroupMember.settle`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        results = await self._group.settle(settlements)
+        for settlement, result in zip(settlements, results, strict=True):
+            if isinstance(result, Settled):
+                self._holdings.remove(settlement.receipt)
+        return results
+
+    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
+        """Start the lease of each anew; return the ids that are no longer ours."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        lost = await self._group.renew(receipts)
+        for receipt in receipts:
+            if receipt.id in lost:
+                self._holdings.remove(receipt)
+        return lost
+
+    async def forget(self) -> bool:
+        """Remove this consumer unless it owns entries; say whether it is gone."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._holdings.recover()
+        return await self._group.forget()
+
+    async def aclose(self) -> None:
+        """Close the connection for reads."""
+        await self._reader.aclose()
+
+    def _read_command(self, count: int) -> Callable[[int], Command]:
+        return lambda block_ms: self._group.read_command(count, block_ms)
+
+    async def _take_over(self, count: int) -> TakeOver:
+        """Take over; from sending to the answer it cannot be cancelled."""
+        await self._holdings.recover()
+        await self._link.wait_connected()
+        async with self._holdings.lock:
+            taken = TakeOver()
+            with trio.CancelScope(shield=True):  # bounded by the command timeout
+                try:
+                    taken = await self._group.take_over(count)
+                except BusError:
+                    self._holdings.suspect()  # it may have been done, and its answer lost
+                    raise
+                self._holdings.add(taken.entries)
+            return taken
+
+    async def _give_back(self, entries: Sequence[Entry]) -> None:
+        """Release, uncounted. What cannot be released now is recovered as a stray."""
+        for entry in entries:
+            self._holdings.remove(entry.receipt)
+        try:
+            results = await self._group.settle([Release(entry.receipt) for entry in entries])
+        except BusError:
+            self._holdings.suspect()
+        else:
+            if any(isinstance(result, RemoteError) for result in results):
+                self._holdings.suspect()
+
+    async def _release(self, fields: list[Fields]) -> None:
+        await self._give_back([Entry(entry_id, record, 1) for entry_id, record in fields])

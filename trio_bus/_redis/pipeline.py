@@ -1,0 +1,293 @@
+"""One connection that many tasks share: commands written together, replies matched in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+from typing import final
+
+import trio
+
+from trio_bus._errors import ConnectionLost, OutcomeUnknown
+
+from .connecting import Session
+from .credit import Credit
+from .resp import Command, ProtocolError, Reply, pack, pack_all
+
+_EXPECTED = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError)
+
+
+@final
+class Owed:
+    """Replies that the server owes for some bytes: one request, from the queue to the answer.
+
+    Invariant: it is in exactly one place. In the outbox (not written), in the queue of owed ones
+    (written), or arrived: with all replies, or with the cause of their loss and those that came.
+
+    One task at a time may `wait`. It is no `trio.Event`, which any number of tasks may wait for:
+    there is one of these for every command, and so it is plain as well.
+    """
+
+    __slots__ = (
+        "_waiting", "abandoned", "arrived", "cause", "data", "expected", "patience", "replies",
+        "written",
+    )  # fmt: skip
+
+    def __init__(self, data: bytes, expected: int, patience: float) -> None:
+        self.data: bytes = data
+        self.expected: int = expected
+        # Seconds from writing to the last reply; then the connection is given up.
+        self.patience: float = patience
+        self.replies: list[Reply] = []
+        self.arrived: bool = False
+        self.cause: BaseException | None = None
+        self.written: float | None = None
+        # Nobody waits any more. Written ones stay as tombstones: their replies still come.
+        self.abandoned: bool = False
+        self._waiting: trio.lowlevel.Task | None = None
+
+    async def wait(self) -> None:
+        """Wait until it has arrived. It may have arrived all the same when this is cancelled."""
+        if self.arrived:
+            await trio.lowlevel.checkpoint()
+            return
+        assert self._waiting is None, "two tasks wait for one answer"
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def arrive(self, cause: BaseException | None) -> None:
+        """Say that it is answered, or lost from *cause*; wake who waits."""
+        self.cause = cause
+        self.arrived = True
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def lost(self) -> ConnectionLost:
+        """Return a new exception that says what is known about the missing replies."""
+        if self.written is None:
+            error = ConnectionLost(f"the connection was lost before this was sent: {self.cause}")
+        else:
+            error = OutcomeUnknown(f"the connection was lost before the answer: {self.cause}")
+        error.__cause__ = self.cause
+        return error
+
+    def answers(self) -> Sequence[Reply | ConnectionLost]:
+        """Return what came, and an exception of its own for each reply that did not."""
+        if self.cause is None:
+            return self.replies
+        missing = self.expected - len(self.replies)
+        return [*self.replies, *(self.lost() for _ in range(missing))]
+
+    def unwrap(self) -> list[Reply]:
+        """Return all replies.
+
+        Raises:
+          OutcomeUnknown: it was written, and some replies did not come.
+          ConnectionLost: it was not written.
+        """
+        if self.cause is not None:
+            raise self.lost()
+        return self.replies
+
+
+class Pipeline:
+    """Sends for many tasks over one session. `serve` does the work and must run.
+
+    A command is queued in one synchronous step, so that the order of replies is the order of
+    commands. Never send a blocking command on a pipeline that others use: it holds up all.
+    """
+
+    def __init__(self, session: Session, *, command_timeout: float, credit: Credit) -> None:
+        self.session = session
+        self._wire = session.wire
+        self._timeout = command_timeout
+        # Held by what is queued or owed; the reply gives it back, not the caller.
+        self._credit = credit
+        self._outbox: deque[Owed] = deque()
+        self._outbox_filled = trio.Event()
+        self._owed: deque[Owed] = deque()  # written, oldest first
+        self._heard = 0.0  # when the last bytes came
+        # Ends the reading when a reply is late. Its deadline moves with the oldest owed reply.
+        self._patience = trio.CancelScope()
+        self._service = trio.CancelScope(shield=True)
+        self._failure: BaseException | None = None
+        self.ended: trio.Event = trio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commands can be queued."""
+        return self._failure is None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it ended, if it did."""
+        return self._failure
+
+    async def call(self, *command: bytes | str | int) -> Reply:
+        """Send one command and return its reply; a refusal is returned too.
+
+        Raises:
+          OutcomeUnknown: the connection was lost, or no answer came in time, after it was sent.
+          ConnectionLost: it was not sent.
+
+        Cancellation: may have happened, once the command was written.
+        """
+        return (await self.exchange(pack(command), 1)).unwrap()[0]
+
+    async def call_many(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one write and return their replies, in order. Otherwise like `call`."""
+        return (await self.exchange(pack_all(commands), len(commands))).unwrap()
+
+    async def exchange(self, data: bytes, expected: int) -> Owed:
+        """Send packed commands and wait until they are answered or lost.
+
+        Cancelled, they are withdrawn, or left as a tombstone if they were written.
+        """
+        if expected == 0:
+            await trio.lowlevel.checkpoint()
+            return Owed(data, 0, 0.0)
+        if not self._credit.take_if_free(expected, len(data)):
+            await self._credit.acquire(expected, len(data))
+        # No checkpoint until it is queued: the order of writing is the order of replies.
+        owed = self._queue(Owed(data, expected, self._timeout))
+        try:
+            await owed.wait()
+        except BaseException:
+            if not owed.arrived:
+                self.abandon(owed)
+            raise
+        return owed
+
+    def submit(self, data: bytes, expected: int, patience: float) -> Owed:
+        """Queue packed commands at once, past the window; wait for what it returns.
+
+        It is given up when its replies have not come *patience* seconds after it was written.
+        """
+        self._credit.take(expected, len(data))
+        return self._queue(Owed(data, expected, patience))
+
+    def _queue(self, owed: Owed) -> Owed:
+        if self._failure is not None:
+            self._finish(owed, self._failure)
+        else:
+            if not self._outbox:
+                self._outbox_filled.set()
+            self._outbox.append(owed)
+        return owed
+
+    def abandon(self, owed: Owed) -> bool:
+        """Give up waiting; say whether it was never written (it did not happen then)."""
+        owed.abandoned = True
+        if owed.written is not None:
+            return False
+        self._outbox.remove(owed)
+        self._finish(owed, None)
+        return True
+
+    @trio.lowlevel.enable_ki_protection
+    async def serve(self) -> None:
+        """Write and read until the connection is lost or `close` is called; never raises.
+
+        It runs in a shielded scope that only `close` cancels, so that whoever is being cancelled
+        can still use the pipeline to clean up.
+        """
+        try:
+            with self._service:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, nursery.cancel_scope)
+                    nursery.start_soon(self._read, nursery.cancel_scope)
+        finally:
+            self.fail(trio.ClosedResourceError("closed by us"))
+            try:
+                await self._wire.aclose()
+            finally:
+                self.ended.set()  # also when we are cancelled: the wire is closed all the same
+
+    def close(self) -> None:
+        """End it now; whoever waits gets an exception."""
+        self.fail(trio.ClosedResourceError("closed by us"))
+        self._service.cancel()
+
+    def fail(self, cause: BaseException) -> None:
+        """Give every waiter its own exception from *cause*; the first cause stays."""
+        if self._failure is not None:
+            return
+        self._failure = cause
+        for queue in (self._owed, self._outbox):
+            while queue:
+                self._finish(queue.popleft(), cause)
+
+    def _finish(self, owed: Owed, cause: BaseException | None) -> None:
+        """Mark *owed* as answered or lost, and give back its credit: in one step."""
+        owed.arrive(cause)
+        self._credit.release(owed.expected, len(owed.data))
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write(self, scope: trio.CancelScope) -> None:
+        try:
+            while True:
+                await self._outbox_filled.wait()
+                self._outbox_filled = trio.Event()
+                if data := self._take_outbox():
+                    await self._wire.send(data)
+        except _EXPECTED as error:
+            self.fail(_root(error))
+            scope.cancel()
+
+    def _take_outbox(self) -> bytes:
+        """Move everything queued to the owed ones, and return its bytes for one write."""
+        now = trio.current_time()
+        chunks: list[bytes] = []
+        while self._outbox:
+            owed = self._outbox.popleft()
+            owed.written = now
+            chunks.append(owed.data)
+            self._owed.append(owed)
+        self._set_deadline()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _read(self, scope: trio.CancelScope) -> None:
+        try:
+            with self._patience:
+                while True:
+                    replies = await self._wire.receive()
+                    self._heard = trio.current_time()
+                    for reply in replies:
+                        self._match(reply)
+                    self._set_deadline()
+            if self._patience.cancelled_caught:
+                self.fail(TimeoutError("the server did not answer in time"))
+        except _EXPECTED as error:
+            self.fail(_root(error))
+        scope.cancel()
+
+    def _match(self, reply: Reply) -> None:
+        if not self._owed:
+            raise ProtocolError(f"a reply that nobody asked for: {type(reply).__name__}")
+        owed = self._owed[0]
+        # The reply to a tombstone is counted and not kept.
+        owed.replies.append(None if owed.abandoned else reply)
+        if len(owed.replies) == owed.expected:
+            self._owed.popleft()
+            self._finish(owed, None)
+
+    def _set_deadline(self) -> None:
+        """Give the oldest owed reply its time, from writing or from the last sign of life."""
+        if not self._owed:
+            self._patience.deadline = inf
+            return
+        oldest = self._owed[0]
+        since = max(oldest.written or 0.0, self._heard)
+        self._patience.deadline = since + oldest.patience
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the reason behind trio's generic error, where there is one."""
+    return error.__cause__ or error

@@ -1,0 +1,105 @@
+"""Replies of unknown shape to values of a known one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from trio_bus._backend import Record
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import Unsupported
+
+from .errors import to_exception
+from .resp import ErrorReply, Reply
+
+Fields: TypeAlias = tuple[EntryId, Record]
+
+
+def checked(reply: Reply) -> Reply:
+    """Return *reply*, or raise it if it is a refusal.
+
+    Raises:
+      RemoteError: what the server refused.
+    """
+    if isinstance(reply, ErrorReply):
+        raise to_exception(reply)
+    return reply
+
+
+def as_int(reply: Reply) -> int:
+    """Return a number."""
+    got = checked(reply)
+    if not isinstance(got, int):
+        raise _unexpected("a number", got)
+    return got
+
+
+def as_bytes(reply: Reply) -> bytes:
+    """Return a string."""
+    if isinstance(reply, bytes):  # nearly always
+        return reply
+    got = checked(reply)
+    if not isinstance(got, bytes):
+        raise _unexpected("a string", got)
+    return got
+
+
+def as_text(reply: Reply) -> str:
+    """Return a name; bytes that are not UTF-8 are shown, not refused: they are foreign."""
+    return as_bytes(reply).decode("utf-8", "backslashreplace")
+
+
+def as_list(reply: Reply) -> list[Reply]:
+    """Return an array; nothing is an empty one."""
+    got = checked(reply)
+    if got is None:
+        return []
+    if not isinstance(got, list):
+        raise _unexpected("an array", got)
+    return got
+
+
+def as_map(reply: Reply) -> dict[bytes, Reply]:
+    """Return a map; servers that do not know maps send a flat array."""
+    got = checked(reply)
+    if isinstance(got, dict):
+        return got
+    flat = as_list(got)
+    return {as_bytes(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def as_entry_id(reply: Reply) -> EntryId:
+    """Return an entry id; the server is trusted to write it well."""
+    ms, _, seq = as_bytes(reply).partition(b"-")
+    return EntryId(int(ms), int(seq))
+
+
+def as_record(reply: Reply) -> Record:
+    """Return the fields of an entry."""
+    flat = [as_bytes(item) for item in as_list(reply)]
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
+
+
+def as_row(reply: Reply, width: int) -> Sequence[Reply]:
+    """Return an array of at least that many items."""
+    row = as_list(reply)
+    if len(row) < width:
+        raise _unexpected(f"an array of {width}", row)
+    return row
+
+
+def read_entries(reply: Reply) -> list[Fields]:
+    """Return what XREADGROUP brought for one stream; nothing is an empty list."""
+    got = checked(reply)
+    if got is None:
+        return []
+    streams = (
+        list(got.values()) if isinstance(got, dict) else [as_row(s, 2)[1] for s in as_list(got)]
+    )
+    rows = [as_row(row, 2) for stream in streams for row in as_list(stream)]
+    return [(as_entry_id(row[0]), as_record(row[1])) for row in rows]
+
+
+def _unexpected(wanted: str, got: Reply) -> Unsupported:
+    """Say that the server answers in a way that no server we know does, without its data."""
+    return Unsupported(f"REPLY the server sent {type(got).__name__} instead of {wanted}")

@@ -1,0 +1,89 @@
+"""The wire format: commands to bytes, bytes to replies. No input or output happens here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
+
+import attrs
+import hiredis
+
+Argument = bytes | str | int
+"""What a command is made of; text goes out as UTF-8, numbers as decimal text."""
+
+Command = tuple[Argument, ...]
+
+
+@attrs.frozen
+class ErrorReply:
+    """A refusal by the server, as a value: it may stand inside a larger reply."""
+
+    text: str
+
+    @property
+    def code(self) -> str:
+        """The first word, which is all that servers agree on."""
+        return self.text.partition(" ")[0]
+
+
+Reply: TypeAlias = (
+    "bool | int | float | bytes | ErrorReply | list[Reply] | dict[bytes, Reply] | None"
+)
+"""One reply. Simple, bulk and verbatim strings and big numbers are bytes; sets are lists."""
+
+
+class ProtocolError(Exception):
+    """What came is not RESP; nothing that comes after it can be understood."""
+
+
+class _Incomplete:
+    """The answer of the reader while a reply is not complete (False is a reply)."""
+
+
+_INCOMPLETE = _Incomplete()
+
+# hiredis says that its argument is a tuple of one; this is what it takes.
+_pack = cast("Callable[[Command], bytes]", getattr(hiredis, "pack_command"))  # noqa: B009 - its type is partly unknown
+
+
+def pack(command: Command) -> bytes:
+    """Return a command as it goes on the wire."""
+    return _pack(command)
+
+
+def pack_all(commands: Sequence[Command]) -> bytes:
+    """Return several commands, one behind the other."""
+    return b"".join([_pack(command) for command in commands])
+
+
+class Parser:
+    """Turns the bytes of one connection into replies and pushes.
+
+    A push is what the server sends without being asked; it answers no command.
+    """
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(
+            protocolError=ProtocolError,
+            # hiredis keeps whatever this makes; it need not be an exception.
+            replyError=cast("Callable[[str], Exception]", ErrorReply),
+            notEnoughData=_INCOMPLETE,
+        )
+        self.pushes: deque[list[Reply]] = deque()
+
+    def feed(self, data: bytes | bytearray) -> list[Reply]:
+        """Return the replies that *data* completes; pushes go to `pushes`.
+
+        Raises:
+          ProtocolError: *data* is not RESP.
+        """
+        self._reader.feed(cast("bytes", data))
+        replies: list[Reply] = []
+        gets: Callable[[], Reply | _Incomplete] = self._reader.gets
+        while not isinstance(got := gets(), _Incomplete):
+            if isinstance(got, hiredis.PushNotification):
+                self.pushes.append(cast("list[Reply]", got))
+            else:
+                replies.append(got)
+        return replies

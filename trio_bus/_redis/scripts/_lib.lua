@@ -1,0 +1,107 @@
+-- What every script shares. Above it stand the constants that scripts.py writes:
+-- FREE, DUE, DEAD (reserved consumers), DONE, LOST, GONE (answers), CONTEXT (field names),
+-- MAX_FIELDS (names and values of an entry that can be passed to XADD from here).
+
+-- Redis 6.2 keeps deleted entries pending when they are claimed; later servers drop them.
+local KEEPS_DELETED = redis.REDIS_VERSION_NUM == nil
+
+local function is_error(reply)
+  return type(reply) == 'table' and reply.err ~= nil
+end
+
+local function code(reply)
+  return string.match(reply.err, '^%-?(%u+)')
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function as_text(number)
+  return string.format('%.0f', number)
+end
+
+-- An error unless the group exists: NOGROUP for a missing key too, or WRONGTYPE.
+local function group_error(stream, group)
+  local probe = redis.pcall('XPENDING', stream, group, '-', '+', 1)
+  return is_error(probe) and probe or nil
+end
+
+-- Whether the entry is pending for that consumer, with exactly that count of deliveries.
+local function is_owned(stream, group, me, id, attempt)
+  local row = redis.call('XPENDING', stream, group, id, id, 1, me)[1]
+  return row ~= nil and row[4] == tonumber(attempt)
+end
+
+-- Give a pending entry to a consumer with that count, and start its idle time anew.
+-- False if the entry was deleted from the stream; it is not pending any more then.
+local function move(stream, group, consumer, id, attempt)
+  if KEEPS_DELETED and #redis.call('XRANGE', stream, id, id) == 0 then
+    redis.call('XACK', stream, group, id)
+    return false
+  end
+  local moved = redis.call(
+    'XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt, 'JUSTID')
+  return #moved == 1
+end
+
+local function drop(stream, due, group, id)
+  redis.call('XACK', stream, group, id)
+  redis.call('ZREM', due, id)
+end
+
+-- DONE, GONE, or the error of a dead-letter topic that takes nothing: the entry stays then.
+-- The body is added there before it is acked here, so that out of memory loses nothing.
+local function bury(stream, due, dead_letters, group, id, attempt, cause, error_type, error_text)
+  local found = redis.call('XRANGE', stream, id, id)[1]
+  if found == nil then
+    drop(stream, due, group, id)
+    return GONE
+  end
+  local fields = found[2]
+  if dead_letters == nil or #fields > MAX_FIELDS then
+    move(stream, group, DEAD, id, attempt)
+    redis.call('ZREM', due, id)
+    return DONE
+  end
+  local context = {
+    stream, group, id, as_text(attempt), string.match(id, '^%d+'), as_text(now_ms()),
+    cause, error_type, error_text}
+  for index, name in ipairs(CONTEXT) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = context[index]
+  end
+  local added = redis.pcall('XADD', dead_letters, '*', unpack(fields))
+  if is_error(added) then
+    return added
+  end
+  drop(stream, due, group, id)
+  return DONE
+end
+
+-- The consumers of a group: a list of tables with name, pending and idle (milliseconds).
+local function consumers_of(stream, group)
+  local consumers = {}
+  for index, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+    local consumer = {}
+    for at = 1, #flat, 2 do
+      consumer[flat[at]] = flat[at + 1]
+    end
+    consumers[index] = consumer
+  end
+  return consumers
+end
+
+local function is_reserved(consumer)
+  return string.sub(consumer, 1, 1) == '~'
+end
+
+-- The answer LOST for each of many.
+local function all_lost(many)
+  local codes = {}
+  for index = 1, many do
+    codes[index] = LOST
+  end
+  return codes
+end

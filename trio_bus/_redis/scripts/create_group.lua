@@ -1,0 +1,8 @@
+-- KEYS stream, due. ARGV group, start. Answers 1 if the group is new, 0 if it was there.
+local created = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
+if is_error(created) then
+  return code(created) == 'BUSYGROUP' and 0 or created
+end
+-- Ids repeat after the stream was deleted: due times of an earlier life say nothing.
+redis.call('DEL', KEYS[2])
+return 1

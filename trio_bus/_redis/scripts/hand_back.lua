@@ -1,0 +1,28 @@
+-- KEYS stream, due. ARGV group, me, then id, attempt, new count and delay of each: milliseconds,
+-- or -1 for an entry that is free at once. Answers a code for each.
+local stream, due, group, me = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local refused = group_error(stream, group)
+if refused then
+  return code(refused) == 'NOGROUP' and all_lost((#ARGV - 2) / 4) or refused
+end
+local now = now_ms()
+
+local function hand_back(id, attempt, count, delay)
+  if not is_owned(stream, group, me, id, attempt) then
+    return LOST
+  end
+  if not move(stream, group, delay < 0 and FREE or DUE, id, count) then
+    redis.call('ZREM', due, id)
+    return GONE
+  end
+  if delay >= 0 then
+    redis.call('ZADD', due, as_text(now + delay), id)
+  end
+  return DONE
+end
+
+local codes = {}
+for at = 3, #ARGV, 4 do
+  codes[#codes + 1] = hand_back(ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]))
+end
+return codes

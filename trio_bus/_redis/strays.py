@@ -1,0 +1,124 @@
+"""Entries that the server delivered to us and that we never received."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import trio
+
+from trio_bus._backend import Entry, Receipt, Release
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import ConnectionLost, GroupMissing, RemoteError
+
+from .group import Group
+from .link import Link
+from .reader import Identity
+from .resp import ErrorReply
+
+
+class Holdings:
+    """What one member holds, and the recovery of what it holds without knowing.
+
+    Strays are our pending entries on the server minus those that we know. They can be told apart
+    only while no reply is under way that brings entries: while there is no read, and under `lock`,
+    which every take-over holds.
+    """
+
+    def __init__(self, group: Group, link: Link) -> None:
+        self._group = group
+        self._link = link
+        self._known: dict[EntryId, int] = {}
+        self._lost: list[Identity] = []
+        self._suspected = False
+        # Another connection may lead to a server that was restarted, or failed over, and has
+        # forgotten what it had confirmed: entries that we settled are pending again.
+        self._swept_on = link.current
+        # A read that the server still serves after we lost it may deliver until then.
+        self._again_at: float | None = None
+        self.lock = trio.Lock()
+        self.is_reading = False
+
+    @property
+    def known(self) -> Mapping[EntryId, int]:
+        """The entries that we know we hold, with their attempts."""
+        return MappingProxyType(self._known)
+
+    @property
+    def is_suspected(self) -> bool:
+        """Whether something may have strayed."""
+        return self._suspected
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Note what arrived."""
+        for entry in entries:
+            self._known[entry.id] = entry.attempt
+
+    def remove(self, receipt: Receipt) -> None:
+        """Note that a delivery is over; a later one of the same entry stays."""
+        if self._known.get(receipt.id) == receipt.attempt:
+            del self._known[receipt.id]
+
+    def suspect(self) -> None:
+        """Note that a reply with entries may have been lost."""
+        self._suspected = True
+
+    def suspect_reader(self, identity: Identity, still: float) -> None:
+        """Note that a reader was lost; the server may go on serving it for *still* seconds."""
+        self._suspected = True
+        self._lost.append(identity)
+        until = trio.current_time() + still
+        self._again_at = until if self._again_at is None else max(until, self._again_at)
+
+    async def recover(self) -> None:
+        """Release, uncounted, what strayed; while there is a read, do nothing.
+
+        Raises:
+          ConnectionLost, RemoteError: it is tried again by the next call.
+        """
+        if not self._is_due():
+            return
+        async with self.lock:
+            if self._is_due():
+                await self._sweep()
+
+    def _is_due(self) -> bool:
+        """Whether to sweep now. Once true it stays true until a sweep is done, or a read begins.
+
+        A read begins only after a `recover` of its own: it never overlaps with a sweep.
+        """
+        if self.is_reading:
+            return False
+        late = self._again_at is not None and trio.current_time() >= self._again_at
+        control = self._link.current
+        return self._suspected or late or (control is not None and control is not self._swept_on)
+
+    async def _sweep(self) -> None:
+        started, control = trio.current_time(), self._link.current
+        for identity in self._lost:
+            await self._fence(identity)
+        try:
+            pending = await self._group.pending()
+        except GroupMissing:
+            pending = []  # nothing is pending in a group that is gone
+        strays = [Release(it) for it in pending if self._known.get(it.id) != it.attempt]
+        for result in await self._group.settle(strays) if strays else ():
+            if isinstance(result, RemoteError):
+                raise result
+        self._suspected = False
+        self._swept_on = control
+        if self._again_at is not None and started >= self._again_at:
+            self._again_at = None
+            self._lost.clear()
+
+    async def _fence(self, identity: Identity) -> None:
+        """Make sure that the server delivers no more to a reader we lost, if it can be named."""
+        control = self._link.current
+        if control is None or not identity.is_known_to(control):
+            return
+        try:
+            killed = await control.call("CLIENT", "KILL", "ID", identity.client_id)
+            if isinstance(killed, ErrorReply):
+                await control.call("CLIENT", "UNBLOCK", identity.client_id, "ERROR")
+        except ConnectionLost:
+            return  # what comes next meets the same loss and raises it
