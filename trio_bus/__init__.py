@@ -11,8 +11,11 @@ The layers, from the bottom up; imports point down:
 """
 
 from ._backend import ConsumerInfo, DeathCause, GroupInfo, TopicInfo
+from ._bus import BatchOutcome, Bus
 from ._config import AckMode, Backoff, BusOptions, PublishOptions, StartPosition, SubscriptionConfig
+from ._connect import open_bus
 from ._dead_letter import DeadLetter
+from ._delivery import Delivery, DeliveryState
 from ._embedded import EmbeddedServer, open_embedded
 from ._entry_id import EntryId
 from ._envelope import EnvelopeCodec
@@ -44,6 +47,14 @@ from ._memory import MemoryBackend
 from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
 from ._redis import RedisBackend, open_redis
+from ._subscription import (
+    PullSubscription,
+    Subscription,
+    SubscriptionState,
+    SubscriptionStatistics,
+    open_subscription,
+    run_subscription,
+)
 
 __all__ = [
     "BAGGAGE",
@@ -52,6 +63,8 @@ __all__ = [
     "AckMode",
     "AuthenticationFailed",
     "Backoff",
+    "BatchOutcome",
+    "Bus",
     "BusClosed",
     "BusError",
     "BusOptions",
@@ -59,7 +72,9 @@ __all__ = [
     "ConsumerInfo",
     "DeadLetter",
     "DeathCause",
+    "Delivery",
     "DeliveryFinalized",
+    "DeliveryState",
     "EmbeddedServer",
     "EmbeddedServerError",
     "EntryId",
@@ -81,21 +96,28 @@ __all__ = [
     "PermissionDenied",
     "PublishError",
     "PublishOptions",
+    "PullSubscription",
     "RedisBackend",
     "RemoteError",
     "Scope",
     "SerializationError",
     "StartPosition",
+    "Subscription",
     "SubscriptionConfig",
     "SubscriptionError",
+    "SubscriptionState",
+    "SubscriptionStatistics",
     "TopicInfo",
     "Transition",
     "TransitionEvent",
     "Unsupported",
     "ValidationError",
     "WrongType",
+    "open_bus",
     "open_embedded",
     "open_redis",
+    "open_subscription",
+    "run_subscription",
 ]
 
 # Tracebacks and reprs speak of ``trio_bus.Message``, which is where users find it.

@@ -1,0 +1,129 @@
+"""A backend that fails when a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import Enum
+from typing import TypeVar
+
+import attrs
+
+from trio_bus import BusError, EntryId, MemoryBackend, RemoteError, TopicInfo
+from trio_bus.abc import (
+    Entry,
+    GroupMember,
+    Membership,
+    Receipt,
+    Record,
+    Settled,
+    Settlement,
+    StreamBackend,
+    TakeOver,
+)
+
+T = TypeVar("T")
+
+
+class When(Enum):
+    """Whether the server has done it when the error comes."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@attrs.define
+class Plan:
+    """The next failures of each operation, oldest first; and how often each was called."""
+
+    failures: dict[str, list[tuple[When, BusError]]] = attrs.field(
+        factory=dict[str, list[tuple[When, BusError]]]
+    )
+    calls: dict[str, int] = attrs.field(factory=dict[str, int])
+
+    def fail(self, operation: str, *errors: BusError, when: When = When.BEFORE) -> None:
+        """Let the next calls of this operation fail."""
+        self.failures.setdefault(operation, []).extend((when, error) for error in errors)
+
+    async def run(self, operation: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Run it, or fail."""
+        self.calls[operation] = self.calls.get(operation, 0) + 1
+        pending = self.failures.get(operation)
+        if not pending:
+            return await act()
+        when, error = pending.pop(0)
+        if when is When.AFTER:
+            await act()
+        raise error
+
+
+@attrs.define
+class FlakyMember(GroupMember):
+    """A member that follows a plan."""
+
+    inner: GroupMember
+    plan: Plan
+
+    async def read(self, count: int, timeout: float) -> list[Entry]:
+        """Read, or fail."""
+        return await self.plan.run("read", lambda: self.inner.read(count, timeout))
+
+    async def claimable(self) -> bool:
+        """Look, or fail."""
+        return await self.plan.run("claimable", self.inner.claimable)
+
+    async def take_over(self, count: int) -> TakeOver:
+        """Take over, or fail."""
+        return await self.plan.run("take_over", lambda: self.inner.take_over(count))
+
+    async def tend(self) -> None:
+        """Tend, or fail."""
+        await self.plan.run("tend", self.inner.tend)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle, or fail."""
+        return await self.plan.run("settle", lambda: self.inner.settle(settlements))
+
+    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
+        """Renew, or fail."""
+        return await self.plan.run("renew", lambda: self.inner.renew(receipts))
+
+    async def forget(self) -> bool:
+        """Forget, or fail."""
+        return await self.plan.run("forget", self.inner.forget)
+
+
+@attrs.define
+class FlakyBackend(StreamBackend):
+    """A memory backend that follows a plan."""
+
+    plan: Plan = attrs.field(factory=Plan)
+    inner: MemoryBackend = attrs.field(factory=MemoryBackend)
+
+    @property
+    def url(self) -> str | None:
+        """Nobody else can reach it."""
+        return None
+
+    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+        """Append, or fail."""
+        return await self.plan.run("append", lambda: self.inner.append(topic, records))
+
+    async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
+        """Create, or fail."""
+        return await self.plan.run(
+            "create_group", lambda: self.inner.create_group(topic, group, start)
+        )
+
+    def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
+        """Join as a member that follows the plan."""
+        return self._join(membership)
+
+    @asynccontextmanager
+    async def _join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
+        async with self.inner.join(membership) as member:
+            yield FlakyMember(member, self.plan)
+
+    async def info(self, topic: str) -> TopicInfo:
+        """Ask the memory backend."""
+        return await self.inner.info(topic)

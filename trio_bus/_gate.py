@@ -1,0 +1,72 @@
+"""The only door between messages and records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from ._codec import Codec, is_oversized, record_bytes
+from ._errors import Oversized, SerializationError, ValidationError
+from ._message import Message, check_publishable
+
+if TYPE_CHECKING:
+    from ._backend import Record
+
+
+@final
+class Gate:
+    """Encodes and decodes within a limit, so that what passes out passes in.
+
+    ``max_payload_bytes`` bounds the payload, and the codec says how large a record with such a
+    payload may be. Both are checked both ways, the record's size before anything is decoded.
+    """
+
+    __slots__ = ("_codec", "_max_payload_bytes", "_max_record_bytes")
+
+    def __init__(self, codec: Codec, max_payload_bytes: int) -> None:
+        self._codec = codec
+        self._max_payload_bytes = max_payload_bytes
+        self._max_record_bytes = codec.max_record_bytes(max_payload_bytes)
+
+    def encode(self, message: Message) -> Record:
+        """Return the record of a message.
+
+        Raises:
+          ValidationError: the message breaks a rule, or is too large.
+          SerializationError: the codec cannot express it.
+        """
+        check_publishable(message)
+        self._check(len(message.payload), ValidationError)
+        try:
+            record = self._codec.encode(message)
+        except SerializationError:
+            raise
+        except Exception as error:  # a broken codec must not bring a subscription down
+            raise SerializationError(f"the codec raised {error!r}") from error
+        if is_oversized(record, self._max_record_bytes):
+            raise ValidationError(f"message: {self._too_long(record)}")
+        return record
+
+    def decode(self, record: Record) -> Message:
+        """Return the message of a record.
+
+        Raises:
+          Oversized: the record, or its payload, is too large.
+          SerializationError: the codec cannot read it.
+        """
+        if is_oversized(record, self._max_record_bytes):
+            raise Oversized(f"record: {self._too_long(record)}")
+        try:
+            message = self._codec.decode(record)
+        except SerializationError:
+            raise
+        except Exception as error:  # a broken codec must not bring a subscription down
+            raise SerializationError(f"the codec raised {error!r}") from error
+        self._check(len(message.payload), Oversized)
+        return message
+
+    def _check(self, size: int, refusal: type[ValidationError | Oversized]) -> None:
+        if size > self._max_payload_bytes:
+            raise refusal(f"payload: {size} bytes, max_payload_bytes is {self._max_payload_bytes}")
+
+    def _too_long(self, record: Record) -> str:
+        return f"{record_bytes(record)} bytes when encoded, at most {self._max_record_bytes}"

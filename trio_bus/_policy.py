@@ -1,0 +1,70 @@
+"""What a failure leads to: try again, or bury. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ._backend import Bury, Death, DeathCause, Receipt, Retry, Settlement
+from ._exception_groups import leaves
+
+if TYPE_CHECKING:
+    from ._config import SubscriptionConfig
+
+MAX_ERROR_TEXT = 4096
+"""Characters of an error's text that are kept: enough for a message, too little for a dump."""
+
+Reason = str | BaseException
+
+
+class Policy:
+    """The retry and dead-letter rules of one subscription."""
+
+    def __init__(self, config: SubscriptionConfig, random: Callable[[], float]) -> None:
+        self._config = config
+        self._random = random
+        self.max_attempt: int = config.max_attempt
+
+    def after_failure(self, receipt: Receipt, error: Exception) -> Settlement:
+        """Say what follows an exception of a handler."""
+        if self._rejects(error):
+            return self.reject(receipt, error)
+        return self.retry(receipt, error, None)
+
+    def retry(self, receipt: Receipt, reason: Reason, delay: float | None) -> Settlement:
+        """Start it again, or bury it at the limit; None: the delay that ``retry_backoff`` says."""
+        if receipt.attempt >= self.max_attempt:
+            return Bury(receipt, death(DeathCause.EXHAUSTED, reason))
+        if delay is None:
+            delay = self._config.retry_backoff.delay_after(receipt.attempt, self._random)
+        return Retry(receipt, delay)
+
+    def reject(self, receipt: Receipt, reason: Reason) -> Settlement:
+        """Bury it at once."""
+        return Bury(receipt, death(DeathCause.REJECTED, reason))
+
+    def _rejects(self, error: Exception) -> bool:
+        failures = list(leaves(error))
+        if any(isinstance(leaf, self._config.reject_on) for leaf in failures):
+            return True
+        return not all(isinstance(leaf, self._config.retry_on) for leaf in failures)
+
+
+def death(cause: DeathCause, reason: Reason) -> Death:
+    """Describe why an entry is buried, in text that any codec can carry."""
+    error_type = "" if isinstance(reason, str) else _type_name(type(reason))
+    return Death(cause, error_type, shown(reason))
+
+
+def shown(reason: Reason) -> str:
+    """Return the text of a reason, bounded, without what UTF-8 cannot say."""
+    try:
+        text = str(reason)[:MAX_ERROR_TEXT]
+    except Exception:  # noqa: BLE001 - the reason is broken; what it is about is not
+        text = f"<{type(reason).__name__} whose text cannot be made>"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _type_name(kind: type[BaseException]) -> str:
+    name = kind.__qualname__
+    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"

@@ -1,0 +1,71 @@
+"""One settlement on its way to the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from ._backend import Settled, Settlement
+from ._errors import BusError, LeaseLost
+
+if TYPE_CHECKING:
+    from ._holding import Holding
+
+
+@attrs.define(eq=False)
+class Settling:
+    """One settlement on its way to the server.
+
+    ``uncertain`` once an earlier try may have reached the server: then "not ours any more" is how
+    success looks.
+    """
+
+    settlement: Settlement
+    holding: Holding
+    reason: str = ""
+    tries: int = 0
+    not_before: float = 0.0
+    uncertain: bool = False
+    last_error: Exception | None = None
+    outcome: Settled | None = None
+    abandoned: BusError | None = None
+    _ended: trio.Event | None = attrs.field(default=None, init=False)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was answered, or given up."""
+        return self.outcome is not None or self.abandoned is not None
+
+    def end(self, outcome: Settled) -> None:
+        """Record what became of it and wake who waits."""
+        self.outcome = outcome
+        self._wake()
+
+    def abandon(self, error: BusError) -> None:
+        """Stop trying: whoever waits gets *error*."""
+        self.abandoned = error
+        self._wake()
+
+    async def confirmed(self) -> None:
+        """Wait until the server has confirmed it.
+
+        Raises:
+          LeaseLost: the entry was not ours any more; nothing was settled.
+
+        Cancellation: the settlement goes on.
+        """
+        if not self.over:
+            self._ended = self._ended or trio.Event()
+            await self._ended.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+        if self.abandoned is not None:
+            raise type(self.abandoned)(str(self.abandoned)) from self.abandoned
+        if self.outcome is Settled.LOST:
+            raise LeaseLost(f"entry {self.holding.entry.id} is no longer ours")
+
+    def _wake(self) -> None:
+        if self._ended is not None:
+            self._ended.set()

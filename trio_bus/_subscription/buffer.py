@@ -1,0 +1,65 @@
+"""What was read and waits for the user's own loop."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._delivery import Delivery
+
+if TYPE_CHECKING:
+    from trio_bus._holding import Holding
+
+    from .core import Core
+
+
+class Buffer:
+    """Hands out deliveries one by one, until it is closed."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        # Without a bound of its own: what is in it holds a permit.
+        self._arrived, self._waiting = trio.open_memory_channel["Holding"](math.inf)
+
+    def deliver(self, holdings: list[Holding]) -> None:
+        """Hand these out next; after `close`, leave them to be released."""
+        try:
+            for holding in holdings:
+                self._arrived.send_nowait(holding)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            return
+
+    async def receive(self) -> Delivery:
+        """Wait for one; lost and expired ones are passed over.
+
+        Raises:
+          trio.EndOfChannel: after `close`.
+        """
+        while True:
+            holding = await self._waiting.receive()
+            if holding.open and not self._core.expire(holding):
+                return Delivery(holding)
+
+    def close(self) -> None:
+        """End iteration, and give back what nobody has received."""
+        self._arrived.close()
+        while True:
+            try:
+                holding = self._waiting.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return
+            if holding.open:
+                self._core.hand_back(holding)
+
+    def cancel(self) -> None:
+        """Do nothing: the user's tasks are not ours to cancel."""
+
+    async def wait_finished(self) -> None:
+        """Return at once: the user's tasks are not ours to wait for."""
+        await trio.lowlevel.checkpoint()
+
+    async def run(self) -> None:
+        """Return at once: there is no task to run."""
+        await trio.lowlevel.checkpoint()

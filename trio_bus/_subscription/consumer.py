@@ -1,0 +1,75 @@
+"""The task that reads new entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._backend import Entry
+from trio_bus._errors import BusError, GroupMissing
+from trio_bus._observer import Scope
+from trio_bus._trio_util import AsyncValue
+
+if TYPE_CHECKING:
+    from .core import Core
+    from .group import Group
+
+
+class Consumer:
+    """Takes permits, reads at most that many entries, and hands the whole read on.
+
+    Invariant: while it is in a read it holds the permits for what the read may bring, and
+    ``_read_scope`` ends that read. A read that is ended brings nothing: the backend hands back
+    what came too late.
+    """
+
+    def __init__(self, core: Core, group: Group) -> None:
+        self._core = core
+        self._group = group
+        self._read_scope: trio.CancelScope | None = None
+        self._waits = AsyncValue(0)
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Read until cancelled."""
+        errors = 0
+        while True:
+            try:
+                await self._read_once()
+                errors = 0
+            except BusError as error:
+                errors += 1
+                self._core.report(Scope.READ, error)
+                await self._core.pause(errors)
+                if isinstance(error, GroupMissing):
+                    await self._group.recreate()
+
+    async def take_permits(self, at_most: int) -> int:
+        """Take permits for a claim: free ones, else those of a read that waits for entries.
+
+        Without this a blocked read would hold the last permit while released entries wait.
+        """
+        self._waits.value += 1
+        try:
+            if self._core.permits.free == 0 and self._read_scope is not None:
+                self._read_scope.cancel("a claim needs its permits")
+            return await self._core.permits.take(at_most)
+        finally:
+            self._waits.value -= 1
+
+    async def _read_once(self) -> None:
+        await self._waits.wait_value(0)
+        permits = self._core.permits
+        taken = await permits.take(self._core.config.max_in_flight)
+        if self._waits.value:  # a claim began to wait behind us: it goes first
+            permits.give_back(taken)
+            return
+        entries: list[Entry] = []
+        try:
+            with trio.CancelScope() as self._read_scope:
+                entries = await self._core.member.read(taken, self._core.config.block_timeout)
+        finally:
+            self._read_scope = None
+            permits.give_back(taken - len(entries))
+            self._core.receive(entries)

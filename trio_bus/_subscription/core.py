@@ -1,0 +1,348 @@
+"""What the tasks of one subscription share: the entries it holds."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import Enum, unique
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._backend import (
+    Ack,
+    Bury,
+    DeathCause,
+    Entry,
+    GroupMember,
+    Receipt,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+)
+from trio_bus._config import AckMode, SubscriptionConfig
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import (
+    BusClosed,
+    BusError,
+    HandlerTimeout,
+    InternalError,
+    LeaseLost,
+    Oversized,
+    PermissionDenied,
+    SerializationError,
+    WrongType,
+)
+from trio_bus._holding import Holding, HoldingContext
+from trio_bus._observer import Scope, Transition
+from trio_bus._policy import Policy, death, shown
+from trio_bus._settling import Settling
+from trio_bus._trio_util import AsyncValue
+
+from .backoff import Pause
+from .flusher import Flusher
+from .permits import Permits
+
+if TYPE_CHECKING:
+    from trio_bus._gate import Gate
+    from trio_bus._notifier import Notifier
+
+FATAL = (WrongType, PermissionDenied, BusClosed)
+"""What no waiting heals: it ends the subscription."""
+
+
+@unique
+class SubscriptionState(Enum):
+    """Where a subscription is in its life."""
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+def _nowhere(holdings: list[Holding]) -> None:
+    """Stand where `Life` puts the outlet of the subscription."""
+    raise InternalError(f"{len(holdings)} entries came before there was an outlet")
+
+
+class Core:
+    """The entries a subscription holds, from their arrival to their end.
+
+    Invariants: ``holdings`` are the entries that are pending for us on the server or whose handler
+    still runs; each has a permit, or counts as a pending settlement.
+    """
+
+    def __init__(
+        self,
+        config: SubscriptionConfig,
+        ack_mode: AckMode,
+        *,
+        member: GroupMember,
+        gate: Gate,
+        notifier: Notifier,
+        now: Callable[[], datetime],
+    ) -> None:
+        chance = random.Random().random  # noqa: S311 - jitter, not a secret
+        self.config = config
+        self.ack_mode = ack_mode
+        self.member = member
+        self.notifier = notifier
+        self.pause: Pause = Pause(chance)
+        self.chance: Callable[[], float] = chance
+        self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit)
+        self.holdings: dict[Holding, None] = {}  # a dict, for its order
+        self.held: AsyncValue[int] = AsyncValue(0)
+        # How often a handler ended and left its entry open.
+        self.left_open: AsyncValue[int] = AsyncValue(0)
+        # How often a handler ended since the subscription began to end.
+        self.ends: AsyncValue[int] = AsyncValue(0)
+        # What we gave back ourselves since the reclaimer looked last: not for us to take at once.
+        self.released: set[EntryId] = set()
+        # The latest delivery of each entry that is held.
+        self._by_id: dict[EntryId, Holding] = {}
+        self.counts: Counter[Transition] = Counter()
+        self.last_errors: dict[Scope, BusError] = {}
+        self.state: AsyncValue[SubscriptionState] = AsyncValue(SubscriptionState.RUNNING)
+        self.fatal: BusError | None = None
+        self.body_scope: trio.CancelScope = trio.CancelScope()
+        self.flusher: Flusher = Flusher(
+            member, config.ack_batch_size, self.pause, self.report, self._on_settled
+        )
+        self.deliver: Callable[[list[Holding]], None] = _nowhere
+        self._gate = gate
+        self._now = now
+        timeout = math.inf if config.handler_timeout is None else config.handler_timeout
+        policy = Policy(config, chance)
+        self._context = HoldingContext(self, policy, notifier, timeout)
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a pending entry stays ours without renewal."""
+        return self.config.claim_idle_timeout
+
+    def report(self, scope: Scope, error: BusError, receipt: Receipt | None = None) -> None:
+        """Tell the observer of an error; if nothing can heal it, end the subscription."""
+        self.last_errors[scope] = error
+        if receipt is None:
+            self.notifier.error(scope, error)
+        else:
+            self.notifier.error(scope, error, receipt.id, receipt.attempt)
+        if isinstance(error, FATAL) and self.fatal is None:
+            self.fatal = error
+            self.body_scope.cancel("the subscription cannot go on")
+
+    @trio.lowlevel.enable_ki_protection
+    def receive(self, entries: Iterable[Entry]) -> None:
+        """Hold entries that just became ours, and start those that can be handled.
+
+        What cannot be decoded is on its way to the dead-letter topic then. What an earlier
+        delivery still works on waits until that has ended.
+        """
+        lease_until = trio.current_time() + self.lease
+        now = self._now()
+        holdings = [Holding(entry, None, now, self._context, lease_until) for entry in entries]
+        self.holdings.update(dict.fromkeys(holdings))
+        self.held.value = len(self.holdings)
+        ready = [holding for holding in holdings if self._succeeds_nobody(holding)]
+        self._start(ready)
+
+    def _succeeds_nobody(self, holding: Holding) -> bool:
+        """Say whether no earlier delivery of the entry is under way; end it if there is one.
+
+        This happens when a lease was lost and the handler has not noticed yet, or when the group
+        was deleted and begins anew.
+        """
+        earlier = self._by_id.get(holding.entry.id)
+        self._by_id[holding.entry.id] = holding
+        if earlier is None:
+            return True
+        running = earlier.predecessor or earlier
+        holding.predecessor, running.successor = running, holding
+        holding.at_risk = running.settling is not None and not running.settling.over
+        self.lose(earlier)
+        return False
+
+    def _start(self, holdings: Iterable[Holding]) -> None:
+        ready = [holding for holding in holdings if holding.open and self._decode(holding)]
+        if ready:
+            self.deliver(ready)
+
+    def _decode(self, holding: Holding) -> bool:
+        """Decode it and say whether that worked; bury it otherwise."""
+        try:
+            holding.message = self._gate.decode(holding.entry.record)
+        except SerializationError as error:
+            self._bury_unread(holding, error)
+            return False
+        if self.expire(holding):
+            return False
+        if self.ack_mode is AckMode.AUTO_ON_RECEIVE:
+            holding.busy = True
+            self.submit(holding, Ack(holding.receipt))
+        return True
+
+    def expire(self, holding: Holding) -> bool:
+        """Bury it, or ack it where there is no dead-letter topic, if its time is over; say so."""
+        expires_at = holding.message.expires_at if holding.message else None
+        if expires_at is None or self._now() < expires_at:
+            return False
+        self.notifier.transition(Transition.EXPIRED, *holding.place, str(expires_at))
+        if self.config.dead_letter_topic is None:
+            self.submit(holding, Ack(holding.receipt))
+        else:
+            reason = f"expired at {expires_at}"
+            self.submit(holding, Bury(holding.receipt, death(DeathCause.EXPIRED, reason)), reason)
+        return True
+
+    def _bury_unread(self, holding: Holding, error: SerializationError) -> None:
+        oversized = isinstance(error, Oversized)
+        cause = DeathCause.OVERSIZED if oversized else DeathCause.UNDECODABLE
+        self.report(Scope.DECODE, error, holding.receipt)
+        self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
+
+    @trio.lowlevel.enable_ki_protection
+    def submit(self, holding: Holding, settlement: Settlement, reason: str = "") -> Settling:
+        """Hand a settlement to the flusher. Never a checkpoint."""
+        holding.check_open()
+        settling = holding.settling = Settling(settlement, holding, reason)
+        self.flusher.put(settling)
+        if not holding.busy:
+            self._free(holding)
+        return settling
+
+    @trio.lowlevel.enable_ki_protection
+    def ended(self, holding: Holding) -> None:
+        """Nothing runs with this entry any more; an open one keeps its permit."""
+        holding.busy = False
+        if holding.open:
+            self.left_open.value += 1
+        else:
+            self._free(holding)
+        if self.state.value is not SubscriptionState.RUNNING:
+            self.ends.value += 1
+
+    def time_out(self, holding: Holding) -> None:
+        """Count an entry as failed that was left open for longer than ``handler_timeout``."""
+        error = HandlerTimeout(f"not settled after {self.config.handler_timeout} s")
+        self.notifier.error(Scope.HANDLER, error, *holding.place)
+        settlement = self._context.policy.after_failure(holding.receipt, error)
+        self.submit(holding, settlement, shown(error))
+
+    @trio.lowlevel.enable_ki_protection
+    def lose(self, holding: Holding) -> None:
+        """The entry has another owner: end the handler, settle nothing."""
+        if not holding.open:
+            return
+        self._tell_lost(holding)
+        holding.lose()
+        if not holding.busy:
+            self._free(holding)
+
+    @trio.lowlevel.enable_ki_protection
+    def lose_by_clock(self, holding: Holding) -> None:
+        """The lease ran out, and nobody could be asked: end the handler, then give back.
+
+        It may still be pending for us. Giving back is fenced: it does nothing to a new owner.
+        """
+        self._tell_lost(holding)
+        self.hand_back_when_ended(holding)
+
+    @trio.lowlevel.enable_ki_protection
+    def hand_back_when_ended(self, holding: Holding) -> None:
+        """End what runs with it; release it when that has ended, so that nothing overlaps."""
+        holding.lose()
+        holding.give_back = True
+        if not holding.busy:
+            self._free(holding)
+
+    @trio.lowlevel.enable_ki_protection
+    def hand_back(self, holding: Holding) -> None:
+        """Release an entry at once, and end what still runs with it."""
+        self.submit(holding, Release(holding.receipt))
+        holding.lose()
+
+    def _tell_lost(self, holding: Holding) -> None:
+        self.counts[Transition.LEASE_LOST] += 1
+        self.notifier.transition(Transition.LEASE_LOST, *holding.place)
+
+    async def renew(self, holding: Holding) -> None:
+        """Start the lease of one entry anew, because its handler asks."""
+        holding.check_open()
+        sent = trio.current_time()
+        lost = await self.member.renew([holding.receipt])
+        if holding.entry.id in lost:
+            self.lose(holding)
+            raise LeaseLost(f"entry {holding.entry.id} is no longer ours")
+        holding.lease_until = sent + self.lease
+
+    def open_holdings(self) -> list[Holding]:
+        """Return what is held and not settled."""
+        return [holding for holding in self.holdings if holding.open]
+
+    def leased_holdings(self) -> list[Holding]:
+        """Return what the server should know as ours: also what waits to be settled."""
+        return [holding for holding in self.holdings if not holding.lost and not holding.done]
+
+    def _free(self, holding: Holding) -> None:
+        """Take the permit of an entry that neither runs nor wants a settlement."""
+        if not holding.permit:
+            return
+        if holding.give_back and holding.settling is None:
+            holding.settling = Settling(Release(holding.receipt), holding)
+            self.flusher.put(holding.settling)
+        holding.permit = False
+        if holding.settling is None or holding.settling.over:
+            self.permits.give_back(1)
+            self._drop(holding)
+        else:
+            self.permits.submitted()
+
+    def _drop(self, holding: Holding) -> None:
+        """Forget it, and start what waited for its end."""
+        self.holdings.pop(holding, None)
+        if self._by_id.get(holding.entry.id) is holding:
+            del self._by_id[holding.entry.id]
+        successor, holding.successor = holding.successor, None
+        if successor is not None and successor.open:
+            successor.predecessor = None
+            if successor.at_risk and holding.done:
+                self.lose(successor)  # what was under way has settled it: they share a receipt
+            else:
+                self._start([successor])
+        self.held.value = len(self.holdings)
+
+    def _on_settled(self, settling: Settling) -> None:
+        """The server has answered a settlement, or will not be asked any more."""
+        if settling.outcome is not None:
+            self._count(settling)
+        holding = settling.holding
+        if not holding.permit:
+            self.permits.confirmed()
+            self._drop(holding)
+
+    def _count(self, settling: Settling) -> None:
+        holding = settling.holding
+        transition = _TRANSITIONS[type(settling.settlement)]
+        if settling.outcome is Settled.LOST:
+            if holding.lost:
+                return  # told before
+            holding.lost = True
+            transition = Transition.LEASE_LOST
+        elif settling.outcome is Settled.GONE:
+            transition = Transition.VANISHED
+        elif transition is Transition.RELEASED:
+            self.released.add(holding.entry.id)
+        self.counts[transition] += 1
+        self.notifier.transition(transition, *holding.place, settling.reason)
+
+
+_TRANSITIONS: dict[type[Settlement], Transition] = {
+    Ack: Transition.ACKED,
+    Retry: Transition.RETRIED,
+    Release: Transition.RELEASED,
+    Bury: Transition.DEAD_LETTERED,
+}

@@ -1,0 +1,129 @@
+"""The inner nursery: one task for each delivery that a handler works on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._config import AckMode
+from trio_bus._delivery import Delivery
+from trio_bus._errors import BusError
+from trio_bus._observer import Transition
+from trio_bus._one_error import one_error
+
+if TYPE_CHECKING:
+    from trio_bus._holding import Holding
+
+    from .core import Core
+
+Handler = Callable[[Delivery], Awaitable[None]]
+"""An async function of one delivery."""
+
+
+class Dispatcher:
+    """Starts a task for each entry that arrives, until it is closed.
+
+    Its tasks are the user's code: they run unshielded, and what is not an `Exception` leaves the
+    subscription through here.
+    """
+
+    def __init__(self, core: Core, handler: Handler) -> None:
+        self._core = core
+        self._handler = handler
+        # Without a bound of its own: what is in it holds a permit.
+        self._arrived, self._reads = trio.open_memory_channel["list[Holding]"](math.inf)
+        self._scope = trio.CancelScope()
+        self._finished = trio.Event()
+        self._closed = False
+
+    def deliver(self, holdings: list[Holding]) -> None:
+        """Start these soon; after `close`, leave them to be released."""
+        try:
+            self._arrived.send_nowait(holdings)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self._forgo(holdings)
+
+    def close(self) -> None:
+        """Start nothing more; what waits is given back."""
+        self._closed = True
+        self._arrived.close()
+
+    def cancel(self) -> None:
+        """Cancel every handler."""
+        self._scope.cancel("the drain timeout is over")
+
+    async def wait_finished(self) -> None:
+        """Wait until every handler has ended."""
+        await self._finished.wait()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Run handlers until closed, or cancelled, and the last one has ended."""
+        try:
+            with self._scope, one_error():
+                async with trio.open_nursery() as nursery:
+                    async for holdings in self._reads:
+                        for holding in holdings:
+                            self._start(nursery, holding)
+        finally:
+            with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+                while True:
+                    self._forgo(self._reads.receive_nowait())
+            self._reads.close()
+            self._finished.set()
+
+    def _forgo(self, holdings: list[Holding]) -> None:
+        """Let go of what was acked on arrival and is not handled any more: at most once.
+
+        The rest is open, and given back at the end.
+        """
+        for holding in holdings:
+            if not holding.open:
+                self._core.ended(holding)
+
+    def _start(self, nursery: trio.Nursery, holding: Holding) -> None:
+        if self._closed and holding.open:
+            self._core.hand_back(holding)
+        else:  # what was acked on arrival has to be handled, or it is lost
+            nursery.start_soon(self._handle, holding)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _handle(self, holding: Holding) -> None:
+        if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE and not await self._acked(holding):
+            return
+        self._core.notifier.transition(Transition.STARTED, *holding.place)
+        holding.begin()
+        error: BaseException | None = None
+        try:
+            await _call(self._handler, Delivery(holding))
+        except BaseException as caught:  # noqa: BLE001 - conclude sorts it
+            error = caught
+        ack = self._core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS
+        onward = holding.conclude(error, ack=ack)
+        if onward is not None:
+            raise onward
+
+    async def _acked(self, holding: Holding) -> bool:
+        """Wait for the ack that precedes the handler; say whether the entry is ours to handle.
+
+        Cancelled, it is not handled: at most once.
+        """
+        assert holding.settling is not None, "AUTO_ON_RECEIVE submits on arrival"
+        try:
+            await holding.settling.confirmed()
+        except BaseException as error:
+            self._core.ended(holding)
+            if isinstance(error, BusError):
+                return False
+            raise
+        return True
+
+
+@trio.lowlevel.disable_ki_protection
+async def _call(handler: Handler, delivery: Delivery) -> None:
+    """Run the user's code, where Ctrl-C may surface."""
+    await handler(delivery)

@@ -1,0 +1,134 @@
+"""Settles what the deliveries of a subscription ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._backend import GroupMember, Settled
+from trio_bus._errors import BusError, OutcomeUnknown, RemoteError
+from trio_bus._observer import Scope
+from trio_bus._trio_util import AsyncValue
+
+from .backoff import Pause
+
+if TYPE_CHECKING:
+    from trio_bus._backend import Receipt
+    from trio_bus._settling import Settling
+
+    Report = Callable[[Scope, BusError, Receipt | None], None]
+
+
+class Flusher:
+    """Hands settlements to the server in batches, and tries again until it has them.
+
+    There is no timer: a settlement leaves at once when none is under way, and what arrives
+    meanwhile is the next batch. One that failed waits for its next try apart, so that it does not
+    hold up the others.
+
+    Invariant: ``outstanding`` counts the settlements that were put and have not ended.
+    """
+
+    def __init__(
+        self,
+        member: GroupMember,
+        batch_size: int,
+        pause: Pause,
+        report: Report,
+        on_end: Callable[[Settling], None],
+    ) -> None:
+        self._member = member
+        self._batch_size = batch_size
+        self._pause = pause
+        self._report = report
+        self._on_end = on_end
+        # Without a bound of its own: every item is an entry that is held, and those are bounded.
+        self._queue, self._arrivals = trio.open_memory_channel["Settling"](math.inf)
+        self._refused: list[Settling] = []
+        self._unfinished: dict[Settling, None] = {}  # a dict, for its order
+        self.outstanding: AsyncValue[int] = AsyncValue(0)
+
+    def put(self, settling: Settling) -> None:
+        """Take over a settlement. Never a checkpoint."""
+        self._unfinished[settling] = None
+        self.outstanding.value = len(self._unfinished)
+        self._queue.send_nowait(settling)
+
+    def abandon(self, error: BusError) -> list[Settling]:
+        """Give up on what is not confirmed, wake who waits for it, and return it."""
+        abandoned = list(self._unfinished)
+        self._refused.clear()
+        for settling in abandoned:
+            settling.abandon(error)
+            self._end(settling)
+        return abandoned
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Settle until cancelled."""
+        while True:
+            batch = await self._next_batch()
+            if batch:
+                await self._settle(batch)
+
+    async def _next_batch(self) -> list[Settling]:
+        """Wait for a settlement, or for a refused one whose next try is due."""
+        batch: list[Settling] = []
+        due = min((settling.not_before for settling in self._refused), default=math.inf)
+        with trio.CancelScope(deadline=due):
+            batch.append(await self._arrivals.receive())
+        batch += self._take_due()
+        while len(batch) < self._batch_size:
+            try:
+                batch.append(self._arrivals.receive_nowait())
+            except trio.WouldBlock:
+                break
+        return batch
+
+    def _take_due(self) -> list[Settling]:
+        now = trio.current_time()
+        due = [settling for settling in self._refused if settling.not_before <= now]
+        due = due[: self._batch_size]
+        self._refused = [settling for settling in self._refused if settling not in due]
+        return due
+
+    async def _settle(self, batch: Sequence[Settling]) -> None:
+        try:
+            outcomes = await self._member.settle([settling.settlement for settling in batch])
+        except BusError as error:
+            self._report(Scope.SETTLE, error, None)
+            for settling in batch:
+                self._try_again(settling, error)
+            return
+        for settling, outcome in zip(batch, outcomes, strict=True):
+            self._sort(settling, outcome)
+
+    def _sort(self, settling: Settling, outcome: Settled | RemoteError) -> None:
+        """End a settlement, or keep it for another try."""
+        if isinstance(outcome, RemoteError):
+            self._report(Scope.SETTLE, outcome, settling.holding.receipt)
+            self._try_again(settling, outcome)
+            return
+        if outcome is Settled.LOST and settling.uncertain:
+            outcome = Settled.DONE
+        if not settling.over:
+            settling.end(outcome)
+            self._end(settling)
+
+    def _end(self, settling: Settling) -> None:
+        del self._unfinished[settling]
+        self._on_end(settling)
+        self.outstanding.value = len(self._unfinished)
+
+    def _try_again(self, settling: Settling, error: BusError) -> None:
+        """Keep it for later, unless it was given up meanwhile."""
+        if settling.over:
+            return
+        settling.uncertain = settling.uncertain or isinstance(error, OutcomeUnknown)
+        settling.last_error = error
+        settling.tries += 1
+        settling.not_before = trio.current_time() + self._pause.seconds(settling.tries)
+        self._refused.append(settling)

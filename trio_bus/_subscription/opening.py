@@ -1,0 +1,177 @@
+"""Opening a subscription."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, overload
+
+import trio
+
+from trio_bus._backend import Membership
+from trio_bus._config import AckMode, SubscriptionConfig
+from trio_bus._errors import BusError, SubscriptionError, ValidationError
+from trio_bus._one_error import one_error
+
+from .buffer import Buffer
+from .core import Core
+from .dispatcher import Dispatcher, Handler
+from .group import first_id
+from .life import Life
+from .subscription import PullSubscription, Subscription
+
+if TYPE_CHECKING:
+    from trio_bus._bus import Bus
+    from trio_bus._settling import Settling
+
+
+@overload
+def open_subscription(
+    bus: Bus, config: SubscriptionConfig, handler: None = None
+) -> AbstractAsyncContextManager[PullSubscription]: ...
+
+
+@overload
+def open_subscription(
+    bus: Bus, config: SubscriptionConfig, handler: Handler
+) -> AbstractAsyncContextManager[Subscription]: ...
+
+
+def open_subscription(
+    bus: Bus, config: SubscriptionConfig, handler: Handler | None = None
+) -> AbstractAsyncContextManager[Subscription] | AbstractAsyncContextManager[PullSubscription]:
+    """Subscribe for the length of an ``async with`` block.
+
+    With a handler, it is called with each `Delivery`, at most ``max_in_flight`` at a time.
+    Without, the block gets a `PullSubscription` to iterate over. Once entered, the group exists:
+    what is published later is delivered.
+
+    Leaving goes through five bounded steps: nothing more is taken in; started handlers run on for
+    up to ``drain_timeout``; settlements are confirmed for up to ``shutdown_timeout``; what nobody
+    finished is given back, uncounted, for another consumer to start at once; the consumer is
+    removed from its group. The body's own error leaves as itself.
+
+    Entering and leaving are checkpoints.
+
+    Raises:
+      ValidationError: the acknowledgement mode needs a handler.
+      ConnectionLost: the server could not be reached when it was opened; later losses are told to
+        the observer and healed.
+      WrongType: the topic's key holds something else. Ends the block, whenever it is found.
+      PermissionDenied: the user may not do this. Ends the block, whenever it is found.
+      SubscriptionError: settlements were still unconfirmed at the end.
+
+    Cancellation: handlers are cancelled at once instead of drained; the other steps are the same.
+    """
+    if handler is None:
+        return _open_pull(bus, config)
+    return _open_push(bus, config, handler)
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def _open_push(
+    bus: Bus, config: SubscriptionConfig, handler: Handler
+) -> AsyncGenerator[Subscription, None]:
+    async with _run_push(bus, config, handler) as (subscription, _):
+        yield subscription
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def _run_push(
+    bus: Bus, config: SubscriptionConfig, handler: Handler
+) -> AsyncGenerator[tuple[Subscription, Life], None]:
+    ack_mode = config.ack_mode or AckMode.AUTO_ON_HANDLER_SUCCESS
+    async with _core(bus, config, ack_mode) as (core, name):
+        life = Life(core, bus.backend, Dispatcher(core, handler), bus.options.command_timeout)
+        async with _alive(core, life):
+            yield Subscription(core, life, name), life
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def _open_pull(
+    bus: Bus, config: SubscriptionConfig
+) -> AsyncGenerator[PullSubscription, None]:
+    ack_mode = config.ack_mode or AckMode.MANUAL
+    if ack_mode is not AckMode.MANUAL:
+        raise ValidationError(f"ack_mode: {ack_mode.name} needs a handler")
+    async with _core(bus, config, ack_mode) as (core, name):
+        buffer = Buffer(core)
+        life = Life(core, bus.backend, buffer, bus.options.command_timeout)
+        async with _alive(core, life):
+            yield PullSubscription(core, life, name, buffer)
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def _core(
+    bus: Bus, config: SubscriptionConfig, ack_mode: AckMode
+) -> AsyncGenerator[tuple[Core, str], None]:
+    """Create the group and join it."""
+    bus.check_open()
+    name = f"{config.consumer}-{secrets.token_hex(4)}"
+    notifier = bus.notifier.at(config.topic, config.group, name)
+    membership = Membership(
+        topic=config.topic,
+        group=config.group,
+        consumer=name,
+        lease=config.claim_idle_timeout,
+        max_attempt=config.max_attempt,
+        dead_letter_topic=config.dead_letter_topic,
+    )
+    await bus.backend.create_group(config.topic, config.group, first_id(config))
+    async with bus.backend.join(membership) as member:
+        core = Core(
+            config, ack_mode, member=member, gate=bus.gate, notifier=notifier, now=bus.clock.now
+        )
+        yield core, name
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def _alive(core: Core, life: Life) -> AsyncGenerator[None, None]:
+    """Run the tasks around the body; then decide which error leaves."""
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            try:
+                life.start(nursery)
+                with core.body_scope:
+                    yield
+            finally:
+                await life.close()
+    await trio.lowlevel.checkpoint_if_cancelled()  # nothing replaces a cancellation
+    if core.fatal is not None:
+        raise core.fatal
+    unconfirmed = [item for item in life.unconfirmed if not item.holding.lost]
+    if unconfirmed:
+        raise SubscriptionError(
+            "settlements were not confirmed", [_why(item) for item in unconfirmed]
+        )
+
+
+async def run_subscription(
+    bus: Bus,
+    config: SubscriptionConfig,
+    handler: Handler,
+    *,
+    task_status: trio.TaskStatus[Subscription] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Subscribe until somebody drains the subscription: the form for ``nursery.start``.
+
+    ``await nursery.start(run_subscription, bus, config, handler)`` returns the `Subscription`
+    once the group exists. Raises and behaves like `open_subscription`.
+    """
+    async with _run_push(bus, config, handler) as (subscription, life):
+        task_status.started(subscription)
+        await life.wait_draining()
+
+
+def _why(settling: Settling) -> Exception:
+    """Return the error that kept a settlement from being confirmed."""
+    entry_id = settling.holding.entry.id
+    error = BusError(f"{type(settling.settlement).__name__} of entry {entry_id} is not confirmed")
+    error.__cause__ = settling.last_error
+    return error

@@ -1,0 +1,122 @@
+"""What a program sees of a subscription."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import attrs
+import trio
+
+from trio_bus._observer import Scope, Transition
+
+if TYPE_CHECKING:
+    from trio_bus._config import SubscriptionConfig
+    from trio_bus._delivery import Delivery
+    from trio_bus._errors import BusError
+
+    from .buffer import Buffer
+    from .core import Core, SubscriptionState
+    from .life import Life
+
+
+@attrs.frozen(kw_only=True)
+class SubscriptionStatistics:
+    """What a subscription holds now, and how many entries ended which way since it was opened.
+
+    ``in_flight`` counts what is held, ``pending_acks`` the part of it that only waits for the
+    server to confirm. ``rejected`` counts what was dead-lettered, for whatever cause.
+    """
+
+    state: SubscriptionState
+    in_flight: int
+    pending_acks: int
+    handled: int
+    retried: int
+    rejected: int
+    released: int
+    lost_leases: int
+    last_errors: dict[Scope, BusError]
+
+
+class _Running:
+    """What both kinds of subscription can do."""
+
+    def __init__(self, core: Core, life: Life, name: str) -> None:
+        self._core = core
+        self._life = life
+        self._name = name
+
+    @property
+    def config(self) -> SubscriptionConfig:
+        """The settings that it was opened with."""
+        return self._core.config
+
+    @property
+    def name(self) -> str:
+        """The name of this consumer in its group."""
+        return self._name
+
+    def statistics(self) -> SubscriptionStatistics:
+        """Return a snapshot."""
+        counts = self._core.counts
+        return SubscriptionStatistics(
+            state=self._core.state.value,
+            in_flight=self._core.held.value,
+            pending_acks=self._core.flusher.outstanding.value,
+            handled=counts[Transition.ACKED],
+            retried=counts[Transition.RETRIED],
+            rejected=counts[Transition.DEAD_LETTERED],
+            released=counts[Transition.RELEASED],
+            lost_leases=counts[Transition.LEASE_LOST],
+            last_errors=dict(self._core.last_errors),
+        )
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is held: all that was received is settled and confirmed."""
+        await self._core.held.wait_value(0)
+
+    async def drain(self) -> None:
+        """Take in nothing more; return when nothing is in flight.
+
+        What was received and not started is given back. Started handlers may run on for
+        ``drain_timeout`` seconds, then they are cancelled and their entries given back. May be
+        called by several tasks, and again. A handler that calls it, or a task inside ``async with
+        delivery``, does not wait for itself: it returns as soon as nothing more is taken in.
+
+        Cancellation: nothing more is taken in all the same; call it again to wait.
+        """
+        await self._life.drain(self._core.config.drain_timeout)
+
+    async def aclose(self) -> None:
+        """Drain without patience: cancel the handlers and give back what they had."""
+        await self._life.drain(0.0)
+
+    def __repr__(self) -> str:
+        config = self._core.config
+        kind, state = type(self).__name__, self._core.state.value.value
+        return f"<{kind} {self._name!r} of {config.group!r} on {config.topic!r}: {state}>"
+
+
+@final
+class Subscription(_Running, trio.abc.AsyncResource):
+    """A running subscription whose handler gets the deliveries."""
+
+
+@final
+class PullSubscription(_Running, trio.abc.ReceiveChannel["Delivery"]):
+    """A running subscription whose deliveries you receive yourself.
+
+    Iterate over it, from one task or from several. Iteration ends when it is drained.
+    """
+
+    def __init__(self, core: Core, life: Life, name: str, buffer: Buffer) -> None:
+        super().__init__(core, life, name)
+        self._buffer = buffer
+
+    async def receive(self) -> Delivery:
+        """Wait for the next delivery.
+
+        Raises:
+          trio.EndOfChannel: the subscription is drained or closed.
+        """
+        return await self._buffer.receive()

@@ -1,0 +1,26 @@
+"""The contracts: what to implement for an own backend, codec or observer."""
+
+from ._backend import Ack as Ack
+from ._backend import Bury as Bury
+from ._backend import Death as Death
+from ._backend import Entry as Entry
+from ._backend import GroupMember as GroupMember
+from ._backend import Membership as Membership
+from ._backend import Receipt as Receipt
+from ._backend import Record as Record
+from ._backend import Release as Release
+from ._backend import Retry as Retry
+from ._backend import Settled as Settled
+from ._backend import Settlement as Settlement
+from ._backend import StreamBackend as StreamBackend
+from ._backend import TakeOver as TakeOver
+from ._codec import Codec as Codec
+from ._observer import Observer as Observer
+from ._subscription import Handler as Handler
+
+# Users find them here: see ``trio_bus/__init__.py``.
+for _public in (
+    *(Ack, Bury, Death, Entry, GroupMember, Membership, Receipt, Release, Retry, Settled),
+    *(StreamBackend, TakeOver, Codec, Observer),
+):
+    _public.__module__ = __name__
