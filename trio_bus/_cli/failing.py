@@ -1,0 +1,38 @@
+"""How the command fails: with one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_LONGEST = 1000
+
+
+class CommandError(Exception):
+    """The command cannot go on; the text is the line that its user sees."""
+
+    def __init__(self, text: str, code: int = MISUSED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def missing_extra(extra: str, what: str) -> CommandError:
+    """Say which extra has to be installed for *what*."""
+    return CommandError(f"{what} is not installed: pip install 'trio-bus[{extra}]'")
+
+
+def say(text: str) -> None:
+    """Write one line to standard error, whatever the text holds."""
+    try:
+        print(f"trio-bus: {one_line(text)}", file=sys.stderr, flush=True)
+    except OSError:
+        return  # nobody is left to hear it; the exit code says it too
+
+
+def one_line(text: str) -> str:
+    """Return *text* as one line of printable characters, and not without end."""
+    words = " ".join(text.split())
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
