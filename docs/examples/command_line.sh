@@ -1,0 +1,5 @@
+# TRIO_BUS_URL says which server, for instance redis://localhost (or use --url).
+printf '%s\n' 'order 7' 'order 8' > orders.txt
+trio-bus publish orders orders.txt                # one message for each line
+echo 'order 9' | trio-bus publish orders          # or from standard input
+trio-bus consume orders billing --count 3         # without --count: until Ctrl-C
