@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests import profiles
+from tests.faults import FlakyBackend
+from tests.harness import Recorder, World
 from tests.servers import backend_url, leak_guard, server_url, servers
 
 __all__ = ["backend_url", "leak_guard", "profiles", "server_url", "servers"]
+
+
+@pytest.fixture
+def flaky() -> FlakyBackend:
+    """Give a backend that fails when it is told to."""
+    return FlakyBackend()
+
+
+@pytest.fixture
+def world(flaky: FlakyBackend) -> World:
+    """Give a world in memory whose operations can be made to fail."""
+    return World("memory:", flaky, Recorder())

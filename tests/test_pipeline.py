@@ -90,6 +90,20 @@ class Caller:
                 self.error = error
 
 
+async def test_the_end_is_told_also_to_those_who_wait_shielded_while_all_is_cancelled() -> None:
+    """Closing the wire is a checkpoint, and a cancelled one: nobody may wait for ever after it."""
+    ours, _ = memory_stream_pair()
+    pipeline = Pipeline(Session(Wire(ours), SERVER), command_timeout=inf, credit=Credit(9, 9))
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pipeline.serve)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                pipeline.close()
+                await pipeline.ended.wait()
+
+
 async def test_what_is_queued_in_one_step_is_written_at_once_and_answered_in_order() -> None:
     """Tasks that call at the same time share one write, and each gets its own reply."""
     async with running() as (pipeline, server, _), trio.open_nursery() as nursery:

@@ -33,18 +33,6 @@ from trio_bus import (
 from trio_bus.abc import Membership
 
 
-@pytest.fixture
-def flaky() -> FlakyBackend:
-    """Give a backend that fails when it is told to."""
-    return FlakyBackend()
-
-
-@pytest.fixture
-def world(flaky: FlakyBackend) -> World:
-    """Give a world on it."""
-    return World("memory:", flaky, Recorder())
-
-
 async def ok(delivery: Delivery) -> None:
     """Handle."""
     await trio.lowlevel.checkpoint()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from ._entry_id import EntryId
 
 logger = logging.getLogger("trio_bus")
+
+T = TypeVar("T")
+_BROKEN = "the observer raised; its errors are not logged again"
 
 
 @attrs.define(eq=False)
@@ -53,10 +57,7 @@ class Notifier:
             scope=scope,
             error=error,
         )
-        try:
-            self.observer.on_error(event)
-        except Exception as broken:  # noqa: BLE001 - an observer must not break the bus
-            self._log_once(broken)
+        self._tell(self.observer.on_error, event)
 
     def transition(
         self,
@@ -75,12 +76,12 @@ class Notifier:
             transition=transition,
             reason=reason,
         )
-        try:
-            self.observer.on_transition(event)
-        except Exception as broken:  # noqa: BLE001 - an observer must not break the bus
-            self._log_once(broken)
+        self._tell(self.observer.on_transition, event)
 
-    def _log_once(self, broken: Exception) -> None:
-        if not self._guard.broken:
-            self._guard.broken = True
-            logger.error("the observer raised; its errors are not logged again", exc_info=broken)
+    def _tell(self, hear: Callable[[T], None], event: T) -> None:
+        try:
+            hear(event)
+        except Exception:  # an observer must not break the bus
+            if not self._guard.broken:
+                self._guard.broken = True
+                logger.exception(_BROKEN)
