@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TypeVar
 
 import attrs
+import trio
 
 from trio_bus import BusError, EntryId, MemoryBackend, RemoteError, TopicInfo
 from trio_bus.abc import (
@@ -40,6 +41,11 @@ class Plan:
         factory=dict[str, list[tuple[When, BusError]]]
     )
     calls: dict[str, int] = attrs.field(factory=dict[str, int])
+    late: dict[str, list[float]] = attrs.field(factory=dict[str, list[float]])
+
+    def answer_late(self, operation: str, seconds: float) -> None:
+        """Let the next answer of this operation come so many seconds after the server did it."""
+        self.late.setdefault(operation, []).append(seconds)
 
     def fail(self, operation: str, *errors: BusError, when: When = When.BEFORE) -> None:
         """Let the next calls of this operation fail."""
@@ -50,7 +56,10 @@ class Plan:
         self.calls[operation] = self.calls.get(operation, 0) + 1
         pending = self.failures.get(operation)
         if not pending:
-            return await act()
+            result = await act()
+            if self.late.get(operation):
+                await trio.sleep(self.late[operation].pop(0))
+            return result
         when, error = pending.pop(0)
         if when is When.AFTER:
             await act()

@@ -254,3 +254,27 @@ async def test_a_cancelled_take_over_gives_back_what_it_took(backend: RedisBacke
             nursery.cancel_scope.cancel()
         assert await raw_pending(backend) == {entry_id: ("~free", 0)}
         assert us._holdings.known == {}
+
+
+async def test_an_entry_that_comes_back_is_known_whoever_hears_of_it_first(
+    backend: RedisBackend,
+) -> None:
+    """Its release, a renewal and the next take-over are answered together, to three tasks."""
+    async with joined(backend, US) as us:
+        for _ in range(40):
+            await publish(backend, 1)
+            (entry,) = await us.read(1, 1)
+            taken: list[TakeOver] = []
+
+            async def take(found: list[TakeOver]) -> None:
+                found.append(await us.take_over(1))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(us.settle, [Release(entry.receipt)])
+                await trio.lowlevel.checkpoint()
+                nursery.start_soon(us.renew, [entry.receipt])
+                nursery.start_soon(take, taken)
+            for again in taken[0].entries or (await us.take_over(1)).entries:
+                assert again.id in us._holdings.known
+                assert await us.settle([Ack(again.receipt)]) == [Settled.DONE]
+            assert not us._holdings.known

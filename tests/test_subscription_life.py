@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend
+from tests.faults import FlakyBackend, When
 from tests.harness import Recorder, World, config, publish, until
 from trio_bus import (
     AckMode,
@@ -189,7 +189,7 @@ async def test_a_delay_that_cannot_work_is_refused_and_settles_nothing(
 async def test_releasing_in_a_loop_does_not_run_hot(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
-    """What this consumer gave back itself it takes again once in a tick."""
+    """Released again, an entry waits for a tick."""
 
     async def refuse(delivery: Delivery) -> None:
         await delivery.release()
@@ -321,6 +321,87 @@ async def test_an_entry_that_comes_again_waits_for_its_earlier_handler(
     assert subscription.statistics().retried == 0
 
 
+@pytest.mark.parametrize("how", ["release", "retry"])
+async def test_an_entry_that_comes_back_before_its_settlement_is_confirmed_is_started(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend, how: str
+) -> None:
+    """The server has done it, and gives the entry to us again while its answer is on the way."""
+    starts: list[int] = []
+
+    async def handler(delivery: Delivery) -> None:
+        starts.append(delivery.state.attempt)
+        if len(starts) == 1:
+            flaky.plan.answer_late("settle", 0.3)
+            await (delivery.release() if how == "release" else delivery.retry("again", delay=0))
+
+    async with open_subscription(world.bus(), config(), handler) as subscription:
+        await publish(world.bus(), 1)
+        await until(lambda: subscription.statistics().handled == 1)
+        assert subscription.statistics().in_flight == 0
+    assert starts == [1, 1 if how == "release" else 2]
+    assert (await world.group()).pending == 0
+
+
+async def test_a_renewal_speaks_of_the_latest_delivery(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """The answer of a retry is lost, the entry is ours again: both deliveries have its id."""
+    starts: list[int] = []
+
+    async def handler(delivery: Delivery) -> None:
+        starts.append(delivery.state.attempt)
+        if len(starts) == 1:
+            flaky.plan.fail("settle", *[OutcomeUnknown("no answer")] * 12, when=When.AFTER)
+            await delivery.retry("again", delay=0)
+
+    short = attrs.evolve(config(), claim_idle_timeout=0.5)
+    async with open_subscription(world.bus(), short, handler) as subscription:
+        await publish(world.bus(), 1)
+        await until(lambda: subscription.statistics().handled == 1, patience=200)
+        assert subscription.statistics().lost_leases == 0
+    assert starts == [1, 2]
+
+
+async def test_drain_does_not_wait_for_a_delivery_that_waits_for_another(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """It has not started, so it goes back."""
+
+    async def stubborn(_: Delivery) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+
+    async with open_subscription(world.bus(), config(), stubborn) as subscription:
+        await publish(world.bus(), 1)
+        await until(lambda: subscription.statistics().in_flight == 1)
+        flaky.inner.destroy_group("orders", "billing")
+        await until(lambda: subscription.statistics().in_flight == 2)
+        began = trio.current_time()
+        await subscription.drain()
+    assert trio.current_time() - began < 4
+    assert (await world.group()).released == 1
+
+
+async def test_an_entry_that_is_always_released_holds_up_no_other(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """Even with one permit, and others released behind it by a consumer that left."""
+    handled: list[bytes] = []
+
+    async def picky(delivery: Delivery) -> None:
+        if delivery.message.payload == b"0":
+            await delivery.release()
+        else:
+            handled.append(delivery.message.payload)
+
+    async with open_subscription(world.bus(), attrs.evolve(config(), max_in_flight=20)) as first:
+        await publish(world.bus(), 20)
+        await until(lambda: first.statistics().in_flight == 20)
+    assert (await world.group()).released == 20
+    async with open_subscription(world.bus(), attrs.evolve(config(), max_in_flight=1), picky):
+        await until(lambda: len(handled) == 19)
+
+
 async def test_drain_gives_back_what_runs_only_when_it_has_ended(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -400,7 +481,7 @@ CTRL_C = """
 import os, signal, sys
 import trio
 sys.path.insert(0, {root!r})
-from tests.faults import FlakyBackend
+from tests.faults import FlakyBackend, When
 from tests.harness import Recorder, World, config, publish, until
 from trio_bus import ConnectionLost, open_subscription
 

@@ -37,6 +37,8 @@ class Receipt:
 
     id: EntryId
     attempt: int
+    delivery: int = attrs.field(default=0, eq=False)
+    """A number that the backend may give to a delivery, to tell those of one entry apart."""
 
 
 @attrs.frozen
@@ -46,11 +48,13 @@ class Entry:
     id: EntryId
     record: Record
     attempt: int = 1
+    delivery: int = attrs.field(default=0, eq=False)
+    """See `Receipt`."""
 
     @property
     def receipt(self) -> Receipt:
         """What settles this delivery."""
-        return Receipt(self.id, self.attempt)
+        return Receipt(self.id, self.attempt, self.delivery)
 
 
 @unique

@@ -29,6 +29,10 @@ class Keeper(Protocol):
         """Hand a settlement over; raise if the holding is not open. Never a checkpoint."""
         ...
 
+    def release_delay(self, holding: Holding) -> float:
+        """Say how many seconds an entry waits that is released without a delay of its own."""
+        ...
+
     def ended(self, holding: Holding) -> None:
         """Hear that nothing runs with it any more."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+import attrs
 import trio
 
 from trio_bus._backend import (
@@ -72,9 +73,7 @@ class RedisMember(GroupMember):
         finally:
             self._reading = self._holdings.is_reading = False
         # No checkpoint since they arrived: they cannot get lost to a cancel.
-        entries = [Entry(entry_id, record, 1) for entry_id, record in fields]
-        self._holdings.add(entries)
-        return entries
+        return self._holdings.add(Entry(entry_id, record, 1) for entry_id, record in fields)
 
     async def claimable(self) -> bool:
         """Tell, cheaply, whether `take_over` would find anything."""
@@ -142,8 +141,8 @@ class RedisMember(GroupMember):
                 except BusError:
                     self._holdings.suspect()  # it may have been done, and its answer lost
                     raise
-                self._holdings.add(taken.entries)
-            return taken
+            # No checkpoint since the answer came.
+            return attrs.evolve(taken, entries=tuple(self._holdings.add(taken.entries)))
 
     async def _give_back(self, entries: Sequence[Entry]) -> None:
         """Release, uncounted. What cannot be released now is recovered as a stray."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 import trio
 
@@ -28,7 +28,9 @@ class Holdings:
     def __init__(self, group: Group, link: Link) -> None:
         self._group = group
         self._link = link
-        self._known: dict[EntryId, int] = {}
+        # The latest delivery of each entry: how it was counted, and its number.
+        self._known: dict[EntryId, Receipt] = {}
+        self._numbers = itertools.count(1)
         self._lost: list[Identity] = []
         self._suspected = False
         # Another connection may lead to a server that was restarted, or failed over, and has
@@ -42,21 +44,29 @@ class Holdings:
     @property
     def known(self) -> Mapping[EntryId, int]:
         """The entries that we know we hold, with their attempts."""
-        return MappingProxyType(self._known)
+        return {entry_id: receipt.attempt for entry_id, receipt in self._known.items()}
 
     @property
     def is_suspected(self) -> bool:
         """Whether something may have strayed."""
         return self._suspected
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Note what arrived."""
-        for entry in entries:
-            self._known[entry.id] = entry.attempt
+    def add(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Note what arrived, and give each delivery its number."""
+        numbered = [
+            Entry(entry.id, entry.record, entry.attempt, next(self._numbers)) for entry in entries
+        ]
+        self._known.update((entry.id, entry.receipt) for entry in numbered)
+        return numbered
 
     def remove(self, receipt: Receipt) -> None:
-        """Note that a delivery is over; a later one of the same entry stays."""
-        if self._known.get(receipt.id) == receipt.attempt:
+        """Note that a delivery is over; a later one of the same entry stays.
+
+        The later one may be counted alike, and known before the end of this one is: the answers
+        to two commands are met by two tasks, in any order.
+        """
+        known = self._known.get(receipt.id)
+        if known is not None and known.delivery == receipt.delivery:
             del self._known[receipt.id]
 
     def suspect(self) -> None:
@@ -101,7 +111,7 @@ class Holdings:
             pending = await self._group.pending()
         except GroupMissing:
             pending = []  # nothing is pending in a group that is gone
-        strays = [Release(it) for it in pending if self._known.get(it.id) != it.attempt]
+        strays = [Release(it) for it in pending if self._known.get(it.id) != it]
         for result in await self._group.settle(strays) if strays else ():
             if isinstance(result, RemoteError):
                 raise result

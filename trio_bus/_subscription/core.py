@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
 
+MAX_REMEMBERED = 10_000
+"""Released entries that are remembered; most of them end in another consumer."""
+
 
 @unique
 class SubscriptionState(Enum):
@@ -100,8 +103,8 @@ class Core:
         self.left_open: AsyncValue[int] = AsyncValue(0)
         # How often a handler ended since the subscription began to end.
         self.ends: AsyncValue[int] = AsyncValue(0)
-        # What we gave back ourselves since the reclaimer looked last: not for us to take at once.
-        self.released: set[EntryId] = set()
+        # What our handlers released and has not ended here since; see `release_delay`.
+        self._released: set[EntryId] = set()
         # The latest delivery of each entry that is held.
         self._by_id: dict[EntryId, Holding] = {}
         self.counts: Counter[Transition] = Counter()
@@ -162,7 +165,8 @@ class Core:
             return True
         running = earlier.predecessor or earlier
         holding.predecessor, running.successor = running, holding
-        holding.at_risk = running.settling is not None and not running.settling.over
+        under_way = running.settling is not None and not running.settling.over
+        holding.at_risk = under_way and running.receipt == holding.receipt
         self.lose(earlier)
         return False
 
@@ -203,6 +207,19 @@ class Core:
         cause = DeathCause.OVERSIZED if oversized else DeathCause.UNDECODABLE
         self.report(Scope.DECODE, error, holding.receipt)
         self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
+
+    def release_delay(self, holding: Holding) -> float:
+        """Say how long an entry waits that a handler releases: not at all, the first time.
+
+        Released again by this consumer it waits for a tick, or a handler that always releases
+        would run hot, and nothing behind its entry would be reached.
+        """
+        if holding.entry.id in self._released:
+            return self.config.reclaim_interval
+        if len(self._released) >= MAX_REMEMBERED:
+            self._released.clear()
+        self._released.add(holding.entry.id)
+        return 0.0
 
     @trio.lowlevel.enable_ki_protection
     def submit(self, holding: Holding, settlement: Settlement, reason: str = "") -> Settling:
@@ -284,8 +301,13 @@ class Core:
         return [holding for holding in self.holdings if holding.open]
 
     def leased_holdings(self) -> list[Holding]:
-        """Return what the server should know as ours: also what waits to be settled."""
-        return [holding for holding in self.holdings if not holding.lost and not holding.done]
+        """Return what the server should know as ours: also what waits to be settled.
+
+        Of several deliveries of one entry only the latest: an answer names the entry.
+        """
+        return [
+            holding for holding in self._by_id.values() if not holding.lost and not holding.done
+        ]
 
     def _free(self, holding: Holding) -> None:
         """Take the permit of an entry that neither runs nor wants a settlement."""
@@ -310,7 +332,8 @@ class Core:
         if successor is not None and successor.open:
             successor.predecessor = None
             if successor.at_risk and holding.done:
-                self.lose(successor)  # what was under way has settled it: they share a receipt
+                # They share a receipt: what was under way may have settled this one.
+                self.hand_back_when_ended(successor)
             else:
                 self._start([successor])
         self.held.value = len(self.holdings)
@@ -334,8 +357,8 @@ class Core:
             transition = Transition.LEASE_LOST
         elif settling.outcome is Settled.GONE:
             transition = Transition.VANISHED
-        elif transition is Transition.RELEASED:
-            self.released.add(holding.entry.id)
+        if transition is not Transition.RELEASED:
+            self._released.discard(holding.entry.id)
         self.counts[transition] += 1
         self.notifier.transition(transition, *holding.place, settling.reason)
 

@@ -155,6 +155,9 @@ class Life:
         with trio.CancelScope(shield=True):
             await self._intake_ended.wait()
         self._outlet.close()
+        for holding in self._core.open_holdings():
+            if holding.predecessor is not None:  # it has not started, and will not
+                self._core.hand_back(holding)
 
     @trio.lowlevel.enable_ki_protection
     def _begin_to_stop(self) -> None:

@@ -49,7 +49,6 @@ class Reclaimer:
             await self._core.member.tend()
 
     async def _claim_all(self) -> None:
-        self._core.released.clear()
         while await self._core.member.claimable():
             if not await self._claim():
                 return
@@ -64,8 +63,6 @@ class Reclaimer:
             self._core.permits.give_back(taken - len(result.entries))
             self._core.receive(result.entries)
         self._tell(result)
-        if any(entry.id in self._core.released for entry in result.entries):
-            return False  # our own handlers hand these back: once in a tick is enough
         return bool(result.entries or result.buried or result.gone)
 
     def _tell(self, result: TakeOver) -> None:
