@@ -383,3 +383,21 @@ def test_a_table_becomes_options() -> None:
     table = "[metadata]\ntenant = 'acme'"
     assert cattrs.structure(tomllib.loads(table), PublishOptions).metadata == {"tenant": "acme"}
     assert refused("metadata = { a = 1 }", PublishOptions).startswith("metadata: ")
+
+
+def test_a_misspelt_name_in_an_inner_table_is_refused_by_any_converter() -> None:
+    """The caller's converter does not reach it."""
+    table = {"topic": "orders", "group": "billing", "retry_backoff": {"frist": 1.0}}
+    plain = cattrs.Converter(detailed_validation=False)
+    with pytest.raises(ValidationError, match="retry_backoff: 'frist'"):
+        plain.structure(table, SubscriptionConfig)
+
+
+def test_a_strict_converter_refuses_a_misspelt_name_and_names_a_bad_value() -> None:
+    """As the manual says."""
+    strict = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+    table = {"topic": "orders", "group": "billing"}
+    with pytest.raises(cattrs.errors.ForbiddenExtraKeysError, match="lease"):
+        strict.structure({**table, "lease": 5.0}, SubscriptionConfig)
+    with pytest.raises(ValidationError, match="max_in_flight: 0"):
+        strict.structure({**table, "max_in_flight": 0}, SubscriptionConfig)

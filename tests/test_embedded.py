@@ -262,7 +262,8 @@ async def test_an_early_end_shows_what_the_server_said(tmp_path: Path) -> None:
     broken = tmp_path / "appendonlydir"
     broken.mkdir()
     (broken / "appendonly.aof.manifest").write_text("not a manifest\n")
-    with pytest.raises(EmbeddedServerError, match=r"(?s)ended at once:\n.*not a manifest"):
+    said = r"(?s)ended at once: Invalid AOF.*\n.*not a manifest"
+    with pytest.raises(EmbeddedServerError, match=said):
         async with open_embedded(tmp_path):
             pass
 

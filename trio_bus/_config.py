@@ -70,7 +70,13 @@ def _ack_mode_from_table(value: object, _: object) -> object:
 
 
 def _backoff_from_table(value: object, _: object) -> object:
-    return cattrs.structure(value, Backoff) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return _strict.structure(value, Backoff)
+    except cattrs.errors.ForbiddenExtraKeysError as error:
+        unknown = ", ".join(sorted(error.extra_fields))
+        raise ValidationError(f"retry_backoff: {shown(unknown)} is no setting of it") from error
 
 
 def _codec_from_table(value: object, _: object) -> object:
@@ -87,6 +93,8 @@ def _only_in_code(name: str) -> Callable[[object, object], object]:
     return refuse
 
 
+# Inside a table of ours there is no converter of the caller's: a misspelt name is always refused.
+_strict = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 _raw = cattrs.override(struct_hook=_as_is)
 _Text = Annotated[str, _raw]
 _Count = Annotated[int, _raw]

@@ -235,7 +235,10 @@ def _log_tail(temporary: Path) -> str:
         log = (temporary / "log").read_bytes()
     except OSError:
         return ""
-    return f":\n{log[-_LOG_TAIL:].decode(errors='replace').rstrip()}" if log else ""
+    lines = log[-_LOG_TAIL:].decode(errors="replace").splitlines()
+    # The server marks what is serious with a number sign; the last of it is why it ended.
+    serious = [line.partition(" # ")[2] for line in lines if " # " in line]
+    return "\n".join([f": {serious[-1]}" if serious else ":", *lines]) if lines else ""
 
 
 @trio.lowlevel.enable_ki_protection

@@ -115,7 +115,8 @@ class LoggingObserver:
         """Log the transition."""
         level = logging.WARNING if event.transition in _NOTEWORTHY else logging.DEBUG
         if logger.isEnabledFor(level):
-            logger.log(level, "%s%s", event.transition.value, _place(event))
+            reason = f": {event.reason!a}" if event.reason else ""
+            logger.log(level, "%s%s%s", event.transition.value, reason, _place(event))
 
 
 def _place(event: Event) -> str:

@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BusError as error:
         say(str(error))
         return FAILED
+    except OSError as error:
+        say(error.strerror or str(error))
+        return FAILED
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED

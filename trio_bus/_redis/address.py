@@ -139,7 +139,7 @@ def _split(url: str) -> tuple[str, Mapping[str, list[str]]]:
         raise ValidationError("url: the port is not a number from 1 to 65535") from None
     if parts.scheme not in _SCHEMES or not url.startswith(f"{parts.scheme}://"):
         known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise ValidationError(f"url: the scheme must be one of {known}")
+        raise ValidationError(f"url: the scheme must be one of {known}, embedded: or memory:")
     if port == 0:
         raise ValidationError("url: the port is not a number from 1 to 65535")
     if parts.scheme == "unix" and parts.netloc.rpartition("@")[2]:

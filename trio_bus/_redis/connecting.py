@@ -17,6 +17,7 @@ from trio_bus._errors import (
     RemoteError,
     Unsupported,
 )
+from trio_bus._exception_groups import is_group
 
 from .address import Address
 from .errors import to_exception
@@ -112,8 +113,14 @@ async def connect(address: Address, timeout: float) -> Session:
         late = TimeoutError(f"no connection within {timeout:g} s")
         raise ConnectionLost(f"cannot connect to {_place(address)}: {late}") from late
     except (OSError, UnicodeError, EOFError, trio.BrokenResourceError, ProtocolError) as error:
-        reason = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
+        reason = _reason(error)
         raise ConnectionLost(f"cannot connect to {_place(address)}: {reason}") from error
+
+
+def _reason(error: BaseException) -> BaseException:
+    """Return what the operating system said, beneath what trio says about it."""
+    inner = error.__cause__ if not is_group(error) else error.exceptions[0]
+    return error if inner is None else _reason(inner)
 
 
 def _place(address: Address) -> str:
