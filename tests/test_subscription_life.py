@@ -186,20 +186,29 @@ async def test_a_delay_that_cannot_work_is_refused_and_settles_nothing(
         await delivery.ack()
 
 
+@pytest.mark.parametrize("delay", [None, 0, 0.0])
 async def test_releasing_in_a_loop_does_not_run_hot(
-    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+    autojump_clock: MockClock, world: World, delay: float | None
 ) -> None:
-    """Released again, an entry waits for a tick."""
+    """Released again, an entry waits for a tick; here there are twenty ticks for twenty entries."""
+    starts = 0
+    hot = trio.Event()
 
     async def refuse(delivery: Delivery) -> None:
-        await delivery.release()
+        nonlocal starts
+        starts += 1
+        if starts > 1000:
+            hot.set()
+            await trio.sleep_forever()
+        await delivery.release(delay)
 
-    settings = attrs.evolve(config(), reclaim_interval=0.5, max_in_flight=4)
+    settings = attrs.evolve(config(), reclaim_interval=0.5, max_in_flight=4, drain_timeout=0.0)
     async with open_subscription(world.bus(), settings, refuse):
         await publish(world.bus(), 20)
-        await trio.sleep(10)
-        calls = sum(flaky.plan.calls.values())
-    assert calls / 10 < 150
+        with trio.move_on_after(10):
+            await hot.wait()
+    assert not hot.is_set()
+    assert starts >= 100
 
 
 async def test_drain_in_a_handler_does_not_wait_for_itself(
@@ -400,6 +409,27 @@ async def test_an_entry_that_is_always_released_holds_up_no_other(
     assert (await world.group()).released == 20
     async with open_subscription(world.bus(), attrs.evolve(config(), max_in_flight=1), picky):
         await until(lambda: len(handled) == 19)
+
+
+async def test_a_lease_ends_while_its_renewal_is_unanswered(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """The connection is silent for longer than the lease: the handler must not outlive it."""
+    ended: list[float] = []
+
+    async def long(_: Delivery) -> None:
+        began = trio.current_time()
+        try:
+            await trio.sleep(60)
+        finally:
+            ended.append(trio.current_time() - began)
+
+    short = attrs.evolve(config(), claim_idle_timeout=3.0)
+    async with open_subscription(world.bus(), short, long) as subscription:
+        flaky.plan.answer_late("renew", 30)
+        await publish(world.bus(), 1)
+        await until(lambda: subscription.statistics().lost_leases == 1)
+    assert ended[0] == pytest.approx(3, abs=0.2)
 
 
 async def test_drain_gives_back_what_runs_only_when_it_has_ended(

@@ -128,8 +128,8 @@ class Delivery:
         """Give it back as if it had not been delivered; any consumer of the group may take it.
 
         Args:
-          delay: Seconds, 0 to 1e9, before it may be taken; None: none, but a ``reclaim_interval``
-            when this consumer has released the same entry before.
+          delay: Seconds, 0 to 1e9, before it may be taken. Where there is none, a
+            ``reclaim_interval`` when this consumer has released the same entry before.
 
         Raises:
           DeliveryFinalized: it was settled before.
@@ -138,7 +138,9 @@ class Delivery:
         """
         self._holding.check_open()
         keeper = self._holding.context.keeper
-        seconds = keeper.release_delay(self._holding) if delay is None else _checked_delay(delay)
+        seconds = 0.0 if delay is None else _checked_delay(delay)
+        if seconds == 0.0:
+            seconds = keeper.release_delay(self._holding)
         await self._settle(Release(self._holding.receipt, seconds))
 
     async def renew(self) -> None:

@@ -327,7 +327,7 @@ class Core:
         """Forget it, and start what waited for its end."""
         self.holdings.pop(holding, None)
         if self._by_id.get(holding.entry.id) is holding:
-            del self._by_id[holding.entry.id]
+            self._forget_latest(holding)
         successor, holding.successor = holding.successor, None
         if successor is not None and successor.open:
             successor.predecessor = None
@@ -337,6 +337,15 @@ class Core:
             else:
                 self._start([successor])
         self.held.value = len(self.holdings)
+
+    def _forget_latest(self, holding: Holding) -> None:
+        """Let the delivery that it waited for, if that still runs, be the latest again."""
+        running = holding.predecessor
+        if running is None:
+            del self._by_id[holding.entry.id]
+        else:
+            self._by_id[holding.entry.id] = running
+            running.successor = None
 
     def _on_settled(self, settling: Settling) -> None:
         """The server has answered a settlement, or will not be asked any more."""

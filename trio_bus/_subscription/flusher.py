@@ -75,23 +75,28 @@ class Flusher:
                 await self._settle(batch)
 
     async def _next_batch(self) -> list[Settling]:
-        """Wait for a settlement, or for a refused one whose next try is due."""
+        """Wait for a settlement, or for one that failed and whose next try is due."""
+        batch = self._collect(self._batch_size)
+        if not batch:
+            due = min((settling.not_before for settling in self._refused), default=math.inf)
+            with trio.CancelScope(deadline=due):
+                batch.append(await self._arrivals.receive())
+            batch += self._collect(self._batch_size - len(batch))
+        return batch
+
+    def _collect(self, room: int) -> list[Settling]:
+        """Take what is there: new ones first, so that those that failed do not hold them up."""
         batch: list[Settling] = []
-        due = min((settling.not_before for settling in self._refused), default=math.inf)
-        with trio.CancelScope(deadline=due):
-            batch.append(await self._arrivals.receive())
-        batch += self._take_due()
-        while len(batch) < self._batch_size:
+        while len(batch) < room:
             try:
                 batch.append(self._arrivals.receive_nowait())
             except trio.WouldBlock:
                 break
-        return batch
+        return batch + self._take_due(room - len(batch))
 
-    def _take_due(self) -> list[Settling]:
+    def _take_due(self, room: int) -> list[Settling]:
         now = trio.current_time()
-        due = [settling for settling in self._refused if settling.not_before <= now]
-        due = due[: self._batch_size]
+        due = [settling for settling in self._refused if settling.not_before <= now][:room]
         self._refused = [settling for settling in self._refused if settling not in due]
         return due
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._errors import BusError
+from trio_bus._errors import BusError, ConnectionLost
 from trio_bus._observer import Scope
 
 if TYPE_CHECKING:
@@ -55,15 +56,20 @@ class Leases:
         return min(self._interval, self._core.pause.seconds(self._errors))
 
     async def _renew_or_report(self) -> None:
+        holdings = self._core.leased_holdings()
+        # No longer than the first lease lasts: whoever is lost then has to be ended then.
+        ends = [holding.lease_until for holding in holdings if holding.open]
         try:
-            await self._renew()
+            with trio.CancelScope(deadline=min(ends, default=math.inf)) as patience:
+                await self._renew(holdings)
+            if patience.cancelled_caught:
+                raise ConnectionLost("a renewal was not answered before the lease ran out")
             self._errors = 0
         except BusError as error:
             self._errors += 1
             self._core.report(Scope.RENEW, error)
 
-    async def _renew(self) -> None:
-        holdings = self._core.leased_holdings()
+    async def _renew(self, holdings: list[Holding]) -> None:
         if not holdings:
             return
         sent = trio.current_time()
