@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import pytest
 
 from tests import profiles
 from tests.faults import FlakyBackend
 from tests.harness import Recorder, World
+from tests.redis_world import opened
 from tests.servers import backend_url, leak_guard, server_url, servers
+from trio_bus import RedisBackend
 
 __all__ = ["backend_url", "leak_guard", "profiles", "server_url", "servers"]
 
@@ -22,3 +26,10 @@ def flaky() -> FlakyBackend:
 def world(flaky: FlakyBackend) -> World:
     """Give a world in memory whose operations can be made to fail."""
     return World("memory:", flaky, Recorder())
+
+
+@pytest.fixture
+async def backend(server_url: str) -> AsyncGenerator[RedisBackend]:
+    """Give a backend on an empty server, with our group in it."""
+    async with opened(server_url) as backend:
+        yield backend

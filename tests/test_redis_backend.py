@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -20,7 +20,6 @@ from tests.redis_world import (
     US,
     command,
     ids,
-    opened,
     publish,
     raw_pending,
     receipts,
@@ -46,13 +45,6 @@ from trio_bus._errors import (
 from trio_bus._names import own_key
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import read_entries
-
-
-@pytest.fixture
-async def backend(server_url: str) -> AsyncGenerator[RedisBackend]:
-    """Give a backend on an empty server, with our group in it."""
-    async with opened(server_url) as backend:
-        yield backend
 
 
 async def test_append_keeps_order_fields_and_bytes(backend: RedisBackend) -> None:

@@ -47,13 +47,6 @@ from trio_bus._redis.member import RedisMember
 from trio_bus._redis.replies import as_text
 
 
-@pytest.fixture
-async def backend(server_url: str) -> AsyncGenerator[RedisBackend]:
-    """Give a backend on an empty server, with our group in it."""
-    async with opened(server_url) as backend:
-        yield backend
-
-
 async def test_scripts_come_back_after_a_flush(backend: RedisBackend) -> None:
     """A server that forgot the scripts is told again, in the middle of a batch too."""
     await publish(backend, 4)

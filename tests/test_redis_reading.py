@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
 
 import pytest
 import trio
@@ -19,7 +18,6 @@ from tests.redis_world import (
     command,
     ids,
     joined,
-    opened,
     options,
     publish,
     raw_pending,
@@ -36,13 +34,6 @@ from trio_bus._errors import (
 )
 from trio_bus._redis import RedisBackend, open_redis
 from trio_bus._redis.reader import Identity
-
-
-@pytest.fixture
-async def backend(server_url: str) -> AsyncGenerator[RedisBackend]:
-    """Give a backend on an empty server, with our group in it."""
-    async with opened(server_url) as backend:
-        yield backend
 
 
 async def test_a_read_waits_for_entries_and_for_its_time(backend: RedisBackend) -> None:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 import attrs
 import pytest
 import trio
@@ -20,7 +18,6 @@ from tests.redis_world import (
     command,
     ids,
     joined,
-    opened,
     publish,
     raw_pending,
     receipts,
@@ -44,13 +41,6 @@ from trio_bus._errors import (
 from trio_bus._names import own_key
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import read_entries
-
-
-@pytest.fixture
-async def backend(server_url: str) -> AsyncGenerator[RedisBackend]:
-    """Give a backend on an empty server, with our group in it."""
-    async with opened(server_url) as backend:
-        yield backend
 
 
 async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend) -> None:
