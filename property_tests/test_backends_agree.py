@@ -164,7 +164,7 @@ class World:
     async def _take_over(self, name: str) -> None:
         count = self._random.randint(1, 4)
         candidates = self._model.candidates(name, self._now())
-        assert await self._members[name].claimable() == bool(candidates)
+        assert (await self._members[name].look()).claimable == bool(candidates)
         taken = await self._members[name].take_over(count)
         entries, buried, gone = self._split(candidates, count)
         assert [(entry.id, entry.attempt) for entry in taken.entries] == entries

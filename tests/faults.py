@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from enum import Enum
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from trio_bus import BusError, EntryId, MemoryBackend, RemoteError, TopicInfo
 from trio_bus.abc import (
     Entry,
     GroupMember,
+    Look,
     Membership,
     Receipt,
     Record,
@@ -77,9 +79,13 @@ class FlakyMember(GroupMember):
         """Read, or fail."""
         return await self.plan.run("read", lambda: self.inner.read(count, timeout))
 
-    async def claimable(self) -> bool:
+    async def look(self) -> Look:
         """Look, or fail."""
-        return await self.plan.run("claimable", self.inner.claimable)
+        return await self.plan.run("look", self.inner.look)
+
+    async def woken(self) -> float:
+        """Wait to be woken."""
+        return await self.inner.woken()
 
     async def take_over(self, count: int) -> TakeOver:
         """Take over, or fail."""
@@ -117,6 +123,23 @@ class FlakyBackend(StreamBackend):
     async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
         """Append, or fail."""
         return await self.plan.run("append", lambda: self.inner.append(topic, records))
+
+    async def schedule(
+        self,
+        topic: str,
+        record: Record,
+        uid: str,
+        when: float | datetime,
+        once: float | None = None,
+    ) -> str:
+        """Schedule, or fail."""
+        return await self.plan.run(
+            "schedule", lambda: self.inner.schedule(topic, record, uid, when, once)
+        )
+
+    async def cancel_scheduled(self, topic: str, uid: str) -> bool:
+        """Cancel, or fail."""
+        return await self.plan.run("cancel", lambda: self.inner.cancel_scheduled(topic, uid))
 
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Create, or fail."""

@@ -142,7 +142,7 @@ async def test_a_key_of_another_type_is_refused(
     with pytest.raises(WrongType):
         await backend.info(key)
     lost = await member(backend, attrs.evolve(US, topic=key))
-    for call in (lost.read(1, 0), lost.claimable(), lost.take_over(1), lost.forget()):
+    for call in (lost.read(1, 0), lost.look(), lost.take_over(1), lost.forget()):
         with pytest.raises(WrongType):
             await call
 
@@ -176,7 +176,7 @@ async def test_a_new_group_forgets_what_was_due_in_an_earlier_one(
     assert not backend.destroy_group("t", "g")
     await backend.create_group("t", "g", EntryId(0))
     assert len(server(backend).store.sorted_set(own_key("t", "due", "g"))) == 0
-    assert not await me.claimable()
+    assert not (await me.look()).claimable
 
 
 async def test_info_of_nothing_is_empty(autojump_clock: MockClock, backend: MemoryBackend) -> None:
@@ -312,7 +312,7 @@ async def test_without_the_group_everything_says_so(
     (entry,) = await deliver(backend, me)
     assert backend.delete_topic("t")
     assert not backend.delete_topic("t")
-    for call in (me.read(1, 0), me.claimable(), me.take_over(1), me.renew([entry.receipt])):
+    for call in (me.read(1, 0), me.look(), me.take_over(1), me.renew([entry.receipt])):
         with pytest.raises(GroupMissing):
             await call
     assert await me.settle([Ack(entry.receipt)]) == [Settled.LOST]
@@ -342,10 +342,10 @@ async def test_a_retry_is_taken_when_it_is_due_and_counts(
     assert await me.settle([Retry(entry.receipt, 0.0105)]) == [Settled.DONE]
     assert await pending(backend) == (0, 0, 1, 0)
     await trio.sleep(0.0104)
-    assert not await me.claimable()  # 10.5 ms are 11 on the wire: never too early
+    assert not (await me.look()).claimable  # 10.5 ms are 11 on the wire: never too early
     assert await me.take_over(5) == TakeOver()
     await trio.sleep(0.001)
-    assert await me.claimable()
+    assert (await me.look()).claimable
     assert await me.take_over(5) == TakeOver((Entry(entry.id, entry.record, 2),))
     assert await pending(backend) == (1, 0, 0, 0)
 
@@ -401,7 +401,7 @@ async def test_what_is_buried_without_a_topic_stays_in_its_group(
     assert await me.settle([Bury(entry.receipt, DEATH)]) == [Settled.DONE]
     assert await pending(backend) == (0, 0, 0, 1)
     await trio.sleep(1000)
-    assert not await me.claimable()
+    assert not (await me.look()).claimable
 
 
 async def test_what_is_buried_wakes_the_readers_of_the_dead_letter_topic(
@@ -475,7 +475,7 @@ async def test_an_entry_over_the_limit_is_buried_instead(
     await me.settle([Retry(entry.receipt)])
     assert await me.take_over(1) == TakeOver(buried=(Receipt(entry.id, 3),))
     assert (await backend.info("dead")).length == 1
-    assert not await me.claimable()
+    assert not (await me.look()).claimable
 
 
 async def test_deleted_entries_are_reported_and_dropped(
@@ -498,9 +498,9 @@ async def test_only_abandoned_entries_are_taken_from_others_and_never_our_own(
     await trio.sleep(5)
     (second,) = await deliver(backend, other)
     await trio.sleep(4.999)
-    assert not await me.claimable()
+    assert not (await me.look()).claimable
     await trio.sleep(0.001)
-    assert await me.claimable()
+    assert (await me.look()).claimable
     taken = await me.take_over(9)
     assert taken == TakeOver((Entry(first.id, first.record, 2),))
     assert await other.settle([Ack(first.receipt), Ack(second.receipt)]) == [
@@ -519,7 +519,7 @@ async def test_candidates_are_due_then_free_then_abandoned(
     await trio.sleep(10)
     order = [(await me.take_over(1)).entries[0].id for _ in range(3)]
     assert order == [due.id, free.id, abandoned.id]
-    assert not await me.claimable()
+    assert not (await me.look()).claimable
 
 
 async def test_an_entry_without_a_due_time_is_due(
@@ -528,7 +528,7 @@ async def test_an_entry_without_a_due_time_is_due(
     known, unknown = await deliver(backend, me, 2)
     await me.settle([Retry(known.receipt, 99.0), Retry(unknown.receipt, 99.0)])
     server(backend).store.sorted_set(own_key("t", "due", "g")).remove(str(unknown.id))
-    assert await me.claimable()
+    assert (await me.look()).claimable
     assert [entry.id for entry in (await me.take_over(5)).entries] == [unknown.id]
 
 
@@ -537,7 +537,7 @@ async def test_a_due_time_without_an_entry_is_forgotten(
 ) -> None:
     due = server(backend).store.sorted_set(own_key("t", "due", "g"))
     due.add("1-1", START_MS)
-    assert not await me.claimable()
+    assert not (await me.look()).claimable
     assert len(due) == 1  # looking changes nothing
     assert await me.take_over(1) == TakeOver()
     assert len(due) == 0
@@ -577,7 +577,7 @@ async def test_renewing_starts_the_lease_anew_and_names_what_is_lost(
     lost = await me.renew([kept.receipt, deleted.receipt, Receipt(EntryId(7), 1)])
     assert lost == {EntryId(7)}
     await trio.sleep(9)
-    assert not await other.claimable()
+    assert not (await other.look()).claimable
     await trio.sleep(1)
     (taken,) = (await other.take_over(2)).entries
     assert (taken.id, taken.attempt) == (kept.id, 2)
@@ -602,7 +602,7 @@ CALLS: dict[str, Call] = {
     "info": lambda backend, _, __: backend.info("t"),
     "read": lambda _, me, __: me.read(1, math.inf),
     "read nothing": lambda _, me, __: me.read(1, 0),
-    "claimable": lambda _, me, __: me.claimable(),
+    "look": lambda _, me, __: me.look(),
     "take_over": lambda _, me, __: me.take_over(1),
     "settle": lambda _, me, entry: me.settle([Ack(entry.receipt)]),
     "settle nothing": lambda _, me, __: me.settle([]),

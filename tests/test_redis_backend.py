@@ -113,7 +113,7 @@ async def test_missing_groups_and_wrong_types_are_told_apart(backend: RedisBacke
     """GroupMissing heals by creating the group; WrongType does not."""
     receipt = Receipt(EntryId(1), 1)
     async with backend.join(attrs.evolve(US, group="nobody")) as us:
-        for operation in (us.read(1, 1), us.take_over(1), us.claimable(), us.renew([receipt])):
+        for operation in (us.read(1, 1), us.take_over(1), us.look(), us.renew([receipt])):
             with pytest.raises(GroupMissing):
                 await operation
         assert await us.settle([Ack(receipt), Release(receipt), Bury(receipt, DEATH)]) == (
@@ -122,9 +122,9 @@ async def test_missing_groups_and_wrong_types_are_told_apart(backend: RedisBacke
         assert await us.forget()
     await command(backend, "SET", "text", "x")
     async with backend.join(attrs.evolve(US, topic="text")) as us:
-        for operation in (us.read(1, 1), us.take_over(1), us.claimable(), us.forget()):
+        for call in (us.read(1, 1), us.take_over(1), us.look(), us.forget()):
             with pytest.raises(WrongType):
-                await operation
+                await call
         (refused,) = await us.settle([Ack(receipt)])
         assert isinstance(refused, WrongType)
     with pytest.raises(WrongType):

@@ -52,7 +52,7 @@ async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend
         await us.settle([Release(free)])
         await command(backend, "ZREM", own_key(TOPIC, "due", GROUP), str(rowless.id))
         await trio.sleep(0.03)
-        assert await them.claimable()
+        assert (await them.look()).claimable
         taken = await them.take_over(10)
         assert [(it.id, it.attempt) for it in taken.entries] == [
             (due.id, 2),
@@ -60,7 +60,7 @@ async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend
             (free.id, 1),
             (freed.id, 1),
         ]
-        assert not await them.claimable()
+        assert not (await them.look()).claimable
         assert await them.take_over(10) == TakeOver()
     assert (await raw_pending(backend))[later.id] == ("~due", 0)
 
@@ -86,10 +86,10 @@ async def test_only_expired_leases_are_taken(backend: RedisBackend) -> None:
     short = attrs.evolve(US, lease=0.2)
     async with backend.join(short) as us, backend.join(attrs.evolve(THEM, lease=0.2)) as them:
         kept, *others = receipts(await us.read(3, 1))
-        assert not await them.claimable()
+        assert not (await them.look()).claimable
         await trio.sleep(0.21)
         assert await us.renew([kept]) == set()
-        assert not await us.claimable()
+        assert not (await us.look()).claimable
         assert await us.take_over(10) == TakeOver()
         taken = await them.take_over(1)
         taken_2 = await them.take_over(10)
@@ -141,7 +141,7 @@ async def test_rows_that_speak_of_nothing_are_forgotten(backend: RedisBackend) -
     due = own_key(TOPIC, "due", GROUP)
     await command(backend, "ZADD", due, 1, "5-1", 2, "6-1")
     async with backend.join(US) as us:
-        assert not await us.claimable()
+        assert not (await us.look()).claimable
         assert await us.take_over(1) == TakeOver()
     assert await command(backend, "EXISTS", due) == 0
 

@@ -50,8 +50,10 @@ REPLIES: list[Reply] = [
 def parse(*parts: bytes) -> tuple[list[Reply], list[list[Reply]]]:
     """Parse the parts one after the other."""
     parser = Parser()
+    pushes: list[list[Reply]] = []
+    parser.on_push = pushes.append
     replies = [reply for part in parts for reply in parser.feed(part)]
-    return replies, list(parser.pushes)
+    return replies, pushes
 
 
 @pytest.mark.parametrize("cut", range(len(WIRE) + 1))

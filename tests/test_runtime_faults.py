@@ -66,7 +66,7 @@ async def test_reads_claims_and_renewals_go_on_after_a_loss(
     async with open_subscription(world.bus(), settings, long) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().in_flight == 1)
-        for operation in ("read", "claimable", "renew"):
+        for operation in ("read", "look", "renew"):
             flaky.plan.fail(operation, *lost)
         before = trio.current_time()
         await trio.sleep(25)

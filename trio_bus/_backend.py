@@ -4,8 +4,9 @@ A backend knows streams, groups, consumers and bytes. It never sees a `Message`,
 nothing: what is retried, released or buried is said by the subscription. The stream of a topic is
 the key of that name.
 
-Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with two exceptions:
-`StreamBackend.append` and `GroupMember.settle`, when cancelled, *may have happened*.
+Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with exceptions:
+`GroupMember.settle` and, of `StreamBackend`, `append`, `schedule` and `cancel_scheduled`, when
+cancelled, *may have happened*.
 
 Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
 another `RemoteError`. Backends reconnect by themselves and do not retry by themselves.
@@ -16,15 +17,31 @@ from __future__ import annotations
 import abc
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from enum import Enum, unique
 
 import attrs
 
 from ._entry_id import EntryId
-from ._errors import RemoteError
+from ._errors import RemoteError, ValidationError
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
+
+MAX_SCHEDULED_FIELDS = 3500
+"""A record with more fields cannot be scheduled: a script on a server could not append it."""
+
+
+def check_schedulable(record: Record) -> None:
+    """Check what `StreamBackend.schedule` is given.
+
+    Raises:
+      ValidationError: the record has too many fields, or none.
+    """
+    if not 1 <= len(record) <= MAX_SCHEDULED_FIELDS:
+        raise ValidationError(
+            f"record: {len(record)} fields, from 1 to {MAX_SCHEDULED_FIELDS} can be scheduled"
+        )
 
 
 @attrs.frozen
@@ -136,6 +153,19 @@ class TakeOver:
 
 
 @attrs.frozen(kw_only=True)
+class Look:
+    """What a member sees that looks around; see `GroupMember.look`."""
+
+    claimable: bool
+    """Whether `GroupMember.take_over` would find anything."""
+    due_in: float | None = None
+    """Seconds until the next entry that waits in this group, or the next scheduled message of this
+    topic, is due; None if nothing waits. 0: look again at once, more is due than one look moves."""
+    refusal: RemoteError | None = None
+    """Why a scheduled message that is due was not appended; each look tries again."""
+
+
+@attrs.frozen(kw_only=True)
 class Membership:
     """One consumer of one group, and the rules by which it takes over entries."""
 
@@ -204,8 +234,25 @@ class GroupMember(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def claimable(self) -> bool:
-        """Tell, cheaply, whether `take_over` would find anything; nothing changes."""
+    async def look(self) -> Look:
+        """Append what is scheduled on this topic and due; tell what there is to take, and when.
+
+        Cheap, and one atomic step. A scheduled message is appended and leaves the schedule in that
+        one step: first the one that is due first, and what is due together in the order in which
+        it was scheduled. A bounded number of them is appended by one call.
+        """
+
+    @abc.abstractmethod
+    async def woken(self) -> float:
+        """Wait until a `look` will see something new; return in how many seconds that is.
+
+        Woken by everything that hands back an entry of this group or schedules a message of this
+        topic, in whatever process. What happens between two calls is not missed; of several times
+        the earliest is told. It is a hint: it may come for nothing, and it may be missing where the
+        connection was down, or where the server does not let us listen.
+
+        Only one task may wait. Cancelled, it takes nothing from the next call.
+        """
 
     @abc.abstractmethod
     async def take_over(self, count: int) -> TakeOver:
@@ -259,6 +306,45 @@ class StreamBackend(abc.ABC):
         sending, a `ConnectionLost` where nothing was sent, a `RemoteError` for a refusal.
 
         Cancellation: some or all of them may have been appended.
+        """
+
+    @abc.abstractmethod
+    async def schedule(
+        self,
+        topic: str,
+        record: Record,
+        uid: str,
+        when: float | datetime,
+        once: float | None = None,
+    ) -> str:
+        """Keep a record on the server until it is due, then let a member's `look` append it.
+
+        Args:
+          topic: Where to append it. Its stream need not exist.
+          record: What to append; see `check_schedulable`.
+          uid: Its name in this topic. One that is in the schedule is not scheduled again.
+          when: In so many seconds, counted by the server, at least 0; or at an instant, with a time
+            zone, by the clock of the server.
+          once: For so many seconds the uid is returned again, and nothing else is done, when
+            another one with the same end behind its last ``-`` is scheduled on this topic.
+
+        Returns:
+          The uid, or the one that was scheduled first.
+
+        Raises:
+          ValidationError: the record has too many fields.
+          OutcomeUnknown: the connection was lost after sending.
+          ConnectionLost: nothing was sent.
+          RemoteError: the server refused.
+
+        Cancellation: may have happened.
+        """
+
+    @abc.abstractmethod
+    async def cancel_scheduled(self, topic: str, uid: str) -> bool:
+        """Take a record out of the schedule; say whether it was there.
+
+        Cancellation: may have happened.
         """
 
     @abc.abstractmethod

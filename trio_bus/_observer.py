@@ -26,6 +26,10 @@ class Scope(Enum):
     RENEW = "renew"
     SETTLE = "settle"
     RELEASE = "release"
+    WAKE = "wake"
+    """Listening for wake-ups; where it is refused, ``reclaim_interval`` says how often we look."""
+    SCHEDULE = "schedule"
+    """Appending a scheduled message that is due; it stays in the schedule."""
 
 
 @unique

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -16,6 +17,7 @@ from trio_bus._backend import (
     Record,
     StreamBackend,
     TopicInfo,
+    check_schedulable,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, own_key
@@ -24,6 +26,7 @@ from .errors import StreamError
 from .group import Consumer, Group
 from .group_commands import xgroup_create, xgroup_destroy
 from .member import MemoryMember
+from .schedule import due_ms
 from .server import Server, refusals, translate
 from .stream import Stream
 from .stream_commands import make_trim, xadd, xdel, xtrim
@@ -61,6 +64,47 @@ class MemoryBackend(StreamBackend):
         with self._server.step() as now_ms:
             return [self._append(topic, record, now_ms) for record in records]
 
+    async def schedule(
+        self,
+        topic: str,
+        record: Record,
+        uid: str,
+        when: float | datetime,
+        once: float | None = None,
+    ) -> str:
+        """Keep a record until it is due; see `StreamBackend.schedule`.
+
+        Cancelled, it did not happen.
+        """
+        check_schedulable(record)
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            schedule = self._server.schedule(topic)
+            if once is not None and once > 0:
+                earlier = schedule.marked(uid, now_ms)
+                if earlier is not None:
+                    return earlier
+            if uid in schedule:
+                return uid
+            if once is not None and once > 0:
+                schedule.mark(uid, now_ms + math.ceil(once * 1000))
+            due = due_ms(when, now_ms)
+            schedule.add(uid, record, due)
+            self._server.alarms.ring(topic, max(0, due - now_ms) / 1000)
+            return uid
+
+    async def cancel_scheduled(self, topic: str, uid: str) -> bool:
+        """Take a record out of the schedule; say whether it was there.
+
+        Cancelled, it did not happen.
+        """
+        await trio.lowlevel.checkpoint()
+        schedule = self._server.schedule(topic)
+        removed = schedule.remove(uid)
+        if removed:
+            schedule.unmark(uid)
+        return removed
+
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new.
 
@@ -83,7 +127,11 @@ class MemoryBackend(StreamBackend):
     async def join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
         """Be that consumer inside the ``async with`` block; both ends of it are checkpoints."""
         await trio.lowlevel.checkpoint()
-        yield MemoryMember(self._server, membership)
+        alarm = self._server.alarms.add(membership.topic, membership.group)
+        try:
+            yield MemoryMember(self._server, membership, alarm)
+        finally:
+            self._server.alarms.remove(membership.topic, alarm)
         await trio.lowlevel.checkpoint()
 
     async def info(self, topic: str) -> TopicInfo:

@@ -6,11 +6,23 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from trio_bus._backend import Entry, GroupMember, Membership, Receipt, Settled, Settlement, TakeOver
+from trio_bus._backend import (
+    Entry,
+    GroupMember,
+    Look,
+    Membership,
+    Receipt,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+    TakeOver,
+)
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
+from trio_bus._wake import Alarm
 
-from . import takeover
+from . import looking, takeover
 from .custody import Custody
 from .delivery_commands import xreadgroup
 from .errors import StreamError
@@ -20,10 +32,11 @@ from .server import Server, refusals, translate
 class MemoryMember(GroupMember):
     """A consumer. Every method waits first, if at all, and then does all it does in one step."""
 
-    __slots__ = ("_custody", "_membership", "_reading", "_server")
+    __slots__ = ("_alarm", "_custody", "_membership", "_reading", "_server")
 
-    def __init__(self, server: Server, membership: Membership) -> None:
+    def __init__(self, server: Server, membership: Membership, alarm: Alarm) -> None:
         self._server = server
+        self._alarm = alarm
         self._membership = membership
         self._custody = Custody(server.store, membership)
         self._reading = False
@@ -47,11 +60,17 @@ class MemoryMember(GroupMember):
         finally:
             self._reading = False
 
-    async def claimable(self) -> bool:
-        """Tell whether `take_over` would find anything; nothing changes."""
+    async def look(self) -> Look:
+        """Append what is scheduled and due; tell what there is to take, and when."""
         await trio.lowlevel.checkpoint()
+        topic = self._membership.topic
         with self._server.step() as now_ms:
-            return takeover.claimable(self._custody, now_ms)
+            schedule = self._server.schedule(topic)
+            return looking.look(self._server.store, self._custody, schedule, now_ms)
+
+    async def woken(self) -> float:
+        """Wait until something is handed back or scheduled; return in how many seconds."""
+        return await self._alarm.wait()
 
     async def take_over(self, count: int) -> TakeOver:
         """Take at most *count* entries that are released, due, or whose owner lost its lease."""
@@ -108,6 +127,10 @@ class MemoryMember(GroupMember):
 
     def _settle(self, settlement: Settlement, now_ms: int) -> Settled | RemoteError:
         try:
-            return self._custody.settle(settlement, now_ms)
+            settled = self._custody.settle(settlement, now_ms)
         except StreamError as refusal:
             return translate(refusal)
+        if settled is Settled.DONE and isinstance(settlement, Retry | Release):
+            us = self._membership
+            self._server.alarms.ring(us.topic, settlement.delay, us.group)
+        return settled

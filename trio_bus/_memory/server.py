@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from trio_bus._errors import GroupMissing, RemoteError, WrongType
+from trio_bus._wake import Alarms
 
 from .clock import ServerClock
 from .errors import StreamError
+from .schedule import Schedule
 from .store import Store
 from .waiting import WaitingRoom
 
@@ -19,12 +21,18 @@ _SPECIAL = {"NOGROUP": GroupMissing, "WRONGTYPE": WrongType}
 class Server:
     """A server without a wire. Each `step` is atomic, because nothing in it waits."""
 
-    __slots__ = ("clock", "store", "waiting")
+    __slots__ = ("alarms", "clock", "schedules", "store", "waiting")
 
     def __init__(self, wall_start: datetime | None) -> None:
         self.store = Store()
         self.clock = ServerClock(wall_start)
         self.waiting = WaitingRoom()
+        self.alarms = Alarms()
+        self.schedules: dict[str, Schedule] = {}
+
+    def schedule(self, topic: str) -> Schedule:
+        """Return what is scheduled on a topic."""
+        return self.schedules.setdefault(topic, Schedule())
 
     @contextmanager
     def step(self) -> Generator[int, None, None]:

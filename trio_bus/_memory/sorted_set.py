@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from itertools import islice
 
 
@@ -42,3 +42,12 @@ class SortedSet:
         """Return the first *count* members with a score of at most *score*."""
         found = islice(self._order, count)
         return [member for its_score, member in found if its_score <= score]
+
+    def first_after(self, score: float) -> float | None:
+        """Return the lowest score above that one, if there is any."""
+        at = bisect_right(self._order, score, key=_score)
+        return self._order[at][0] if at < len(self._order) else None
+
+
+def _score(item: tuple[float, str]) -> float:
+    return item[0]

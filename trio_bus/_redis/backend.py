@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 
 import trio
@@ -17,7 +18,7 @@ from trio_bus._notifier import Notifier
 from trio_bus._observer import Scope
 from trio_bus._one_error import one_error
 
-from . import scripts
+from . import schedule, scripts
 from .address import Address
 from .appending import chunks, results, unsent
 from .connecting import connect
@@ -28,19 +29,26 @@ from .member import RedisMember
 from .pipeline import Pipeline
 from .replies import as_int
 from .scripts import ScriptCall
+from .wakes import Wakes
 
 
 class RedisBackend(StreamBackend):
     """Streams on a server. Made by `open_redis`, which owns its connections."""
 
-    __slots__ = ("_address", "_link", "_nursery", "_options", "_readers")
+    __slots__ = ("_address", "_link", "_nursery", "_options", "_readers", "_wakes")
 
     def __init__(
-        self, address: Address, options: BusOptions, link: Link, nursery: trio.Nursery
+        self,
+        address: Address,
+        options: BusOptions,
+        link: Link,
+        wakes: Wakes,
+        nursery: trio.Nursery,
     ) -> None:
         self._address = address
         self._options = options
         self._link = link
+        self._wakes = wakes
         self._nursery = nursery
         self._readers: set[Pipeline] = set()
 
@@ -72,6 +80,24 @@ class RedisBackend(StreamBackend):
                 return ids + unsent(len(records) - len(ids), owed.cause)
         return ids
 
+    async def schedule(
+        self,
+        topic: str,
+        record: Record,
+        uid: str,
+        when: float | datetime,
+        once: float | None = None,
+    ) -> str:
+        """Keep a record until it is due; see `StreamBackend.schedule`."""
+        call = schedule.scheduling(topic, record, uid, when, once)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await schedule.schedule(self._link, call)
+
+    async def cancel_scheduled(self, topic: str, uid: str) -> bool:
+        """Take a record out of the schedule; say whether it was there."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await schedule.cancel(self._link, topic, uid)
+
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new."""
         position = "$" if start is None else str(start)
@@ -84,10 +110,13 @@ class RedisBackend(StreamBackend):
         """Be that consumer inside the block; entering and leaving it are checkpoints."""
         await trio.lowlevel.checkpoint()
         timeout = self._options.command_timeout
-        member = RedisMember(self._link, membership, self._open_reader, timeout)
+        channel = schedule.wake_channel(membership.topic)
+        alarm = self._wakes.add(channel, membership.group)
+        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm)
         try:
             yield member
         finally:
+            self._wakes.remove(channel, alarm)
             await member.aclose()
         await trio.lowlevel.checkpoint()
 
@@ -98,6 +127,7 @@ class RedisBackend(StreamBackend):
     def close(self) -> None:
         """End all connections."""
         self._link.close()
+        self._wakes.close()
         for pipeline in self._readers:
             pipeline.close()
 
@@ -147,11 +177,15 @@ async def open_redis(url: str, options: BusOptions) -> AsyncGenerator[RedisBacke
         command_timeout=options.command_timeout,
         on_error=partial(notifier.error, Scope.CONNECT),
     )
+    wakes = Wakes(
+        partial(connect, address, options.connect_timeout), partial(notifier.error, Scope.WAKE)
+    )
     # The services never raise, and shield themselves: only `close` ends them, after the body.
     with one_error():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.serve)
-            backend = RedisBackend(address, options, link, nursery)
+            nursery.start_soon(wakes.serve)
+            backend = RedisBackend(address, options, link, wakes, nursery)
             try:
                 yield backend
             finally:

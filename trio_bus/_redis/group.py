@@ -13,6 +13,7 @@ from trio_bus._backend import (
     Death,
     DeathCause,
     Entry,
+    Look,
     Membership,
     Receipt,
     Release,
@@ -29,13 +30,17 @@ from trio_bus._names import own_key
 from . import scripts
 from .errors import to_exception
 from .link import Link
-from .replies import as_bytes, as_entry_id, as_int, as_list, as_record, as_row, checked
+from .replies import as_bytes, as_entry_id, as_int, as_list, as_record, as_row, as_text, checked
 from .resp import Argument, Command, ErrorReply, Reply
+from .schedule import schedule_keys, wake_channel
 from .scripts import ScriptCall
 
 _PER_CALL = 1000
 _EXTRA_LOOKS = 100
 _PAGE = 1000
+_MOST_DUE = 100
+_LARGEST_DUE = 1024 * 1024
+"""How many scheduled messages, and after how many bytes of them no more, one look appends."""
 _FREE_AT_ONCE = -1
 _EXHAUSTED = Death(
     DeathCause.EXHAUSTED,
@@ -61,6 +66,8 @@ class Group:
         self._us = membership
         due = own_key(membership.topic, "due", membership.group)
         self._keys = (membership.topic, due)
+        self._look_keys = (*self._keys, *schedule_keys(membership.topic))
+        self._channel = wake_channel(membership.topic)
         dead_letters = membership.dead_letter_topic
         self._bury_keys = self._keys if dead_letters is None else (*self._keys, dead_letters)
         self._who = (membership.group, membership.consumer)
@@ -74,10 +81,16 @@ class Group:
             *("BLOCK", block_ms, "STREAMS", self._us.topic, ">"),
         )
 
-    async def claimable(self) -> bool:
-        """Tell whether `take_over` would find anything."""
-        arguments = (*self._who, self._lease_ms, 1 + _EXTRA_LOOKS)
-        return as_int(await self._run("claimable", self._keys, arguments)) == 1
+    async def look(self) -> Look:
+        """Append what is scheduled and due; tell what there is to take, and when."""
+        arguments = (*self._who, self._lease_ms, 1 + _EXTRA_LOOKS, _MOST_DUE, _LARGEST_DUE)
+        claimable, due_ms, refusal = as_row(await self._run("look", self._look_keys, arguments), 3)
+        wait_ms, why = as_int(due_ms), as_text(refusal).removeprefix("-")
+        return Look(
+            claimable=as_int(claimable) == 1,
+            due_in=None if wait_ms < 0 else wait_ms / 1000,
+            refusal=to_exception(ErrorReply(why)) if why else None,
+        )
 
     async def take_over(self, count: int) -> TakeOver:
         """Take what is released, due or abandoned."""
@@ -150,7 +163,8 @@ class Group:
             yield _Part(ScriptCall("ack", self._keys[:1], (*self._who, *pairs)), places)
         for places in _chunks(backs):
             words = [word for at in places for word in _hand_back(settlements[at])]
-            yield _Part(ScriptCall("hand_back", self._keys, (*self._who, *words)), places)
+            arguments = (*self._who, self._channel, *words)
+            yield _Part(ScriptCall("hand_back", self._keys, arguments), places)
         for at, settlement in enumerate(settlements):
             if isinstance(settlement, Bury):
                 yield _Part(self._bury(settlement), (at,))

@@ -10,6 +10,7 @@ import trio
 from trio_bus._backend import (
     Entry,
     GroupMember,
+    Look,
     Membership,
     Receipt,
     Release,
@@ -19,6 +20,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, RemoteError
+from trio_bus._wake import Alarm
 
 from .group import Group
 from .link import Link
@@ -32,7 +34,7 @@ from .strays import Holdings
 class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
-    __slots__ = ("_group", "_holdings", "_link", "_reader", "_reading")
+    __slots__ = ("_alarm", "_group", "_holdings", "_link", "_reader", "_reading")
 
     def __init__(
         self,
@@ -40,8 +42,10 @@ class RedisMember(GroupMember):
         membership: Membership,
         open_pipeline: Callable[[], Awaitable[Pipeline]],
         command_timeout: float,
+        alarm: Alarm | None = None,
     ) -> None:
         self._link = link
+        self._alarm = Alarm() if alarm is None else alarm
         self._group = Group(link, membership)
         self._holdings = Holdings(self._group, link)
         self._reader = Reader(
@@ -75,9 +79,13 @@ class RedisMember(GroupMember):
         # No checkpoint since they arrived: they cannot get lost to a cancel.
         return self._holdings.add(Entry(entry_id, record, 1) for entry_id, record in fields)
 
-    async def claimable(self) -> bool:
-        """Tell, cheaply, whether `take_over` would find anything."""
-        return await self._group.claimable()
+    async def look(self) -> Look:
+        """Append what is scheduled and due; tell what there is to take; see `GroupMember.look`."""
+        return await self._group.look()
+
+    async def woken(self) -> float:
+        """Wait for the wake channel; see `GroupMember.woken`."""
+        return await self._alarm.wait()
 
     async def take_over(self, count: int) -> TakeOver:
         """Take what is released, due or abandoned; see `GroupMember.take_over`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
@@ -57,10 +56,15 @@ def pack_all(commands: Sequence[Command]) -> bytes:
     return b"".join([_pack(command) for command in commands])
 
 
+def _ignore(push: list[Reply]) -> None:
+    """Drop a push that nobody listens to."""
+
+
 class Parser:
     """Turns the bytes of one connection into replies and pushes.
 
-    A push is what the server sends without being asked; it answers no command.
+    A push is what the server sends without being asked; it answers no command. Each goes to
+    `on_push` at once; nothing is kept.
     """
 
     def __init__(self) -> None:
@@ -70,10 +74,10 @@ class Parser:
             replyError=cast("Callable[[str], Exception]", ErrorReply),
             notEnoughData=_INCOMPLETE,
         )
-        self.pushes: deque[list[Reply]] = deque()
+        self.on_push: Callable[[list[Reply]], None] = _ignore
 
     def feed(self, data: bytes | bytearray) -> list[Reply]:
-        """Return the replies that *data* completes; pushes go to `pushes`.
+        """Return the replies that *data* completes; pushes go to `on_push`.
 
         Raises:
           ProtocolError: *data* is not RESP.
@@ -83,7 +87,7 @@ class Parser:
         gets: Callable[[], Reply | _Incomplete] = self._reader.gets
         while not isinstance(got := gets(), _Incomplete):
             if isinstance(got, hiredis.PushNotification):
-                self.pushes.append(cast("list[Reply]", got))
+                self.on_push(cast("list[Reply]", got))
             else:
                 replies.append(got)
         return replies

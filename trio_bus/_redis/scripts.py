@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import attrs
 
+from trio_bus._backend import MAX_SCHEDULED_FIELDS
 from trio_bus._dead_letter import CONTEXT
 from trio_bus._errors import ConnectionLost, OutcomeUnknown
 from trio_bus._names import DEAD, DUE, FREE
@@ -19,8 +20,11 @@ from .resp import Argument, Command, ErrorReply, Reply
 DONE, LOST, GONE = 1, 0, 2
 """What a settling script answers for one entry."""
 
-_MAX_FIELDS = 7000
+_MAX_FIELDS = 2 * MAX_SCHEDULED_FIELDS
 """Names and values of one entry: Lua passes about 8,000 arguments, and the context comes to it."""
+
+_NUMBER_DIGITS = 16
+"""A number of Lua is exact up to 2**53."""
 
 
 @attrs.frozen
@@ -51,6 +55,7 @@ def _constants() -> str:
         f"local FREE, DUE, DEAD = '{FREE}', '{DUE}', '{DEAD}'\n"
         f"local DONE, LOST, GONE = {DONE}, {LOST}, {GONE}\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
+        f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"
         f"local CONTEXT = {{{context}}}"
     )
 

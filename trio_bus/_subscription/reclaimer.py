@@ -1,14 +1,16 @@
-"""The task that takes over what nobody holds."""
+"""The tasks that take over what nobody holds."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import TakeOver
+from trio_bus._backend import Look, TakeOver
 from trio_bus._errors import BusError
 from trio_bus._observer import Scope, Transition
+from trio_bus._wake import Alarm
 
 if TYPE_CHECKING:
     from .consumer import Consumer
@@ -17,30 +19,86 @@ if TYPE_CHECKING:
 JITTER = 0.2
 """Part of each interval that is random, so that the consumers of a group do not look in step."""
 
+BREATH = 0.02
+"""Seconds from one look to the next, however often we are woken meanwhile."""
+
 
 class Reclaimer:
-    """Looks at each tick, without a permit; takes over only what its permits allow to start."""
+    """Looks when something is due, when woken and at each tick; claims what its permits allow.
+
+    It looks without a permit, and while a claim waits for one: what is scheduled on the topic does
+    not wait for our handlers. A look that brought something on its way is followed by another one
+    at once; all others are at least `BREATH` apart.
+
+    Invariant: a look that found something to claim while a claim was under way is remembered in
+    ``_missed``, like a claim that brought something, and there is another one afterwards.
+    """
 
     def __init__(self, core: Core, consumer: Consumer) -> None:
         self._core = core
         self._consumer = consumer
         self._tend_at = trio.current_time()
+        self._alarm = Alarm()
+        self._wanted = trio.Event()
+        self._claiming = False
+        self._missed = False
+        # The last look, or a claim since it began, brought something: there may be more.
+        self._progress = trio.Event()
+        self._refused = ""
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look and claim until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            nursery.start_soon(self._claim)
+            await self._watch()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _listen(self) -> None:
+        while True:
+            self._alarm.ring(await self._core.member.woken())
+
+    async def _watch(self) -> None:
         errors = 0
         while True:
+            began, self._progress = trio.current_time(), trio.Event()
             try:
-                await self._claim_all()
+                look = await self._core.member.look()
                 await self._tend()
                 errors = 0
             except BusError as error:
                 errors += 1
                 self._core.report(Scope.CLAIM, error)
                 await self._core.pause(errors)
-            interval = self._core.config.reclaim_interval
-            await trio.sleep(interval * (1 - JITTER * self._core.chance()))
+                continue
+            self._seen(look)
+            await self._rest(began, math.inf if look.due_in is None else look.due_in)
+
+    def _seen(self, look: Look) -> None:
+        """Start what a look asks for."""
+        if look.due_in == 0:
+            self._progress.set()
+        if look.claimable and self._claiming:
+            self._missed = True
+        elif look.claimable:
+            self._claiming = True
+            self._wanted.set()
+        refused = "" if look.refusal is None else look.refusal.code
+        if look.refusal is not None and refused != self._refused:
+            self._core.notifier.error(Scope.SCHEDULE, look.refusal)
+        self._refused = refused
+
+    async def _rest(self, began: float, due_in: float) -> None:
+        """Sleep until the next tick, until something is due, or until we are woken for it."""
+        interval = self._core.config.reclaim_interval * (1 - JITTER * self._core.chance())
+        until = trio.current_time() + min(interval, due_in)
+        while trio.current_time() < until:
+            with trio.move_on_at(until):
+                delay = await self._alarm.wait()
+                until = min(until, trio.current_time() + delay)
+        with trio.move_on_at(began + BREATH):
+            await self._progress.wait()
 
     async def _tend(self) -> None:
         """Remove the consumers of the dead, once in a lease."""
@@ -48,12 +106,28 @@ class Reclaimer:
             self._tend_at = trio.current_time() + self._core.lease
             await self._core.member.tend()
 
-    async def _claim_all(self) -> None:
-        while await self._core.member.claimable():
-            if not await self._claim():
-                return
+    @trio.lowlevel.enable_ki_protection
+    async def _claim(self) -> None:
+        """Claim whenever a look found something."""
+        errors = 0
+        while True:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            try:
+                if await self._claim_once():
+                    self._missed = True
+                    self._progress.set()
+                errors = 0
+            except BusError as error:
+                errors += 1
+                self._core.report(Scope.CLAIM, error)
+                await self._core.pause(errors)
+            self._claiming = False
+            if self._missed:
+                self._missed = False
+                self._alarm.ring(0)
 
-    async def _claim(self) -> bool:
+    async def _claim_once(self) -> bool:
         """Take over once; say whether it brought anything."""
         taken = await self._consumer.take_permits(self._core.config.max_in_flight)
         result = TakeOver()

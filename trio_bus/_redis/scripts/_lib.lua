@@ -1,6 +1,7 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
 -- FREE, DUE, DEAD (reserved consumers), DONE, LOST, GONE (answers), CONTEXT (field names),
--- MAX_FIELDS (names and values of an entry that can be passed to XADD from here).
+-- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
+-- (of the number before each member of a schedule, and before each row).
 
 -- Redis 6.2 keeps deleted entries pending when they are claimed; later servers drop them.
 local KEEPS_DELETED = redis.REDIS_VERSION_NUM == nil
@@ -18,8 +19,21 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- When something is due that waits for so many milliseconds: rounded up, so never too early.
+local function due_after(delay)
+  local time = redis.call('TIME')
+  local round = delay > 0 and math.ceil or math.floor
+  return time[1] * 1000 + round(time[2] / 1000) + delay
+end
+
 local function as_text(number)
   return string.format('%.0f', number)
+end
+
+-- Tell whoever listens that in so many milliseconds there is something to do in that group; in all
+-- groups, if it is ''. Where this user may not publish there, nobody hears, and ticks find it.
+local function wake(channel, delay, group)
+  redis.pcall('PUBLISH', channel, as_text(delay) .. ' ' .. group)
 end
 
 -- An error unless the group exists: NOGROUP for a missing key too, or WRONGTYPE.
@@ -91,6 +105,18 @@ local function consumers_of(stream, group)
     consumers[index] = consumer
   end
   return consumers
+end
+
+-- Numbers keep what is due together in the order in which it was scheduled; while nothing is
+-- scheduled they can begin anew.
+local function next_number(scheduled)
+  return string.format('%0' .. NUMBER_DIGITS .. '.0f', redis.call('HINCRBY', scheduled, '', 1))
+end
+
+local function forget_numbers(schedule, scheduled)
+  if redis.call('ZCARD', schedule) == 0 then
+    redis.call('HDEL', scheduled, '')
+  end
 end
 
 local function is_reserved(consumer)

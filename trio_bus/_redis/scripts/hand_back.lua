@@ -1,11 +1,11 @@
--- KEYS stream, due. ARGV group, me, then id, attempt, new count and delay of each: milliseconds,
--- or -1 for an entry that is free at once. Answers a code for each.
-local stream, due, group, me = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+-- KEYS stream, due. ARGV group, me, wake channel, then id, attempt, new count and delay of each:
+-- milliseconds, or -1 for an entry that is free at once. Answers a code for each.
+local stream, due, group, me, channel = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local refused = group_error(stream, group)
 if refused then
-  return code(refused) == 'NOGROUP' and all_lost((#ARGV - 2) / 4) or refused
+  return code(refused) == 'NOGROUP' and all_lost((#ARGV - 3) / 4) or refused
 end
-local now = now_ms()
+local now, soonest = now_ms(), nil
 
 local function hand_back(id, attempt, count, delay)
   if not is_owned(stream, group, me, id, attempt) then
@@ -15,14 +15,19 @@ local function hand_back(id, attempt, count, delay)
     redis.call('ZREM', due, id)
     return GONE
   end
+  local at = due_after(delay)
   if delay >= 0 then
-    redis.call('ZADD', due, as_text(now + delay), id)
+    redis.call('ZADD', due, as_text(at), id)
   end
+  soonest = math.min(soonest or math.huge, at)
   return DONE
 end
 
 local codes = {}
-for at = 3, #ARGV, 4 do
+for at = 4, #ARGV, 4 do
   codes[#codes + 1] = hand_back(ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]))
+end
+if soonest then
+  wake(channel, math.max(0, soonest - now), group)
 end
 return codes

@@ -1,0 +1,49 @@
+"""Looking around: what is scheduled and due is appended; what can be taken is told."""
+
+from __future__ import annotations
+
+from trio_bus._backend import Look
+from trio_bus._errors import RemoteError
+
+from .custody import Custody, Place
+from .errors import StreamError
+from .schedule import Schedule
+from .store import Store
+from .stream_commands import xadd
+from .takeover import claimable
+
+_MOST_DUE = 100
+"""How many scheduled messages one look appends."""
+
+
+def look(store: Store, custody: Custody, schedule: Schedule, now_ms: int) -> Look:
+    """Look around for one membership; see `GroupMember.look`.
+
+    Raises:
+      StreamError: NOGROUP, WRONGTYPE.
+    """
+    place = custody.place()
+    refusal = _append_due(store, custody.membership.topic, schedule, now_ms)
+    return Look(
+        claimable=claimable(custody, now_ms),
+        due_in=_due_in(place, schedule, now_ms, stuck=refusal is not None),
+        refusal=None if refusal is None else RemoteError(str(refusal)),
+    )
+
+
+def _append_due(store: Store, topic: str, schedule: Schedule, now_ms: int) -> StreamError | None:
+    """Append what is due; return why the stream does not take it: it stays then."""
+    for waiting in schedule.due(now_ms, _MOST_DUE):
+        try:
+            xadd(store, topic, "*", waiting.record, now_ms)
+        except StreamError as refusal:
+            return refusal
+        schedule.remove(waiting.uid)
+    return None
+
+
+def _due_in(place: Place, schedule: Schedule, now_ms: int, *, stuck: bool) -> float | None:
+    """Return the seconds until the next is due; what is refused is no reason to look at once."""
+    message = schedule.next_due(now_ms) if stuck else schedule.next_due()
+    times = [at for at in (place.due.first_after(now_ms), message) if at is not None]
+    return max(0.0, min(times) - now_ms) / 1000 if times else None
