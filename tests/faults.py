@@ -15,6 +15,7 @@ from trio_bus.abc import (
     Entry,
     GroupMember,
     Membership,
+    Once,
     Receipt,
     Record,
     Settled,
@@ -114,9 +115,11 @@ class FlakyBackend(StreamBackend):
         """Nobody else can reach it."""
         return None
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
         """Append, or fail."""
-        return await self.plan.run("append", lambda: self.inner.append(topic, records))
+        return await self.plan.run("append", lambda: self.inner.append(topic, records, once))
 
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Create, or fail."""

@@ -79,6 +79,7 @@ def test_defaults_are_those_of_the_manual() -> None:
     assert isinstance(options.codec, FieldsCodec)
     assert isinstance(options.observer, LoggingObserver)
     assert (options.connect_timeout, options.command_timeout) == (10.0, 10.0)
+    assert (options.publish_timeout, options.dedup_window) == (30.0, 120.0)
     assert options.insecure_tls is False
     assert PublishOptions().metadata == {}
 
@@ -282,6 +283,10 @@ def test_metadata_is_headers() -> None:
         ("observer", LoggingObserver),
         ("connect_timeout", -1),
         ("command_timeout", math.nan),
+        ("publish_timeout", -1),
+        ("publish_timeout", "1"),
+        ("dedup_window", 0),
+        ("dedup_window", math.inf),
         ("insecure_tls", 1),
         ("insecure_tls", "yes"),
     ],
@@ -368,10 +373,12 @@ def test_a_table_is_not_bent_to_fit(line: str, field: str) -> None:
 def test_a_table_becomes_options() -> None:
     """Codecs have names; metadata is a table."""
     table = 'max_payload_bytes = 10\ncodec = "envelope"\ninsecure_tls = true\nconnect_timeout = 1'
+    table += "\npublish_timeout = inf\ndedup_window = 5"
     options = cattrs.structure(tomllib.loads(table), BusOptions)
     assert options.max_payload_bytes == 10
     assert isinstance(options.codec, EnvelopeCodec)
     assert options.insecure_tls is True
+    assert (options.publish_timeout, options.dedup_window) == (math.inf, 5.0)
     assert isinstance(cattrs.structure({"codec": "fields"}, BusOptions).codec, FieldsCodec)
     for line, field in (
         ('codec = "json"', "codec"),

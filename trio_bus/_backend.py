@@ -4,7 +4,7 @@ A backend knows streams, groups, consumers and bytes. It never sees a `Message`,
 nothing: what is retried, released or buried is said by the subscription. The stream of a topic is
 the key of that name.
 
-Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with two exceptions:
+Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with exceptions:
 `StreamBackend.append` and `GroupMember.settle`, when cancelled, *may have happened*.
 
 Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
@@ -21,10 +21,45 @@ from enum import Enum, unique
 import attrs
 
 from ._entry_id import EntryId
-from ._errors import RemoteError
+from ._errors import RemoteError, ValidationError
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
+
+MAX_ONCE_FIELDS = 3500
+"""Fields of a record that is stored `Once`: a script cannot pass many more on."""
+
+
+@attrs.frozen
+class Once:
+    """Store a record only if none with this key was stored in its topic in the last seconds.
+
+    Otherwise the id of that one is the answer, also when it was trimmed meanwhile. The time runs
+    from when it was stored, on the clock of the server; being asked for again does not prolong it.
+    """
+
+    key: str
+    """Any text but none, of any length."""
+    window: float
+    """Seconds, above 0."""
+
+
+@attrs.frozen
+class Append:
+    """One record, and where it goes."""
+
+    topic: str
+    record: Record
+    once: Once | None = None
+
+
+def too_many_fields(record: Record) -> ValidationError | None:
+    """Return why this record cannot be stored `Once`; None if it can."""
+    if len(record) <= MAX_ONCE_FIELDS:
+        return None
+    return ValidationError(
+        f"record: {len(record):,} fields; with an idempotency key, at most {MAX_ONCE_FIELDS:,}"
+    )
 
 
 @attrs.frozen
@@ -252,11 +287,24 @@ class StreamBackend(abc.ABC):
         """Where another process finds the same streams; None if it cannot. Never a password."""
 
     @abc.abstractmethod
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
         """Append in order, in one round trip; an id or its own error for each record.
 
+        Order in the stream is order in the list, also between records with and without a key.
+
+        Args:
+          topic: Where they go.
+          records: What to append.
+          once: Nothing, or for each record how it is stored `Once`, or None. A record with a key,
+            and the mark that remembers it, are stored in one atomic step.
+
         Each error is a `BusError`: an `OutcomeUnknown` where the connection was lost after
-        sending, a `ConnectionLost` where nothing was sent, a `RemoteError` for a refusal.
+        sending, a `ConnectionLost` where nothing was sent, a `RemoteError` for a refusal, a
+        `ValidationError` for a record with a key and more than 3,500 fields. After all
+        but the first nothing of that record was stored. After an `OutcomeUnknown` a record with a
+        key may be appended again within its window: it is stored once.
 
         Cancellation: some or all of them may have been appended.
         """

@@ -13,20 +13,23 @@ from trio_bus._backend import (
     GroupInfo,
     GroupMember,
     Membership,
+    Once,
     Record,
     StreamBackend,
     TopicInfo,
 )
 from trio_bus._entry_id import EntryId
+from trio_bus._errors import ValidationError
 from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, own_key
 
+from .appending import append_once
 from .errors import StreamError
 from .group import Consumer, Group
 from .group_commands import xgroup_create, xgroup_destroy
 from .member import MemoryMember
 from .server import Server, refusals, translate
 from .stream import Stream
-from .stream_commands import make_trim, xadd, xdel, xtrim
+from .stream_commands import make_trim, xdel, xtrim
 
 
 class MemoryBackend(StreamBackend):
@@ -52,14 +55,19 @@ class MemoryBackend(StreamBackend):
         """None, since no other process can find these streams."""
         return None
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
         """Append in order; an id or its own error for each record.
 
         Cancelled, it did not happen.
         """
         await trio.lowlevel.checkpoint()
         with self._server.step() as now_ms:
-            return [self._append(topic, record, now_ms) for record in records]
+            return [
+                self._append(topic, record, how, now_ms)
+                for record, how in zip(records, once or (None,) * len(records), strict=True)
+            ]
 
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new.
@@ -128,14 +136,15 @@ class MemoryBackend(StreamBackend):
         with refusals():
             return xdel(self._server.store, topic, [str(entry_id)]) == 1
 
-    def _append(self, topic: str, record: Record, now_ms: int) -> EntryId | Exception:
+    def _append(
+        self, topic: str, record: Record, once: Once | None, now_ms: int
+    ) -> EntryId | Exception:
         try:
-            added = xadd(self._server.store, topic, "*", record, now_ms)
+            return append_once(self._server, topic, record, once, now_ms)
         except StreamError as refusal:
             return translate(refusal)
-        if added is None:
-            raise AssertionError("XADD without NOMKSTREAM answers an id")
-        return added
+        except ValidationError as error:
+            return error
 
 
 def _group_info(name: str, group: Group, stream: Stream, now_ms: int) -> GroupInfo:

@@ -10,6 +10,7 @@ from trio_bus._errors import GroupMissing, RemoteError, WrongType
 
 from .clock import ServerClock
 from .errors import StreamError
+from .marks import Marks
 from .store import Store
 from .waiting import WaitingRoom
 
@@ -19,10 +20,11 @@ _SPECIAL = {"NOGROUP": GroupMissing, "WRONGTYPE": WrongType}
 class Server:
     """A server without a wire. Each `step` is atomic, because nothing in it waits."""
 
-    __slots__ = ("clock", "store", "waiting")
+    __slots__ = ("clock", "marks", "store", "waiting")
 
     def __init__(self, wall_start: datetime | None) -> None:
         self.store = Store()
+        self.marks = Marks()
         self.clock = ServerClock(wall_start)
         self.waiting = WaitingRoom()
 

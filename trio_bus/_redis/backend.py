@@ -8,7 +8,14 @@ from functools import partial
 
 import trio
 
-from trio_bus._backend import GroupMember, Membership, Record, StreamBackend, TopicInfo
+from trio_bus._backend import (
+    GroupMember,
+    Membership,
+    Once,
+    Record,
+    StreamBackend,
+    TopicInfo,
+)
 from trio_bus._config import BusOptions
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost
@@ -49,7 +56,9 @@ class RedisBackend(StreamBackend):
         """Where another process finds the same streams; without passwords."""
         return self._address.safe_url
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
         """Append in order; an id or an error of its own for each record.
 
         One round trip for each chunk of up to 1,000 records or about 1 MiB. When the connection is
@@ -60,14 +69,14 @@ class RedisBackend(StreamBackend):
         if not records:
             await trio.lowlevel.checkpoint()
         ids: list[EntryId | Exception] = []
-        for data, count in chunks(topic, records):
+        for chunk in chunks(topic, records, once):
             try:
                 pipeline = self._link.current or await self._link.wait_connected()
                 # Cancelled before it is written, it did not happen.
-                owed = await pipeline.exchange(data, count)
+                owed = await pipeline.exchange(chunk.data, chunk.count)
             except ConnectionLost as error:
                 return ids + unsent(len(records) - len(ids), error.__cause__)
-            ids += results(owed)
+            ids += chunk.merged(results(owed))
             if owed.cause is not None:
                 return ids + unsent(len(records) - len(ids), owed.cause)
         return ids
