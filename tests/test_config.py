@@ -13,6 +13,8 @@ from trio_bus._config import (
     AckMode,
     Backoff,
     BusOptions,
+    Confirmation,
+    Guarantee,
     PublishOptions,
     StartPosition,
     SubscriptionConfig,
@@ -266,9 +268,43 @@ def test_metadata_is_headers() -> None:
     options = PublishOptions(metadata)
     metadata.clear()
     assert options.metadata == {"tenant": "acme"}
-    for wrong in None, "a", {"a": 1}, {"retry-attempt": "1"}, {"Trio-Bus-x": "1"}:
+    wrongs: list[object] = [None, "a", {"a": 1}, {"retry-attempt": "1"}, {"Trio-Bus-x": "1"}]
+    # All messages but the first would be duplicates.
+    wrongs += [{"Idempotency-Key": "a"}, {"idempotency-key": ""}]
+    for wrong in wrongs:
         with pytest.raises(ValidationError, match=r"^metadata: "):
             publish(wrong)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("confirmation", "persisted"),
+        ("confirmation", None),
+        ("guarantee", Confirmation.PERSISTED),
+        ("guarantee", Guarantee.EXACTLY_ONCE),  # needs PERSISTED
+        ("replicas", 1),  # has no effect without it
+        ("replicas", -1),
+        ("replicas", True),
+    ],
+    ids=ascii,
+)
+def test_publish_options_are_checked(field: str, value: object) -> None:
+    """Each named in its error."""
+    with pytest.raises(ValidationError, match=f"^{field}: "):
+        publish(**{field: value})
+
+
+def test_a_table_becomes_publish_options() -> None:
+    """The enums by their values."""
+    table = {"confirmation": "persisted", "guarantee": "exactly_once", "replicas": 2}
+    assert cattrs.structure(table, PublishOptions) == PublishOptions(
+        confirmation=Confirmation.PERSISTED, guarantee=Guarantee.EXACTLY_ONCE, replicas=2
+    )
+    assert cattrs.structure({}, PublishOptions) == PublishOptions()
+    assert refused('confirmation = "PERSISTED"', PublishOptions).startswith("confirmation: ")
+    assert refused('guarantee = "exactly_once"', PublishOptions).startswith("guarantee: ")
+    assert refused("replicas = 1", PublishOptions).startswith("replicas: ")
 
 
 @pytest.mark.parametrize(

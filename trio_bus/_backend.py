@@ -5,7 +5,8 @@ nothing: what is retried, released or buried is said by the subscription. The st
 the key of that name.
 
 Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with exceptions:
-`StreamBackend.append` and `GroupMember.settle`, when cancelled, *may have happened*.
+`StreamBackend.append`, `StreamBackend.append_persisted` and `GroupMember.settle`, when cancelled,
+*may have happened*.
 
 Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
 another `RemoteError`. Backends reconnect by themselves and do not retry by themselves.
@@ -14,7 +15,7 @@ another `RemoteError`. Backends reconnect by themselves and do not retry by them
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum, unique
 
@@ -307,6 +308,47 @@ class StreamBackend(abc.ABC):
         key may be appended again within its window: it is stored once.
 
         Cancellation: some or all of them may have been appended.
+        """
+
+    @abc.abstractmethod
+    async def append_persisted(
+        self, appends: Sequence[Append], replicas: int
+    ) -> list[EntryId | Exception]:
+        """Append in order, and wait until the disk of the server has it, and those of replicas.
+
+        It waits once for all of them, and for as long as a command may take. Order in each stream
+        is order in the list.
+
+        Args:
+          appends: What to append, to one topic or to many.
+          replicas: How many replicas must have it on disk besides the server.
+
+        Each error is a `BusError` as in `append`, or a `NotPersisted`: that record is stored, and
+        too few copies were confirmed in time. A server that cannot do this answers an `Unsupported`
+        for each, and nothing is stored. For a record that is remembered (see `Once`) the wait takes
+        place as well.
+
+        Cancellation: some or all of them may have been appended.
+        """
+
+    @abc.abstractmethod
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Queue a record behind what was queued before, without waiting for anything.
+
+        *on_result* is called exactly once, before or after this returns, with the id or the error
+        that `append` would have given. It must not raise, and not wait. What is queued is still
+        sent, and its answer awaited for a bounded time, when the backend is closed.
+
+        Raises:
+          trio.WouldBlock: too much is under way; nothing was queued.
+          ConnectionLost: there is no connection now; nothing was queued.
+          BusClosed: the backend was closed.
         """
 
     @abc.abstractmethod

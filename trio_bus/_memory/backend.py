@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 import trio
 
 from trio_bus._backend import (
+    Append,
     ConsumerInfo,
     GroupInfo,
     GroupMember,
@@ -19,7 +20,7 @@ from trio_bus._backend import (
     TopicInfo,
 )
 from trio_bus._entry_id import EntryId
-from trio_bus._errors import ValidationError
+from trio_bus._errors import Unsupported, ValidationError
 from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, own_key
 
 from .appending import append_once
@@ -30,6 +31,8 @@ from .member import MemoryMember
 from .server import Server, refusals, translate
 from .stream import Stream
 from .stream_commands import make_trim, xdel, xtrim
+
+_NOT_PERSISTENT = "ERR memory: persists nothing; PERSISTED needs a server with an append-only file"
 
 
 class MemoryBackend(StreamBackend):
@@ -68,6 +71,27 @@ class MemoryBackend(StreamBackend):
                 self._append(topic, record, how, now_ms)
                 for record, how in zip(records, once or (None,) * len(records), strict=True)
             ]
+
+    async def append_persisted(
+        self,
+        appends: Sequence[Append],
+        replicas: int,  # noqa: ARG002 - of the contract
+    ) -> list[EntryId | Exception]:
+        """Refuse them all: nothing here outlives this process, and no replica has it."""
+        await trio.lowlevel.checkpoint()
+        return [Unsupported(_NOT_PERSISTENT) for _ in appends]
+
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Append at once; *on_result* is called before this returns."""
+        with self._server.step() as now_ms:
+            result = self._append(topic, record, once, now_ms)
+        on_result(result)
 
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new.

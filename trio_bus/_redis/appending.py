@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-import attrs
-
 from trio_bus._backend import Once, Record, too_many_fields
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost
@@ -21,21 +19,13 @@ _MOST = 1000
 _LARGEST = 1024 * 1024
 
 
-@attrs.frozen
-class Chunk:
-    """What is sent in one go: packed commands, and what is answered without the server."""
+Refused = list[tuple[int, Exception]]
+"""Where among the records of a chunk those stand that cannot be sent, and why."""
 
-    data: bytes
-    count: int
-    """How many commands."""
-    refused: Sequence[tuple[int, Exception]] = ()
-    """Where among the records of this chunk others stand that cannot be sent, and why."""
+Chunk = tuple[bytes, int, Refused]
+"""Packed commands, how many they are, and what is answered without the server."""
 
-    def merged(self, sent: list[EntryId | Exception]) -> list[EntryId | Exception]:
-        """Return a result for each record, from those of the commands."""
-        for at, error in self.refused:
-            sent.insert(at, error)
-        return sent
+_NONE: Refused = []
 
 
 def chunks(
@@ -43,7 +33,7 @@ def chunks(
 ) -> Iterable[Chunk]:
     """Pack the records; a chunk ends when it is large in number or in bytes."""
     if len(records) == 1 and not once:  # the way of most messages
-        return [Chunk(pack_append(topic, records[0]), 1)]
+        return [(pack_append(topic, records[0]), 1, _NONE)]
     return _many_chunks(topic, records, once or (None,) * len(records))
 
 
@@ -77,7 +67,7 @@ def _many_chunks(
     topic: str, records: Sequence[Record], once: Sequence[Once | None]
 ) -> Iterator[Chunk]:
     packed: list[bytes] = []
-    refused: list[tuple[int, Exception]] = []
+    refused: Refused = []
     size = 0
     for record, how in zip(records, once, strict=True):
         if how is not None and (error := too_many_fields(record)):
@@ -85,12 +75,12 @@ def _many_chunks(
             continue
         command = pack(topic, record, how)
         if packed and (len(packed) == _MOST or size + len(command) > _LARGEST):
-            yield Chunk(b"".join(packed), len(packed), refused)
+            yield b"".join(packed), len(packed), refused
             packed, refused, size = [], [], 0
         packed.append(command)
         size += len(command)
     if packed or refused:
-        yield Chunk(b"".join(packed), len(packed), refused)
+        yield b"".join(packed), len(packed), refused
 
 
 def pack(topic: str, record: Record, once: Once | None, *, write_again: bool = False) -> bytes:
@@ -100,12 +90,16 @@ def pack(topic: str, record: Record, once: Once | None, *, write_again: bool = F
     return pack_once(topic, record, once, write_again=write_again)
 
 
-def results(owed: Owed) -> list[EntryId | Exception]:
-    """Return an id, or an error of its own, for each record that *owed* carried."""
-    return [_result(answer) for answer in owed.answers()]
+def results(owed: Owed, refused: Refused = _NONE) -> list[EntryId | Exception]:
+    """Return an id, or an error of its own, for each record of a chunk that *owed* carried."""
+    found = [result_of(answer) for answer in owed.answers()]
+    for at, error in refused:
+        found.insert(at, error)
+    return found
 
 
-def _result(answer: Reply | ConnectionLost) -> EntryId | Exception:
+def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
+    """Return the id, or the error, that one answer means."""
     if isinstance(answer, bytes):  # nearly always
         return as_entry_id(answer)
     if isinstance(answer, ConnectionLost):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
 
 from trio_bus._backend import (
+    Append,
     GroupMember,
     Membership,
     Once,
@@ -32,15 +33,19 @@ from .credit import Credit
 from .info import topic_info
 from .link import WINDOW_BYTES, WINDOW_COMMANDS, Link, connect_first
 from .member import RedisMember
+from .persisting import Lane
 from .pipeline import Pipeline
 from .replies import as_int
 from .scripts import ScriptCall
+from .unconfirmed import Unconfirmed
 
 
 class RedisBackend(StreamBackend):
     """Streams on a server. Made by `open_redis`, which owns its connections."""
 
-    __slots__ = ("_address", "_link", "_nursery", "_options", "_readers")
+    __slots__ = (
+        *("_address", "_lanes", "_link", "_nursery", "_options", "_readers", "_unconfirmed"),
+    )
 
     def __init__(
         self, address: Address, options: BusOptions, link: Link, nursery: trio.Nursery
@@ -50,6 +55,8 @@ class RedisBackend(StreamBackend):
         self._link = link
         self._nursery = nursery
         self._readers: set[Pipeline] = set()
+        self._lanes: dict[int, Lane] = {}
+        self._unconfirmed = Unconfirmed(link)
 
     @property
     def url(self) -> str:
@@ -69,17 +76,44 @@ class RedisBackend(StreamBackend):
         if not records:
             await trio.lowlevel.checkpoint()
         ids: list[EntryId | Exception] = []
-        for chunk in chunks(topic, records, once):
+        for data, count, refused in chunks(topic, records, once):
             try:
                 pipeline = self._link.current or await self._link.wait_connected()
                 # Cancelled before it is written, it did not happen.
-                owed = await pipeline.exchange(chunk.data, chunk.count)
+                owed = await pipeline.exchange(data, count)
             except ConnectionLost as error:
                 return ids + unsent(len(records) - len(ids), error.__cause__)
-            ids += chunk.merged(results(owed))
+            ids += results(owed, refused)
             if owed.cause is not None:
                 return ids + unsent(len(records) - len(ids), owed.cause)
         return ids
+
+    async def append_persisted(
+        self, appends: Sequence[Append], replicas: int
+    ) -> list[EntryId | Exception]:
+        """Append in order, and wait for the disks; see `StreamBackend.append_persisted`.
+
+        Who wants the same number of replicas shares a connection, and the wait.
+
+        Cancellation: once they were sent, they may have been appended.
+        """
+        self._link.check_open()
+        lane = self._lanes.get(replicas)
+        if lane is None:
+            timeout = self._options.command_timeout
+            lane = Lane(replicas, self._open_reader, self._nursery.start_soon, timeout)
+            self._lanes[replicas] = lane
+        return await lane.append(appends)
+
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Queue a record on the connection that all share; see `StreamBackend.append_nowait`."""
+        self._unconfirmed.append(topic, record, once, on_result)
 
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new."""
@@ -104,14 +138,23 @@ class RedisBackend(StreamBackend):
         """Say what the server knows of a topic; a topic that does not exist is empty."""
         return await topic_info(self._link, topic)
 
+    async def aclose(self) -> None:
+        """Send what is queued and wait for its answers, cancelled or not; then end all."""
+        try:
+            await self._unconfirmed.flush(self._options.command_timeout)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """End all connections."""
         self._link.close()
         for pipeline in self._readers:
             pipeline.close()
+        for lane in self._lanes.values():  # after their connections: those say what was sent
+            lane.close()
 
     async def _open_reader(self) -> Pipeline:
-        """Open a connection that one member has for itself."""
+        """Open a connection that one member, or one lane, has for itself."""
         self._link.check_open()
         session = await connect(self._address, self._options.connect_timeout)
         if self._link.is_closed:
@@ -164,4 +207,4 @@ async def open_redis(url: str, options: BusOptions) -> AsyncGenerator[RedisBacke
             try:
                 yield backend
             finally:
-                backend.close()
+                await backend.aclose()
