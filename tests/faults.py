@@ -11,12 +11,14 @@ from typing import TypeVar
 import attrs
 import trio
 
-from trio_bus import BusError, EntryId, MemoryBackend, RemoteError, TopicInfo
+from trio_bus import BusError, EntryId, MemoryBackend, NotPersisted, RemoteError, TopicInfo
 from trio_bus.abc import (
+    Append,
     Entry,
     GroupMember,
     Look,
     Membership,
+    Once,
     Receipt,
     Record,
     Settled,
@@ -120,9 +122,47 @@ class FlakyBackend(StreamBackend):
         """Nobody else can reach it."""
         return None
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
+        """Append, or fail: each record with an error of its own."""
+        try:
+            return await self.plan.run("append", lambda: self.inner.append(topic, records, once))
+        except BusError as error:
+            return [type(error)(*error.args) for _ in records]
+
+    async def append_persisted(
+        self, appends: Sequence[Append], replicas: int
+    ) -> list[EntryId | Exception]:
+        """Append as if it were on disk at once, or fail."""
+        try:
+            return await self.plan.run("append_persisted", lambda: self._append_each(appends))
+        except NotPersisted as error:
+            return [
+                NotPersisted(it, error.local, error.replicas, replicas)
+                if isinstance(it, EntryId)
+                else it
+                for it in await self._append_each(appends)
+            ]
+        except BusError as error:
+            return [type(error)(*error.args) for _ in appends]
+
+    async def _append_each(self, appends: Sequence[Append]) -> list[EntryId | Exception]:
+        return [(await self.inner.append(it.topic, [it.record], [it.once]))[0] for it in appends]
+
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
         """Append, or fail."""
-        return await self.plan.run("append", lambda: self.inner.append(topic, records))
+        pending = self.plan.failures.get("append_nowait")
+        if pending:
+            on_result(pending.pop(0)[1])
+            return
+        self.inner.append_nowait(topic, record, once, on_result)
 
     async def schedule(
         self,

@@ -9,11 +9,12 @@ import attrs
 import trio
 
 from tests.servers import command
-from trio_bus._backend import GroupInfo, StreamBackend
+from trio_bus._backend import StreamBackend
 from trio_bus._bus import Bus
 from trio_bus._config import Backoff, BusOptions, SubscriptionConfig
 from trio_bus._connect import open_backend
 from trio_bus._entry_id import EntryId
+from trio_bus._info import GroupInfo
 from trio_bus._memory import MemoryBackend
 from trio_bus._message import Message
 from trio_bus._observer import ErrorEvent, Transition, TransitionEvent

@@ -13,6 +13,8 @@ from trio_bus._config import (
     AckMode,
     Backoff,
     BusOptions,
+    Confirmation,
+    Guarantee,
     PublishOptions,
     StartPosition,
     SubscriptionConfig,
@@ -79,6 +81,7 @@ def test_defaults_are_those_of_the_manual() -> None:
     assert isinstance(options.codec, FieldsCodec)
     assert isinstance(options.observer, LoggingObserver)
     assert (options.connect_timeout, options.command_timeout) == (10.0, 10.0)
+    assert (options.publish_timeout, options.dedup_window) == (30.0, 120.0)
     assert options.insecure_tls is False
     assert PublishOptions().metadata == {}
 
@@ -265,9 +268,43 @@ def test_metadata_is_headers() -> None:
     options = PublishOptions(metadata)
     metadata.clear()
     assert options.metadata == {"tenant": "acme"}
-    for wrong in None, "a", {"a": 1}, {"retry-attempt": "1"}, {"Trio-Bus-x": "1"}:
+    wrongs: list[object] = [None, "a", {"a": 1}, {"retry-attempt": "1"}, {"Trio-Bus-x": "1"}]
+    # All messages but the first would be duplicates.
+    wrongs += [{"Idempotency-Key": "a"}, {"idempotency-key": ""}]
+    for wrong in wrongs:
         with pytest.raises(ValidationError, match=r"^metadata: "):
             publish(wrong)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("confirmation", "persisted"),
+        ("confirmation", None),
+        ("guarantee", Confirmation.PERSISTED),
+        ("guarantee", Guarantee.EXACTLY_ONCE),  # needs PERSISTED
+        ("replicas", 1),  # has no effect without it
+        ("replicas", -1),
+        ("replicas", True),
+    ],
+    ids=ascii,
+)
+def test_publish_options_are_checked(field: str, value: object) -> None:
+    """Each named in its error."""
+    with pytest.raises(ValidationError, match=f"^{field}: "):
+        publish(**{field: value})
+
+
+def test_a_table_becomes_publish_options() -> None:
+    """The enums by their values."""
+    table = {"confirmation": "persisted", "guarantee": "exactly_once", "replicas": 2}
+    assert cattrs.structure(table, PublishOptions) == PublishOptions(
+        confirmation=Confirmation.PERSISTED, guarantee=Guarantee.EXACTLY_ONCE, replicas=2
+    )
+    assert cattrs.structure({}, PublishOptions) == PublishOptions()
+    assert refused('confirmation = "PERSISTED"', PublishOptions).startswith("confirmation: ")
+    assert refused('guarantee = "exactly_once"', PublishOptions).startswith("guarantee: ")
+    assert refused("replicas = 1", PublishOptions).startswith("replicas: ")
 
 
 @pytest.mark.parametrize(
@@ -282,6 +319,10 @@ def test_metadata_is_headers() -> None:
         ("observer", LoggingObserver),
         ("connect_timeout", -1),
         ("command_timeout", math.nan),
+        ("publish_timeout", -1),
+        ("publish_timeout", "1"),
+        ("dedup_window", 0),
+        ("dedup_window", math.inf),
         ("insecure_tls", 1),
         ("insecure_tls", "yes"),
     ],
@@ -368,10 +409,12 @@ def test_a_table_is_not_bent_to_fit(line: str, field: str) -> None:
 def test_a_table_becomes_options() -> None:
     """Codecs have names; metadata is a table."""
     table = 'max_payload_bytes = 10\ncodec = "envelope"\ninsecure_tls = true\nconnect_timeout = 1'
+    table += "\npublish_timeout = inf\ndedup_window = 5"
     options = cattrs.structure(tomllib.loads(table), BusOptions)
     assert options.max_payload_bytes == 10
     assert isinstance(options.codec, EnvelopeCodec)
     assert options.insecure_tls is True
+    assert (options.publish_timeout, options.dedup_window) == (math.inf, 5.0)
     assert isinstance(cattrs.structure({"codec": "fields"}, BusOptions).codec, FieldsCodec)
     for line, field in (
         ('codec = "json"', "codec"),

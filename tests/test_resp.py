@@ -157,6 +157,6 @@ def test_appending_packs_as_hiredis_does(fields: int, size: int) -> None:
     """It has a way of its own, because that is quicker; the bytes are the same."""
     names = [b"%d" % number for number in range(fields)]
     record = tuple((name, bytes(size if name == b"0" else 3)) for name in names)
-    ((data, count),) = chunks("tést", [record])
+    ((data, count, _),) = chunks("tést", [record])
     assert data == pack(("XADD", "tést", "*", *[part for field in record for part in field]))
     assert count == 1

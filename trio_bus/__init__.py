@@ -5,14 +5,23 @@ The layers, from the bottom up; imports point down:
 - values: ``_errors _entry_id _names _headers _message _dead_letter _config``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
-- one entry: ``_settling _holding _delivery``; publishing: ``_gate _bus``
+- one entry: ``_settling _holding _delivery``; publishing: ``_gate _publisher _scheduler _bus``
 - one subscription: ``_subscription``
 - opening: ``_embedded _connect``; on top: ``_cli`` and `trio_bus.testing`
 """
 
-from ._backend import ConsumerInfo, DeathCause, GroupInfo, TopicInfo
+from ._backend import DeathCause
 from ._bus import BatchOutcome, Bus
-from ._config import AckMode, Backoff, BusOptions, PublishOptions, StartPosition, SubscriptionConfig
+from ._config import (
+    AckMode,
+    Backoff,
+    BusOptions,
+    Confirmation,
+    Guarantee,
+    PublishOptions,
+    StartPosition,
+    SubscriptionConfig,
+)
 from ._connect import open_bus
 from ._dead_letter import DeadLetter
 from ._delivery import Delivery, DeliveryState
@@ -30,6 +39,7 @@ from ._errors import (
     GroupMissing,
     HandlerTimeout,
     LeaseLost,
+    NotPersisted,
     OutcomeUnknown,
     Oversized,
     PermissionDenied,
@@ -43,10 +53,12 @@ from ._errors import (
 )
 from ._fields import FieldsCodec
 from ._headers import Headers
+from ._info import ConsumerInfo, GroupInfo, TopicInfo
 from ._memory import MemoryBackend
 from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
 from ._redis import RedisBackend, open_redis
+from ._schedule_id import ScheduleId
 from ._subscription import (
     PullSubscription,
     Subscription,
@@ -68,6 +80,7 @@ __all__ = [
     "BusClosed",
     "BusError",
     "BusOptions",
+    "Confirmation",
     "ConnectionLost",
     "ConsumerInfo",
     "DeadLetter",
@@ -85,12 +98,14 @@ __all__ = [
     "FieldsCodec",
     "GroupInfo",
     "GroupMissing",
+    "Guarantee",
     "HandlerTimeout",
     "Headers",
     "LeaseLost",
     "LoggingObserver",
     "MemoryBackend",
     "Message",
+    "NotPersisted",
     "OutcomeUnknown",
     "Oversized",
     "PermissionDenied",
@@ -99,6 +114,7 @@ __all__ = [
     "PullSubscription",
     "RedisBackend",
     "RemoteError",
+    "ScheduleId",
     "Scope",
     "SerializationError",
     "StartPosition",

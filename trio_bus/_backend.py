@@ -5,8 +5,8 @@ nothing: what is retried, released or buried is said by the subscription. The st
 the key of that name.
 
 Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with exceptions:
-`GroupMember.settle` and, of `StreamBackend`, `append`, `schedule` and `cancel_scheduled`, when
-cancelled, *may have happened*.
+`GroupMember.settle` and, of `StreamBackend`, `append`, `append_persisted`, `schedule` and
+`cancel_scheduled`, when cancelled, *may have happened*.
 
 Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
 another `RemoteError`. Backends reconnect by themselves and do not retry by themselves.
@@ -15,7 +15,7 @@ another `RemoteError`. Backends reconnect by themselves and do not retry by them
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import Enum, unique
@@ -24,24 +24,45 @@ import attrs
 
 from ._entry_id import EntryId
 from ._errors import RemoteError, ValidationError
+from ._info import TopicInfo
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
 
-MAX_SCHEDULED_FIELDS = 3500
-"""A record with more fields cannot be scheduled: a script on a server could not append it."""
+MAX_ONCE_FIELDS = 3500
+"""Fields of a record that is stored `Once`: a script cannot pass many more on."""
 
 
-def check_schedulable(record: Record) -> None:
-    """Check what `StreamBackend.schedule` is given.
+@attrs.frozen
+class Once:
+    """Store a record only if none with this key was stored in its topic in the last seconds.
 
-    Raises:
-      ValidationError: the record has too many fields, or none.
+    Otherwise the id of that one is the answer, also when it was trimmed meanwhile. The time runs
+    from when it was stored, on the clock of the server; being asked for again does not prolong it.
     """
-    if not 1 <= len(record) <= MAX_SCHEDULED_FIELDS:
-        raise ValidationError(
-            f"record: {len(record)} fields, from 1 to {MAX_SCHEDULED_FIELDS} can be scheduled"
-        )
+
+    key: str
+    """Any text but none, of any length."""
+    window: float
+    """Seconds, above 0."""
+
+
+@attrs.frozen
+class Append:
+    """One record, and where it goes."""
+
+    topic: str
+    record: Record
+    once: Once | None = None
+
+
+def too_many_fields(record: Record) -> ValidationError | None:
+    """Return why this record cannot be stored `Once`; None if it can."""
+    if len(record) <= MAX_ONCE_FIELDS:
+        return None
+    return ValidationError(
+        f"record: {len(record):,} fields; with an idempotency key, at most {MAX_ONCE_FIELDS:,}"
+    )
 
 
 @attrs.frozen
@@ -179,43 +200,6 @@ class Membership:
     dead_letter_topic: str | None = None
 
 
-@attrs.frozen
-class ConsumerInfo:
-    """A consumer of a group, as the server sees it. ``idle`` is in seconds."""
-
-    name: str
-    pending: int
-    idle: float
-
-
-@attrs.frozen
-class GroupInfo:
-    """A group, as the server sees it.
-
-    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed`` and ``dead``
-    count what the group keeps between deliveries. ``lag``, the entries not yet delivered, is None
-    where the server cannot tell.
-    """
-
-    name: str
-    last_delivered: EntryId
-    lag: int | None
-    pending: int
-    released: int
-    delayed: int
-    dead: int
-    consumers: tuple[ConsumerInfo, ...]
-
-
-@attrs.frozen
-class TopicInfo:
-    """A topic, as the server sees it. ``length`` counts the entries that the stream retains."""
-
-    topic: str
-    length: int
-    groups: tuple[GroupInfo, ...]
-
-
 class GroupMember(abc.ABC):
     """One consumer at work. Only one task may be in `read` at a time; the rest is concurrent."""
 
@@ -299,13 +283,67 @@ class StreamBackend(abc.ABC):
         """Where another process finds the same streams; None if it cannot. Never a password."""
 
     @abc.abstractmethod
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
         """Append in order, in one round trip; an id or its own error for each record.
 
+        Order in the stream is order in the list, also between records with and without a key.
+
+        Args:
+          topic: Where they go.
+          records: What to append.
+          once: Nothing, or for each record how it is stored `Once`, or None. A record with a key,
+            and the mark that remembers it, are stored in one atomic step.
+
         Each error is a `BusError`: an `OutcomeUnknown` where the connection was lost after
-        sending, a `ConnectionLost` where nothing was sent, a `RemoteError` for a refusal.
+        sending, a `ConnectionLost` where nothing was sent, a `RemoteError` for a refusal, a
+        `ValidationError` for a record with a key and more than 3,500 fields. After all
+        but the first nothing of that record was stored. After an `OutcomeUnknown` a record with a
+        key may be appended again within its window: it is stored once.
 
         Cancellation: some or all of them may have been appended.
+        """
+
+    @abc.abstractmethod
+    async def append_persisted(
+        self, appends: Sequence[Append], replicas: int
+    ) -> list[EntryId | Exception]:
+        """Append in order, and wait until the disk of the server has it, and those of replicas.
+
+        It waits once for all of them, and for as long as a command may take. Order in each stream
+        is order in the list.
+
+        Args:
+          appends: What to append, to one topic or to many.
+          replicas: How many replicas must have it on disk besides the server.
+
+        Each error is a `BusError` as in `append`, or a `NotPersisted`: that record is stored, and
+        too few copies were confirmed in time. A server that cannot do this answers an `Unsupported`
+        for each, and nothing is stored. For a record that is remembered (see `Once`) the wait takes
+        place as well.
+
+        Cancellation: some or all of them may have been appended.
+        """
+
+    @abc.abstractmethod
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Queue a record behind what was queued before, without waiting for anything.
+
+        *on_result* is called exactly once, before or after this returns, with the id or the error
+        that `append` would have given. It must not raise, and not wait. What is queued is still
+        sent, and its answer awaited for a bounded time, when the backend is closed.
+
+        Raises:
+          trio.WouldBlock: too much is under way; nothing was queued.
+          ConnectionLost: there is no connection now; nothing was queued.
+          BusClosed: the backend was closed.
         """
 
     @abc.abstractmethod
@@ -321,7 +359,7 @@ class StreamBackend(abc.ABC):
 
         Args:
           topic: Where to append it. Its stream need not exist.
-          record: What to append; see `check_schedulable`.
+          record: What to append: 1 to 3,500 fields.
           uid: Its name in this topic. One that is in the schedule is not scheduled again.
           when: In so many seconds, counted by the server, at least 0; or at an instant, with a time
             zone, by the clock of the server.
@@ -333,9 +371,6 @@ class StreamBackend(abc.ABC):
 
         Raises:
           ValidationError: the record has too many fields.
-          OutcomeUnknown: the connection was lost after sending.
-          ConnectionLost: nothing was sent.
-          RemoteError: the server refused.
 
         Cancellation: may have happened.
         """

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import attrs
 import trio
 
-from ._backend import Record, StreamBackend, TopicInfo
+from ._backend import (
+    Append,
+    Once,
+    Record,
+    StreamBackend,
+    too_many_fields,
+)
 from ._clock import WallClock
-from ._config import BusOptions, PublishOptions
+from ._config import BusOptions, Confirmation, Guarantee, PublishOptions
 from ._entry_id import EntryId
-from ._errors import BusClosed, BusError, PublishError
+from ._errors import BusClosed, BusError, PublishError, ValidationError
 from ._gate import Gate
+from ._info import TopicInfo
 from ._names import check_topic
 from ._notifier import Notifier
 from ._observer import Scope
+from ._publisher import Publisher
+from ._schedulable import check_schedulable
+from ._schedule_id import ScheduleId, new_schedule_uid
+from ._scheduler import Scheduler, check_when
 
 if TYPE_CHECKING:
     from ._message import Message
@@ -57,6 +70,8 @@ class Bus:
         self.notifier: Notifier = Notifier(self.options.observer)
         self.gate: Gate = Gate(self.options.codec, self.options.max_payload_bytes)
         self.clock: WallClock = WallClock()
+        self._publisher = Publisher(backend, self.options, self.notifier, self.check_open)
+        self._scheduler = Scheduler(backend, self.options, self.notifier, self.check_open)
         self._closed = False
 
     @property
@@ -67,20 +82,32 @@ class Bus:
     async def publish(self, message: Message, options: PublishOptions = _PLAIN) -> EntryId:
         """Append a message to its topic and return the id that the server gave it.
 
+        A message with an ``idempotency_key`` is stored once within ``dedup_window``: publishing
+        another one with that key to that topic returns the id of the first.
+
+        An attempt that failed is followed by others for ``publish_timeout``, with growing, random
+        pauses, where that cannot store the message twice: where it certainly was not stored (no
+        connection; a server that is loading, busy, or in a failover), or where it has a key. The
+        observer hears of each.
+
         Raises:
           ValidationError: the message breaks a rule or is too large; nothing was sent.
           OutcomeUnknown: the connection broke before the reply; it **may have been stored**.
-          ConnectionLost: there is no connection; nothing was sent.
-          RemoteError: the server refused.
+          ConnectionLost: there is no connection; it was not stored.
+          NotPersisted: it is stored, but not known to be on as many disks as PERSISTED asks for.
+          Unsupported: PERSISTED is more than this server can do; it was not stored.
+          RemoteError: the server refused; it was not stored.
           BusClosed: ``open_bus`` was left.
 
-        Cancellation: while waiting for the reply, the message **may have been stored**.
+        Cancellation: while waiting for the reply, the message **may have been stored**. While
+        waiting for the next attempt, nothing more is sent.
         """
         self.check_open()
-        record = self._encode(message, options)
-        (result,) = await self.backend.append(message.topic, [record])
+        if message.idempotency_key is None and options.confirmation is Confirmation.ACCEPTED:
+            return await self._publish_plain(message, options)
+        append = self._prepare(message, options)
+        (result,) = await self._publisher.store((append,), _replicas(options))
         if isinstance(result, Exception):
-            self.notifier.at(message.topic).error(Scope.PUBLISH, result)
             raise result
         return result
 
@@ -92,27 +119,121 @@ class Bus:
         The order in each stream is the order of the list. One message that fails does not stop
         the others: see `BatchOutcome`. Messages are checked before anything is sent.
 
+        Keys, and attempts after failures, are as in `publish`; of two messages with one key, both
+        results are the id of the first. A message that failed is not tried again once one behind it
+        in its topic is, or may be, stored; only one with an `OutcomeUnknown` may turn up later than
+        what stands behind it. With PERSISTED there is one wait for all.
+
         Raises:
           BusClosed: ``open_bus`` was left.
 
-        Cancellation: any of them may have been stored.
+        Cancellation: any of them may have been stored. While waiting for the next attempt, nothing
+        more is sent.
         """
         self.check_open()
         await trio.lowlevel.checkpoint_if_cancelled()
         results: list[EntryId | Exception | None] = [None] * len(messages)
-        topics: dict[str, list[tuple[int, Record]]] = {}
+        places: list[int] = []
+        appends: list[Append] = []
         for position, message in enumerate(messages):
             try:
-                record = self._encode(message, options)
+                appends.append(self._prepare(message, options))
             except BusError as error:
                 results[position] = error
             else:
-                topics.setdefault(message.topic, []).append((position, record))
-        if not topics:
+                places.append(position)
+        if appends:
+            outcomes = await self._publisher.store(appends, _replicas(options))
+            for position, outcome in zip(places, outcomes, strict=True):
+                results[position] = outcome
+        else:
             await trio.lowlevel.checkpoint()
-        for topic, numbered in topics.items():
-            await self._append(topic, numbered, results)
         return BatchOutcome(tuple(result for result in results if result is not None))
+
+    def publish_nowait(self, message: Message, options: PublishOptions = _PLAIN) -> None:
+        """Queue a message to be appended to its topic, without waiting: unconfirmed, and not async.
+
+        Nobody is told that it was stored; that it was not, only the observer hears. There is one
+        attempt. One with an ``idempotency_key`` is stored once. What is queued when ``open_bus`` is
+        left, also by an error or a cancellation, is still sent, and its answers are awaited for up
+        to ``command_timeout``, but not for more than 10 seconds.
+
+        Raises:
+          trio.WouldBlock: too much is queued or unanswered; nothing was queued.
+          ValidationError: the message breaks a rule or is too large, or PERSISTED is asked for.
+          ConnectionLost: there is no connection now; nothing was queued.
+          BusClosed: ``open_bus`` was left.
+        """
+        self.check_open()
+        if options.confirmation is Confirmation.PERSISTED:
+            raise ValidationError("confirmation: publish_nowait cannot wait for PERSISTED")
+        append = self._prepare(message, options)
+        hear = partial(self._hear, append.topic)
+        self.backend.append_nowait(append.topic, append.record, append.once, hear)
+
+    async def schedule(
+        self,
+        message: Message,
+        *,
+        delay: float | None = None,
+        at: datetime | None = None,
+        options: PublishOptions = _PLAIN,
+    ) -> ScheduleId:
+        """Let the server keep a message, and publish it when it is due.
+
+        It survives this bus, and every other one: when it is due, any subscription of its topic
+        that is open, of whatever group and in whatever process, appends it, within 50 ms if it can
+        hear of it (see `Scope.WAKE`), else at its next ``reclaim_interval``. Where none is open it
+        waits for one. It gets its entry id then, is appended once, and what is due earlier comes
+        earlier.
+
+        Args:
+          message: What to publish. One with an ``idempotency_key`` is scheduled once within
+            ``dedup_window``: another one with that key on that topic gets the first id back, unless
+            the first was cancelled.
+          delay: Publish it so many seconds from now, counted by the server; at least 0.
+          at: Publish it at this instant, with a time zone, by the clock of the server; now, if it
+            is over. Give either this or *delay*.
+          options: As in `publish`; PERSISTED is refused.
+
+        Attempts that fail are followed by others as in `publish`.
+
+        Raises:
+          ValidationError: the message breaks a rule or is too large, or the time makes no sense;
+            nothing was sent.
+          OutcomeUnknown: the connection broke before the reply; it **may be scheduled**.
+          ConnectionLost: there is no connection; it is not scheduled.
+          RemoteError: the server refused; it is not scheduled.
+          BusClosed: ``open_bus`` was left.
+
+        Cancellation: while waiting for the reply, the message **may be scheduled**.
+        """
+        self.check_open()
+        when = check_when(delay, at)
+        if options.confirmation is Confirmation.PERSISTED:
+            raise ValidationError("confirmation: schedule cannot wait for PERSISTED")
+        record = self._encode(message, options)
+        check_schedulable(record)
+        once = self._once(message, record, options)
+        uid = new_schedule_uid(None if once is None else once.key)
+        window = None if once is None else once.window
+        kept = await self._scheduler.schedule(message.topic, record, uid, when, window)
+        return ScheduleId(message.topic, kept)
+
+    async def cancel_scheduled(self, schedule_id: ScheduleId) -> bool:
+        """Say True, and it will not be published; False if it is not scheduled (any more).
+
+        Raises:
+          OutcomeUnknown: the connection broke before the reply; it may be cancelled. Cancel it
+            again: what was cancelled answers False then, like what was published.
+          ConnectionLost: there is no connection; nothing was sent.
+          RemoteError: the server refused.
+          BusClosed: ``open_bus`` was left.
+
+        Cancellation: may have happened.
+        """
+        self.check_open()
+        return await self._scheduler.cancel(schedule_id.topic, schedule_id.uid)
 
     async def info(self, topic: str) -> TopicInfo:
         """Ask the server about a topic: its length, its groups, what they hold.
@@ -134,25 +255,49 @@ class Bus:
         """Refuse everything from now on; `open_bus` calls this."""
         self._closed = True
 
+    async def _publish_plain(self, message: Message, options: PublishOptions) -> EntryId:
+        """Do what nearly every publish is; nothing is made that only a failure needs."""
+        record = self._encode(message, options)
+        began = trio.current_time()
+        outcomes = await self.backend.append(message.topic, (record,))
+        result = outcomes[0]
+        if isinstance(result, Exception):
+            appends = (Append(message.topic, record),)
+            (result,) = await self._publisher.go_on(appends, outcomes, began)
+            if isinstance(result, Exception):
+                raise result
+        return result
+
+    def _prepare(self, message: Message, options: PublishOptions) -> Append:
+        record = self._encode(message, options)
+        return Append(message.topic, record, self._once(message, record, options))
+
     def _encode(self, message: Message, options: PublishOptions) -> Record:
         if options.metadata:
             headers = {**options.metadata, **message.headers}
             message = attrs.evolve(message, headers=headers)
         return self.gate.encode(message)
 
-    async def _append(
-        self,
-        topic: str,
-        numbered: list[tuple[int, Record]],
-        results: list[EntryId | Exception | None],
-    ) -> None:
-        """Append the records of one topic and put each result where its message stands."""
-        outcomes = await self.backend.append(topic, [record for _, record in numbered])
-        notifier = self.notifier.at(topic)
-        for (position, _), outcome in zip(numbered, outcomes, strict=True):
-            results[position] = outcome
-            if isinstance(outcome, Exception):
-                notifier.error(Scope.PUBLISH, outcome)
+    def _once(self, message: Message, record: Record, options: PublishOptions) -> Once | None:
+        key = message.idempotency_key
+        if key is None:
+            if options.guarantee is Guarantee.EXACTLY_ONCE:
+                raise ValidationError("idempotency_key: None: EXACTLY_ONCE needs one")
+            return None
+        if not key:  # it would make duplicates of all whose key was forgotten
+            raise ValidationError("idempotency_key: '' is empty")
+        if error := too_many_fields(record):
+            raise error
+        return Once(key, self.options.dedup_window)
+
+    def _hear(self, topic: str, result: EntryId | Exception) -> None:
+        """Tell the observer of what nobody waits for, where it failed."""
+        if isinstance(result, Exception):
+            self.notifier.at(topic).error(Scope.PUBLISH, result)
 
     def __repr__(self) -> str:
         return f"<Bus on {type(self.backend).__name__}{' (closed)' if self._closed else ''}>"
+
+
+def _replicas(options: PublishOptions) -> int | None:
+    return options.replicas if options.confirmation is Confirmation.PERSISTED else None

@@ -47,6 +47,26 @@ class StartPosition(Enum):
     """With what is published from now on."""
 
 
+@unique
+class Confirmation(Enum):
+    """When a publish has succeeded."""
+
+    ACCEPTED = "accepted"
+    """When the server has answered."""
+    PERSISTED = "persisted"
+    """When the append-only file of the server, with the message in it, is on its disk."""
+
+
+@unique
+class Guarantee(Enum):
+    """How often a message that was published is stored."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    """Once; if it is published again after an error, perhaps once more."""
+    EXACTLY_ONCE = "exactly_once"
+    """Once, however often it is published within ``dedup_window``; and once is persisted."""
+
+
 def _as_is(value: object, _: object) -> object:
     """Keep what a table says, so that our validators see it and nothing is bent to fit."""
     return value
@@ -64,9 +84,14 @@ def _start_from_table(value: object, _: object) -> object:
         ) from error
 
 
-def _ack_mode_from_table(value: object, _: object) -> object:
-    named = {mode.value: mode for mode in AckMode}
-    return named.get(value, value) if isinstance(value, str) else value
+def _member_of(kind: type[Enum]) -> Callable[[object, object], object]:
+    """Read a member of an enum by its value; what is none is left to the validator."""
+    named = {str(member.value): member for member in kind}
+
+    def read(value: object, _: object) -> object:
+        return named.get(value, value) if isinstance(value, str) else value
+
+    return read
 
 
 def _backoff_from_table(value: object, _: object) -> object:
@@ -186,7 +211,7 @@ class SubscriptionConfig:
         StartPosition | EntryId | None, cattrs.override(struct_hook=_start_from_table)
     ] = attrs.field(default=None, kw_only=True, validator=_check_start)
     """Where a new group begins; an entry id means after that entry. None means OLDEST."""
-    ack_mode: Annotated[AckMode | None, cattrs.override(struct_hook=_ack_mode_from_table)] = (
+    ack_mode: Annotated[AckMode | None, cattrs.override(struct_hook=_member_of(AckMode))] = (
         attrs.field(default=None, kw_only=True, validator=checks.optional(checks.one_of(AckMode)))
     )
     """When an entry is done. None: AUTO_ON_HANDLER_SUCCESS with a handler, MANUAL without."""
@@ -275,7 +300,11 @@ class SubscriptionConfig:
 
 
 def _headers(value: Mapping[str, str]) -> Headers:
-    return check_headers(value, "metadata")
+    headers = check_headers(value, "metadata")
+    for name in headers:
+        if name.lower() == "idempotency-key":  # all messages but the first would be duplicates
+            raise ValidationError(f"metadata: {shown(name)} would be the same for every message")
+    return headers
 
 
 @attrs.frozen
@@ -284,6 +313,28 @@ class PublishOptions:
 
     metadata: Annotated[Headers, _raw] = attrs.field(default=NO_HEADERS, converter=_headers)
     """Headers for every message that is published with these options; its own ones win."""
+    confirmation: Annotated[Confirmation, cattrs.override(struct_hook=_member_of(Confirmation))] = (
+        attrs.field(
+            default=Confirmation.ACCEPTED, kw_only=True, validator=checks.one_of(Confirmation)
+        )
+    )
+    """When the publish has succeeded."""
+    guarantee: Annotated[Guarantee, cattrs.override(struct_hook=_member_of(Guarantee))] = (
+        attrs.field(
+            default=Guarantee.AT_LEAST_ONCE, kw_only=True, validator=checks.one_of(Guarantee)
+        )
+    )
+    """EXACTLY_ONCE needs PERSISTED, and messages with an ``idempotency_key``."""
+    replicas: _Count = attrs.field(default=0, kw_only=True, validator=checks.count(0))
+    """With PERSISTED: how many replicas must have it on disk as well."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.confirmation is Confirmation.PERSISTED:
+            return
+        if self.guarantee is Guarantee.EXACTLY_ONCE:
+            raise ValidationError("guarantee: EXACTLY_ONCE needs confirmation=PERSISTED")
+        if self.replicas:
+            raise ValidationError(f"replicas: {self.replicas} has no effect without PERSISTED")
 
 
 @attrs.frozen(kw_only=True)
@@ -305,5 +356,9 @@ class BusOptions:
     """How long opening may take until the server has answered; at least 0."""
     command_timeout: _Seconds = attrs.field(default=10.0, validator=checks.seconds(endless=True))
     """How long a command may take before its connection is given up; at least 0."""
+    publish_timeout: _Seconds = attrs.field(default=30.0, validator=checks.seconds(endless=True))
+    """For how long a publish that failed is tried again; at least 0, which is a single attempt."""
+    dedup_window: _Seconds = attrs.field(default=120.0, validator=checks.seconds(above=True))
+    """For how long an idempotency key is remembered; above 0. Longer than publishing may take."""
     insecure_tls: Annotated[bool, _raw] = attrs.field(default=False, validator=checks.one_of(bool))
     """True accepts any certificate of the server: for tests only."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from ._entry_id import EntryId
 
 
 class BusError(Exception):
@@ -36,16 +39,43 @@ class BusClosed(BusError):
 class ConnectionLost(BusError):
     """The server, or the path to it, went away. ``__cause__`` says how.
 
-    The command was not executed, or executing it again does no harm.
+    The command was not executed, or executing it again does no harm. A publish that raises this
+    (and not `OutcomeUnknown`) was tried for ``publish_timeout``, and nothing of it is stored.
     """
 
 
 class OutcomeUnknown(ConnectionLost):
     """The connection was lost after the command was sent and before its reply came.
 
-    A publish that raises this **may have been stored**. Publish the same message again if a
-    duplicate is better than a loss; consumers can tell duplicates apart by ``uid``.
+    A publish that raises this **may have been stored**. One with an ``idempotency_key`` has been
+    tried again for ``publish_timeout`` before: publishing it once more within ``dedup_window``
+    stores no second one. One without was not: publish the same message again if a duplicate is
+    better than a loss; consumers can tell duplicates apart by ``uid``.
     """
+
+
+class NotPersisted(BusError):
+    """A message is stored, and is not known to be on as many disks as ``PERSISTED`` asked for.
+
+    It is in its stream, under ``entry_id``, and will be handled; but it may be lost if its server
+    is. Publishing it again would store it a second time, unless it has an ``idempotency_key``: then
+    that waits for the copies anew. ``__cause__`` says it where the wait itself failed; nothing is
+    known about copies then, and both numbers are 0.
+    """
+
+    def __init__(self, entry_id: EntryId, local: int, replicas: int, wanted: int) -> None:
+        super().__init__(
+            f"stored as {entry_id}, but not persisted in time: it is on the disks of {local} of 1"
+            f" servers and {replicas} of {wanted} replicas"
+        )
+        self.entry_id: EntryId = entry_id
+        """Where it is stored."""
+        self.local: int = local
+        """On how many disks of its own server it is: 0 or 1."""
+        self.replicas: int = replicas
+        """On the disks of how many replicas it is."""
+        self.wanted: int = wanted
+        """How many replicas were asked for."""
 
 
 class RemoteError(BusError):

@@ -106,7 +106,8 @@ def check_consumer(text: object, field: str = "consumer", *, reserve: int = 0) -
 def own_key(topic: str, kind: str, group: str) -> str:
     """Name a key of ours that belongs to a group of a topic; it shares the slot of the topic.
 
-    Each part stands behind its length in UTF-8 bytes, so that no two groups share a key:
+    Whatever else there are many of in a topic can stand in the place of the group. Each part stands
+    behind its length in UTF-8 bytes, so that no two share a key:
     ``trio_bus:{orders}:6:orders:3:due:7:billing``.
     """
     tag = topic[topic.index("{") + 1 : topic.index("}")] if "{" in topic else topic

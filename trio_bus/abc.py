@@ -1,12 +1,14 @@
 """The contracts: what to implement for an own backend, codec or observer."""
 
 from ._backend import Ack as Ack
+from ._backend import Append as Append
 from ._backend import Bury as Bury
 from ._backend import Death as Death
 from ._backend import Entry as Entry
 from ._backend import GroupMember as GroupMember
 from ._backend import Look as Look
 from ._backend import Membership as Membership
+from ._backend import Once as Once
 from ._backend import Receipt as Receipt
 from ._backend import Record as Record
 from ._backend import Release as Release
@@ -21,7 +23,7 @@ from ._subscription import Handler as Handler
 
 # Users find them here: see ``trio_bus/__init__.py``.
 for _public in (
-    *(Ack, Bury, Death, Entry, GroupMember, Look, Membership, Receipt, Release, Retry),
-    *(Settled, StreamBackend, TakeOver, Codec, Observer),
+    *(Ack, Append, Bury, Death, Entry, GroupMember, Look, Membership, Once, Receipt, Release),
+    *(Retry, Settled, StreamBackend, TakeOver, Codec, Observer),
 ):
     _public.__module__ = __name__

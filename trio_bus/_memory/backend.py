@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 import trio
 
 from trio_bus._backend import (
-    ConsumerInfo,
-    GroupInfo,
+    Append,
     GroupMember,
     Membership,
+    Once,
     Record,
     StreamBackend,
-    TopicInfo,
-    check_schedulable,
 )
 from trio_bus._entry_id import EntryId
+from trio_bus._errors import Unsupported, ValidationError
+from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
 from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, own_key
+from trio_bus._schedulable import check_schedulable
 
+from .appending import append_once
 from .errors import StreamError
 from .group import Consumer, Group
 from .group_commands import xgroup_create, xgroup_destroy
 from .member import MemoryMember
-from .schedule import due_ms
+from .schedule import instant_ms
 from .server import Server, refusals, translate
 from .stream import Stream
-from .stream_commands import make_trim, xadd, xdel, xtrim
+from .stream_commands import make_trim, xdel, xtrim
+
+_NOT_PERSISTENT = "ERR memory: persists nothing; PERSISTED needs a server with an append-only file"
 
 
 class MemoryBackend(StreamBackend):
@@ -55,14 +59,40 @@ class MemoryBackend(StreamBackend):
         """None, since no other process can find these streams."""
         return None
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
         """Append in order; an id or its own error for each record.
 
         Cancelled, it did not happen.
         """
         await trio.lowlevel.checkpoint()
         with self._server.step() as now_ms:
-            return [self._append(topic, record, now_ms) for record in records]
+            return [
+                self._append(topic, record, how, now_ms)
+                for record, how in zip(records, once or (None,) * len(records), strict=True)
+            ]
+
+    async def append_persisted(
+        self,
+        appends: Sequence[Append],
+        replicas: int,  # noqa: ARG002 - of the contract
+    ) -> list[EntryId | Exception]:
+        """Refuse them all: nothing here outlives this process, and no replica has it."""
+        await trio.lowlevel.checkpoint()
+        return [Unsupported(_NOT_PERSISTENT) for _ in appends]
+
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Append at once; *on_result* is called before this returns."""
+        with self._server.step() as now_ms:
+            result = self._append(topic, record, once, now_ms)
+        on_result(result)
 
     async def schedule(
         self,
@@ -88,7 +118,10 @@ class MemoryBackend(StreamBackend):
                 return uid
             if once is not None and once > 0:
                 schedule.mark(uid, now_ms + math.ceil(once * 1000))
-            due = due_ms(when, now_ms)
+            if isinstance(when, datetime):
+                due = instant_ms(when)
+            else:
+                due = self._server.clock.due_ms(when)
             schedule.add(uid, record, due)
             self._server.alarms.ring(topic, max(0, due - now_ms) / 1000)
             return uid
@@ -176,14 +209,15 @@ class MemoryBackend(StreamBackend):
         with refusals():
             return xdel(self._server.store, topic, [str(entry_id)]) == 1
 
-    def _append(self, topic: str, record: Record, now_ms: int) -> EntryId | Exception:
+    def _append(
+        self, topic: str, record: Record, once: Once | None, now_ms: int
+    ) -> EntryId | Exception:
         try:
-            added = xadd(self._server.store, topic, "*", record, now_ms)
+            return append_once(self._server, topic, record, once, now_ms)
         except StreamError as refusal:
             return translate(refusal)
-        if added is None:
-            raise AssertionError("XADD without NOMKSTREAM answers an id")
-        return added
+        except ValidationError as error:
+            return error
 
 
 def _group_info(name: str, group: Group, stream: Stream, now_ms: int) -> GroupInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import trio
@@ -26,10 +27,20 @@ class ServerClock:
     def now_ms(self) -> int:
         """Return the time; needs a running trio."""
         self._notice_new_run()
-        # By way of microseconds: what is a whole number of milliseconds must not lose one of them.
-        elapsed_ms = round((trio.current_time() - self._began) * 1_000_000) // 1000
-        self._last_ms = max(self._last_ms, self._base_ms + elapsed_ms)
+        self._last_ms = max(self._last_ms, self._base_ms + self._elapsed_us() // 1000)
         return self._last_ms
+
+    def due_ms(self, delay: float) -> int:
+        """Return when something is due that waits for *delay* seconds: rounded up, if it waits."""
+        now_ms = self.now_ms()
+        if delay <= 0:
+            return now_ms
+        due_us = self._base_ms * 1000 + self._elapsed_us() + math.ceil(delay * 1_000_000)
+        return max(now_ms, -(-due_us // 1000))
+
+    def _elapsed_us(self) -> int:
+        # What is a whole number of milliseconds must not lose one of them.
+        return round((trio.current_time() - self._began) * 1_000_000)
 
     def _notice_new_run(self) -> None:
         run = trio.lowlevel.current_trio_token()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import attrs
 
@@ -61,8 +60,10 @@ class Custody:
         stream, group = self._store.need_group(us.topic, us.group)
         return Place(stream, group, self._store.sorted_set(own_key(us.topic, "due", us.group)))
 
-    def settle(self, settlement: Settlement, now_ms: int) -> Settled:
-        """Settle one entry.
+    def settle(
+        self, settlement: Settlement, now_ms: int, due_ms: Callable[[float], int]
+    ) -> Settled:
+        """Settle one entry; *due_ms* says when something is due that waits for so many seconds.
 
         Raises:
           StreamError: it is to be buried, and the dead-letter topic does not take it; WRONGTYPE.
@@ -80,7 +81,7 @@ class Custody:
         if receipt.id not in place.stream.entries:
             drop(place, receipt.id)
             return Settled.GONE
-        self._move(place, settlement, now_ms)
+        self._move(place, settlement, now_ms, due_ms)
         return Settled.DONE
 
     def renew(self, receipts: Collection[Receipt], now_ms: int) -> set[EntryId]:
@@ -139,7 +140,13 @@ class Custody:
             and held.count == receipt.attempt
         )
 
-    def _move(self, place: Place, settlement: Retry | Release | Bury, now_ms: int) -> None:
+    def _move(
+        self,
+        place: Place,
+        settlement: Retry | Release | Bury,
+        now_ms: int,
+        due_ms: Callable[[float], int],
+    ) -> None:
         receipt = settlement.receipt
         if isinstance(settlement, Bury):
             self.bury(place, receipt, settlement.death, now_ms)
@@ -149,7 +156,7 @@ class Custody:
         count = receipt.attempt if counted else receipt.attempt - 1
         move(place.group, receipt.id, target, count, now_ms)
         if target == DUE:
-            place.due.add(str(receipt.id), now_ms + math.ceil(settlement.delay * 1000))
+            place.due.add(str(receipt.id), due_ms(settlement.delay))
 
 
 def move(group: Group, entry_id: EntryId, consumer: str, count: int, now_ms: int) -> None:

@@ -127,7 +127,7 @@ class MemoryMember(GroupMember):
 
     def _settle(self, settlement: Settlement, now_ms: int) -> Settled | RemoteError:
         try:
-            settled = self._custody.settle(settlement, now_ms)
+            settled = self._custody.settle(settlement, now_ms, self._server.clock.due_ms)
         except StreamError as refusal:
             return translate(refusal)
         if settled is Settled.DONE and isinstance(settlement, Retry | Release):

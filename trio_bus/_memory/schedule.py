@@ -92,8 +92,6 @@ def _marker(uid: str) -> str:
     return uid.rpartition("-")[2]
 
 
-def due_ms(when: float | datetime, now_ms: int) -> int:
-    """Return when something is due: in so many seconds, or at an instant."""
-    if isinstance(when, datetime):
-        return max(0, -((_EPOCH - when) // _MILLISECOND))
-    return now_ms + math.ceil(when * 1000)
+def instant_ms(at: datetime) -> int:
+    """Return an instant as the servers count it, rounded up."""
+    return max(0, -((_EPOCH - at) // _MILLISECOND))

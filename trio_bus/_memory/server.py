@@ -11,6 +11,7 @@ from trio_bus._wake import Alarms
 
 from .clock import ServerClock
 from .errors import StreamError
+from .marks import Marks
 from .schedule import Schedule
 from .store import Store
 from .waiting import WaitingRoom
@@ -21,10 +22,11 @@ _SPECIAL = {"NOGROUP": GroupMissing, "WRONGTYPE": WrongType}
 class Server:
     """A server without a wire. Each `step` is atomic, because nothing in it waits."""
 
-    __slots__ = ("alarms", "clock", "schedules", "store", "waiting")
+    __slots__ = ("alarms", "clock", "marks", "schedules", "store", "waiting")
 
     def __init__(self, wall_start: datetime | None) -> None:
         self.store = Store()
+        self.marks = Marks()
         self.clock = ServerClock(wall_start)
         self.waiting = WaitingRoom()
         self.alarms = Alarms()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from trio_bus._backend import Record
+from trio_bus._backend import Once, Record, too_many_fields
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost
 
 from .errors import to_exception
+from .once import pack_once
 from .pipeline import Owed
 from .replies import as_entry_id
 from .resp import ErrorReply, Reply
@@ -18,14 +19,25 @@ _MOST = 1000
 _LARGEST = 1024 * 1024
 
 
-def chunks(topic: str, records: Sequence[Record]) -> Iterable[tuple[bytes, int]]:
-    """Pack the records, and count them; a chunk ends when it is large in number or in bytes."""
-    if len(records) == 1:  # the way of most messages
-        return [(_pack(topic, records[0]), 1)]
-    return _many_chunks(topic, records)
+Refused = list[tuple[int, Exception]]
+"""Where among the records of a chunk those stand that cannot be sent, and why."""
+
+Chunk = tuple[bytes, int, Refused]
+"""Packed commands, how many they are, and what is answered without the server."""
+
+_NONE: Refused = []
 
 
-def _pack(topic: str, record: Record) -> bytes:
+def chunks(
+    topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+) -> Iterable[Chunk]:
+    """Pack the records; a chunk ends when it is large in number or in bytes."""
+    if len(records) == 1 and not once:  # the way of most messages
+        return [(pack_append(topic, records[0]), 1, _NONE)]
+    return _many_chunks(topic, records, once or (None,) * len(records))
+
+
+def pack_append(topic: str, record: Record) -> bytes:
     """Pack an XADD in two thirds of the time of `pack`, by writing equal parts only once."""
     parts = [_opening(topic, len(record))]
     for name, value in record:
@@ -51,26 +63,43 @@ class _Lengths(dict[int, bytes]):
 _LENGTHS = _Lengths({length: b"$%d" % length for length in range(1024)})
 
 
-def _many_chunks(topic: str, records: Sequence[Record]) -> Iterator[tuple[bytes, int]]:
-    chunk: list[bytes] = []
+def _many_chunks(
+    topic: str, records: Sequence[Record], once: Sequence[Once | None]
+) -> Iterator[Chunk]:
+    packed: list[bytes] = []
+    refused: Refused = []
     size = 0
-    for record in records:
-        packed = _pack(topic, record)
-        if chunk and (len(chunk) == _MOST or size + len(packed) > _LARGEST):
-            yield b"".join(chunk), len(chunk)
-            chunk, size = [], 0
-        chunk.append(packed)
-        size += len(packed)
-    if chunk:
-        yield b"".join(chunk), len(chunk)
+    for record, how in zip(records, once, strict=True):
+        if how is not None and (error := too_many_fields(record)):
+            refused.append((len(packed) + len(refused), error))
+            continue
+        command = pack(topic, record, how)
+        if packed and (len(packed) == _MOST or size + len(command) > _LARGEST):
+            yield b"".join(packed), len(packed), refused
+            packed, refused, size = [], [], 0
+        packed.append(command)
+        size += len(command)
+    if packed or refused:
+        yield b"".join(packed), len(packed), refused
 
 
-def results(owed: Owed) -> list[EntryId | Exception]:
-    """Return an id, or an error of its own, for each record that *owed* carried."""
-    return [_result(answer) for answer in owed.answers()]
+def pack(topic: str, record: Record, once: Once | None, *, write_again: bool = False) -> bytes:
+    """Pack what appends one record; see `pack_once`."""
+    if once is None:
+        return pack_append(topic, record)
+    return pack_once(topic, record, once, write_again=write_again)
 
 
-def _result(answer: Reply | ConnectionLost) -> EntryId | Exception:
+def results(owed: Owed, refused: Refused = _NONE) -> list[EntryId | Exception]:
+    """Return an id, or an error of its own, for each record of a chunk that *owed* carried."""
+    found = [result_of(answer) for answer in owed.answers()]
+    for at, error in refused:
+        found.insert(at, error)
+    return found
+
+
+def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
+    """Return the id, or the error, that one answer means."""
     if isinstance(answer, bytes):  # nearly always
         return as_entry_id(answer)
     if isinstance(answer, ConnectionLost):
@@ -82,10 +111,11 @@ def _result(answer: Reply | ConnectionLost) -> EntryId | Exception:
 
 def unsent(count: int, cause: BaseException | None) -> list[EntryId | Exception]:
     """Return an exception for each record that was not sent."""
-    return [_lost(cause) for _ in range(count)]
+    return [not_sent(cause) for _ in range(count)]
 
 
-def _lost(cause: BaseException | None) -> ConnectionLost:
+def not_sent(cause: BaseException | None) -> ConnectionLost:
+    """Return a new exception for something that was not sent."""
     error = ConnectionLost(f"the connection was lost before this was sent: {cause}")
     error.__cause__ = cause
     return error

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 
 import trio
 
-from trio_bus._backend import GroupMember, Membership, Record, StreamBackend, TopicInfo
+from trio_bus._backend import (
+    Append,
+    GroupMember,
+    Membership,
+    Once,
+    Record,
+    StreamBackend,
+)
 from trio_bus._config import BusOptions
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost
+from trio_bus._info import TopicInfo
 from trio_bus._names import own_key
 from trio_bus._notifier import Notifier
 from trio_bus._observer import Scope
@@ -26,16 +34,21 @@ from .credit import Credit
 from .info import topic_info
 from .link import WINDOW_BYTES, WINDOW_COMMANDS, Link, connect_first
 from .member import RedisMember
+from .persisting import Lane
 from .pipeline import Pipeline
 from .replies import as_int
 from .scripts import ScriptCall
+from .unconfirmed import Unconfirmed
 from .wakes import Wakes
 
 
 class RedisBackend(StreamBackend):
     """Streams on a server. Made by `open_redis`, which owns its connections."""
 
-    __slots__ = ("_address", "_link", "_nursery", "_options", "_readers", "_wakes")
+    __slots__ = (
+        *("_address", "_lanes", "_link", "_nursery", "_options", "_readers", "_unconfirmed"),
+        "_wakes",
+    )
 
     def __init__(
         self,
@@ -51,13 +64,17 @@ class RedisBackend(StreamBackend):
         self._wakes = wakes
         self._nursery = nursery
         self._readers: set[Pipeline] = set()
+        self._lanes: dict[int, Lane] = {}
+        self._unconfirmed = Unconfirmed(link)
 
     @property
     def url(self) -> str:
         """Where another process finds the same streams; without passwords."""
         return self._address.safe_url
 
-    async def append(self, topic: str, records: Sequence[Record]) -> list[EntryId | Exception]:
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
         """Append in order; an id or an error of its own for each record.
 
         One round trip for each chunk of up to 1,000 records or about 1 MiB. When the connection is
@@ -68,17 +85,44 @@ class RedisBackend(StreamBackend):
         if not records:
             await trio.lowlevel.checkpoint()
         ids: list[EntryId | Exception] = []
-        for data, count in chunks(topic, records):
+        for data, count, refused in chunks(topic, records, once):
             try:
                 pipeline = self._link.current or await self._link.wait_connected()
                 # Cancelled before it is written, it did not happen.
                 owed = await pipeline.exchange(data, count)
             except ConnectionLost as error:
                 return ids + unsent(len(records) - len(ids), error.__cause__)
-            ids += results(owed)
+            ids += results(owed, refused)
             if owed.cause is not None:
                 return ids + unsent(len(records) - len(ids), owed.cause)
         return ids
+
+    async def append_persisted(
+        self, appends: Sequence[Append], replicas: int
+    ) -> list[EntryId | Exception]:
+        """Append in order, and wait for the disks; see `StreamBackend.append_persisted`.
+
+        Who wants the same number of replicas shares a connection, and the wait.
+
+        Cancellation: once they were sent, they may have been appended.
+        """
+        self._link.check_open()
+        lane = self._lanes.get(replicas)
+        if lane is None:
+            timeout = self._options.command_timeout
+            lane = Lane(replicas, self._open_reader, self._nursery.start_soon, timeout)
+            self._lanes[replicas] = lane
+        return await lane.append(appends)
+
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Queue a record on the connection that all share; see `StreamBackend.append_nowait`."""
+        self._unconfirmed.append(topic, record, once, on_result)
 
     async def schedule(
         self,
@@ -124,15 +168,24 @@ class RedisBackend(StreamBackend):
         """Say what the server knows of a topic; a topic that does not exist is empty."""
         return await topic_info(self._link, topic)
 
+    async def aclose(self) -> None:
+        """Send what is queued and wait for its answers, cancelled or not; then end all."""
+        try:
+            await self._unconfirmed.flush(self._options.command_timeout)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """End all connections."""
         self._link.close()
         self._wakes.close()
         for pipeline in self._readers:
             pipeline.close()
+        for lane in self._lanes.values():  # after their connections: those say what was sent
+            lane.close()
 
     async def _open_reader(self) -> Pipeline:
-        """Open a connection that one member has for itself."""
+        """Open a connection that one member, or one lane, has for itself."""
         self._link.check_open()
         session = await connect(self._address, self._options.connect_timeout)
         if self._link.is_closed:
@@ -189,4 +242,4 @@ async def open_redis(url: str, options: BusOptions) -> AsyncGenerator[RedisBacke
             try:
                 yield backend
             finally:
-                backend.close()
+                await backend.aclose()

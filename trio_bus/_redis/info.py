@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trio_bus._backend import ConsumerInfo, GroupInfo, TopicInfo
+from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
 from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS
 
 from .errors import to_exception

@@ -108,6 +108,18 @@ class Link:
         """Send commands in one write and return their replies, in order. Otherwise like `call`."""
         return (await self.exchange(pack_all(commands), len(commands))).unwrap()
 
+    def connected(self) -> Pipeline:
+        """Return the pipeline that works now.
+
+        Raises:
+          ConnectionLost: there is none.
+          BusClosed: the backend was closed.
+        """
+        self.check_open()
+        if (pipeline := self.current) is not None:
+            return pipeline
+        raise ConnectionLost(f"there is no connection now: {self._last}") from self._last
+
     async def wait_connected(self) -> Pipeline:
         """Wait until there is a connection, and return it; no checkpoint if there is one.
 

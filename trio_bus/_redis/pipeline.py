@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import final
 
@@ -18,7 +18,6 @@ from .resp import Command, ProtocolError, Reply, pack, pack_all
 _EXPECTED = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError)
 
 
-@final
 class Owed:
     """Replies that the server owes for some bytes: one request, from the queue to the answer.
 
@@ -96,6 +95,24 @@ class Owed:
         return self.replies
 
 
+@final
+class Told(Owed):
+    """What nobody waits for: it calls somebody when it has arrived."""
+
+    __slots__ = ("_on_arrival",)
+
+    def __init__(
+        self, data: bytes, expected: int, patience: float, on_arrival: Callable[[Owed], None]
+    ) -> None:
+        super().__init__(data, expected, patience)
+        self._on_arrival = on_arrival
+
+    def arrive(self, cause: BaseException | None) -> None:
+        """Say that it is answered, or lost from *cause*; call who wants to know."""
+        super().arrive(cause)
+        self._on_arrival(self)
+
+
 class Pipeline:
     """Sends for many tasks over one session. `serve` does the work and must run.
 
@@ -164,6 +181,19 @@ class Pipeline:
             raise
         return owed
 
+    def queue_now(self, data: bytes, expected: int, on_arrival: Callable[[Owed], None]) -> Owed:
+        """Queue packed commands at once, within the window; nobody waits for the answers.
+
+        *on_arrival* is called once with what is returned, when it is answered or lost: perhaps
+        before this returns. It must not raise.
+
+        Raises:
+          trio.WouldBlock: there is no room, or others wait for some.
+        """
+        if not self._credit.take_if_free(expected, len(data)):
+            raise trio.WouldBlock
+        return self._queue(Told(data, expected, self._timeout, on_arrival))
+
     def submit(self, data: bytes, expected: int, patience: float) -> Owed:
         """Queue packed commands at once, past the window; wait for what it returns.
 
@@ -225,8 +255,8 @@ class Pipeline:
 
     def _finish(self, owed: Owed, cause: BaseException | None) -> None:
         """Mark *owed* as answered or lost, and give back its credit: in one step."""
-        owed.arrive(cause)
         self._credit.release(owed.expected, len(owed.data))
+        owed.arrive(cause)
 
     @trio.lowlevel.enable_ki_protection
     async def _write(self, scope: trio.CancelScope) -> None:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from trio_bus._backend import Record, check_schedulable
+from trio_bus._backend import Record
 from trio_bus._names import own_key
+from trio_bus._schedulable import check_schedulable
 
 from . import scripts
 from .link import Link

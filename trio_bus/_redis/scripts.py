@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import attrs
 
-from trio_bus._backend import MAX_SCHEDULED_FIELDS
+from trio_bus._backend import MAX_ONCE_FIELDS
 from trio_bus._dead_letter import CONTEXT
 from trio_bus._errors import ConnectionLost, OutcomeUnknown
 from trio_bus._names import DEAD, DUE, FREE
@@ -20,7 +20,7 @@ from .resp import Argument, Command, ErrorReply, Reply
 DONE, LOST, GONE = 1, 0, 2
 """What a settling script answers for one entry."""
 
-_MAX_FIELDS = 2 * MAX_SCHEDULED_FIELDS
+_MAX_FIELDS = 2 * MAX_ONCE_FIELDS
 """Names and values of one entry: Lua passes about 8,000 arguments, and the context comes to it."""
 
 _NUMBER_DIGITS = 16
