@@ -1,5 +1,8 @@
 """A backend does what the contract says: random operations against a model of where entries are."""
 
+# pyright: reportPrivateUsage=false
+# What a look appends gets ids that only the inside tells.
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -27,6 +30,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._memory import MemoryBackend
+from trio_bus._memory.stream_commands import Row, xrange
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 LEASE_MS = 4000
@@ -57,9 +61,17 @@ class Model:
         self.undelivered: list[EntryId] = []
         self.spots: dict[EntryId, Spot] = {}
         self.dead_letters = 0
+        # What waits until it is due, in the order in which it was scheduled.
+        self.scheduled: dict[str, int] = {}
 
     def held(self, consumer: str) -> dict[EntryId, Spot]:
         return {key: spot for key, spot in self.spots.items() if spot.holder == consumer}
+
+    def due_in(self, now: int) -> float | None:
+        """Say when something is due after what is due now was appended."""
+        due = [spot.due for spot in self.held("due").values() if spot.due > now]
+        due += self.scheduled.values()
+        return (min(due) - now) / 1000 if due else None
 
     def candidates(self, me: str, now: int) -> list[EntryId]:
         """List what may be taken over, in the order of the contract."""
@@ -99,6 +111,7 @@ class World:
                 self._members[name] = member
         acts = [self._append, self._read, self._settle, self._settle, self._stale, self._take_over]
         acts += [self._take_over, self._renew, self._forget, self._delete, self._sleep]
+        acts += [self._schedule, self._cancel, self._look_around]
         for _ in range(STEPS):
             await self._random.choice(acts)(self._random.choice(CONSUMERS))
             await self._check()
@@ -164,7 +177,7 @@ class World:
     async def _take_over(self, name: str) -> None:
         count = self._random.randint(1, 4)
         candidates = self._model.candidates(name, self._now())
-        assert (await self._members[name].look()).claimable == bool(candidates)
+        assert await self._look(name) == bool(candidates)
         taken = await self._members[name].take_over(count)
         entries, buried, gone = self._split(candidates, count)
         assert [(entry.id, entry.attempt) for entry in taken.entries] == entries
@@ -176,6 +189,41 @@ class World:
             self._bury(key)
         for key in gone:
             del self._model.spots[key]
+
+    async def _schedule(self, _: str) -> None:
+        delay = self._random.choice([0.0, 1.5, 1.5, 6.0])
+        uid = str(self._random.randint(1, 9))
+        waits = uid in self._model.scheduled
+        assert await self._backend.schedule("t", ((b"n", uid.encode()),), uid, delay) == uid
+        if not waits:
+            self._model.scheduled[uid] = self._now() + round(delay * 1000)
+
+    async def _cancel(self, _: str) -> None:
+        uid = str(self._random.randint(1, 9))
+        waited = self._model.scheduled.pop(uid, None) is not None
+        assert await self._backend.cancel_scheduled("t", uid) == waited
+
+    async def _look_around(self, name: str) -> None:
+        await self._look(name)
+
+    async def _look(self, name: str) -> bool:
+        """Look, and check what it tells and what it appends; say whether there is something."""
+        model, now = self._model, self._now()
+        due = sorted((at, n) for n, at in enumerate(model.scheduled.values()) if at <= now)
+        expected = [list(model.scheduled)[n] for _, n in due]
+        for uid in expected:
+            del model.scheduled[uid]
+        before = len(self._stream())
+        look = await self._members[name].look()
+        added = self._stream()[before:]
+        assert [body for _, body in added] == [((b"n", uid.encode()),) for uid in expected]
+        model.undelivered += [key for key, _ in added]
+        assert look.due_in == model.due_in(now)
+        assert look.refusal is None
+        return look.claimable
+
+    def _stream(self) -> list[Row]:
+        return xrange(self._backend._server.store, "t", "-", "+") or []
 
     def _split(
         self, candidates: list[EntryId], count: int
