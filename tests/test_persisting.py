@@ -150,7 +150,7 @@ async def test_who_publishes_meanwhile_shares_the_wait(durable: Restartable) -> 
 
 async def test_a_disk_that_is_not_synced_in_time(durable: Restartable) -> None:
     """The message is stored, its error has the id, and it is not added again."""
-    async with desk(durable.url, command_timeout=0.2, publish_timeout=30.0) as here:
+    async with desk(durable.url, command_timeout=1.0, publish_timeout=30.0) as here:
         await here.fsync("no")
         with pytest.raises(NotPersisted, match="0 of 1 servers and 0 of 0 replicas") as caught:
             await here.bus.publish(plain(), PERSISTED)
@@ -169,7 +169,7 @@ async def test_a_disk_that_is_not_synced_in_time(durable: Restartable) -> None:
 
 async def test_a_duplicate_waits_as_well(durable: Restartable) -> None:
     """Nothing is stored for it, so that the wait would end at once; its mark stays as it was."""
-    async with desk(durable.url, command_timeout=0.2) as here:
+    async with desk(durable.url, command_timeout=1.0) as here:
         await here.fsync("no")
         first = await here.bus.publish(keyed())
         before = int(await here.do("PTTL", mark_of("t", "a")))
@@ -185,7 +185,7 @@ async def test_a_duplicate_waits_as_well(durable: Restartable) -> None:
 
 async def test_a_message_with_a_key_is_waited_for_again(durable: Restartable) -> None:
     """Until the time is up, or the disk has it."""
-    async with desk(durable.url, command_timeout=0.1, publish_timeout=20.0) as here:
+    async with desk(durable.url, command_timeout=0.5, publish_timeout=20.0) as here:
         await here.fsync("no")
 
         async def heal() -> None:
@@ -298,26 +298,30 @@ async def test_switching_the_file_off_during_the_wait(durable: Restartable) -> N
 async def test_the_connection_is_lost_during_the_wait(durable: Restartable) -> None:
     """The id was known: without a key that is an error with it, with one it is waited for again."""
     async with desk(durable.url, publish_timeout=20.0) as here:
+        await here.fsync("no")
 
         async def cut() -> None:
             await here.until_waiting()
-            await here.fsync("always")
             await here.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
-        await here.fsync("no")
+        async def cut_and_heal() -> None:
+            await cut()
+            await until(lambda: len(here.recorder.errors) == 2)
+            await here.fsync("always")
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cut)
             with pytest.raises(NotPersisted) as caught:
                 await here.bus.publish(plain(), PERSISTED)
         assert isinstance(caught.value.__cause__, OutcomeUnknown)
-        await here.fsync("no")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(cut)
+            nursery.start_soon(cut_and_heal)
             second = await here.bus.publish(keyed(), PERSISTED)
         found = await command(here.backend, "XRANGE", "t", "-", "+")
         assert isinstance(found, list)
         ids = [as_text(row[0]) for row in found if isinstance(row, list)]
         assert ids == [str(caught.value.entry_id), str(second)]
+        assert [type(event.error) for event in here.recorder.errors] == [NotPersisted] * 2
 
 
 async def test_an_idle_connection_that_went_away(durable: Restartable) -> None:

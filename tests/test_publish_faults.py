@@ -54,7 +54,7 @@ class Desk:
         pairs = [as_row(row, 2) for row in rows]
         return {as_entry_id(one): dict(as_record(two))[DATA] for one, two in pairs}
 
-    def mute(self, seconds: float = 0.2) -> None:
+    def mute(self, seconds: float = 0.5) -> None:
         """Let the server execute what comes, and answer nothing: until the connection is lost."""
         words = pack(("CLIENT", "REPLY", "OFF"))
         self.backend._link.connected().submit(words, 1, seconds)
