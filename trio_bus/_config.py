@@ -355,9 +355,15 @@ class BusOptions:
     connect_timeout: _Seconds = attrs.field(default=10.0, validator=checks.seconds(endless=True))
     """How long opening may take until the server has answered; at least 0."""
     command_timeout: _Seconds = attrs.field(default=10.0, validator=checks.seconds(endless=True))
-    """How long a command may take before its connection is given up; at least 0."""
+    """How long a command may take before its connection is given up; at least 0.
+
+    And how long a publish waits for disks with PERSISTED.
+    """
     publish_timeout: _Seconds = attrs.field(default=30.0, validator=checks.seconds(endless=True))
-    """For how long a publish that failed is tried again; at least 0, which is a single attempt."""
+    """For how long a publish that failed is tried again; at least 0, which is a single attempt.
+
+    No attempt begins later; one that has begun may take as long as a command may.
+    """
     dedup_window: _Seconds = attrs.field(default=120.0, validator=checks.seconds(above=True))
     """For how long an idempotency key is remembered; above 0. Longer than publishing may take."""
     insecure_tls: Annotated[bool, _raw] = attrs.field(default=False, validator=checks.one_of(bool))

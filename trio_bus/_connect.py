@@ -35,8 +35,9 @@ async def open_bus(
       AuthenticationFailed: the server refuses the credentials.
       Unsupported: the server is older than Redis 6.2.
 
-    Cancellation: leaving closes the connections, and ends an embedded server after everything
-    that used it, also when cancelled.
+    Cancellation: leaving sends what `Bus.publish_nowait` has queued, for up to ``command_timeout``,
+    then closes the connections, and ends an embedded server after everything that used it, also
+    when cancelled.
     """
     chosen = BusOptions() if options is None else options
     async with open_backend(url, chosen) as backend:
