@@ -123,6 +123,7 @@ class RedisBackend(StreamBackend):
             await pipeline.serve()
         finally:
             self._readers.discard(pipeline)
+            self._link.follow(pipeline)
 
 
 @asynccontextmanager

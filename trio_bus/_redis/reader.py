@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from trio_bus._errors import BusError, ConnectionLost
+from trio_bus._errors import BusError, ConnectionLost, PermissionDenied, Unsupported
 
+from .errors import to_exception
 from .link import Link
 from .pipeline import Owed, Pipeline
 from .replies import Fields, read_entries
@@ -170,4 +171,6 @@ class Reader:
             reply = await control.call("CLIENT", "UNBLOCK", identity.client_id, "ERROR")
         except ConnectionLost:
             return True
-        return not isinstance(reply, ErrorReply)
+        # A server that is busy, or loading, refuses now and not for ever.
+        refusal = to_exception(reply) if isinstance(reply, ErrorReply) else None
+        return not isinstance(refusal, PermissionDenied | Unsupported)
