@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
+import attrs
+
 from ._backend import StreamBackend
 from ._bus import Bus
 from ._config import BusOptions
@@ -68,9 +70,10 @@ async def _open_memory(url: str) -> AsyncGenerator[StreamBackend, None]:
 async def _open_embedded(
     directory: str | None, options: BusOptions
 ) -> AsyncGenerator[StreamBackend, None]:
+    nobody = attrs.evolve(options, credential_provider=None)  # it has no users to log in as
     async with (
         open_embedded(directory, start_timeout=options.connect_timeout) as server,
-        open_redis(server.url, options) as backend,
+        open_redis(server.url, nobody) as backend,
     ):
         yield backend
 

@@ -9,7 +9,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import attrs
 import redis.connection
+import trio
 
+from trio_bus._credentials import CredentialProvider
 from trio_bus._errors import ValidationError
 
 # Its type is not known; this is what it does.
@@ -39,6 +41,7 @@ _TLS_OPTIONS = {
     "ssl_ciphers",
 }
 _SECRETS = {"password", "ssl_password"}
+_PROVIDER_THREADS = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -97,11 +100,23 @@ class Address:
     password: str | None = attrs.field(default=None, repr=False)
     client_name: str | None = None
     tls: TlsOptions | None = None
+    credential_provider: CredentialProvider | None = attrs.field(default=None, repr=False)
+    """Gives user and password instead of the URL."""
+    provider_threads: trio.CapacityLimiter = attrs.field(
+        factory=lambda: trio.CapacityLimiter(_PROVIDER_THREADS), repr=False, eq=False
+    )
+    """A provider that hangs takes these, and not all that the program may have."""
     safe_url: str = attrs.field(eq=False)
     """The URL without its secrets: what another process needs besides them."""
 
     @classmethod
-    def parse(cls, url: str, *, insecure_tls: bool = False) -> Address:
+    def parse(
+        cls,
+        url: str,
+        *,
+        insecure_tls: bool = False,
+        credential_provider: CredentialProvider | None = None,
+    ) -> Address:
         """Read a URL as redis-py does, and refuse what would have no effect.
 
         Raises:
@@ -117,15 +132,21 @@ class Address:
             options = _parse(known)
         except ValueError as error:
             raise ValidationError(f"url: {_without_url(error, url)}") from None
+        username, password = _text(options, "username"), _text(options, "password")
+        if credential_provider is not None and (username or password):
+            raise ValidationError(
+                "credential_provider: the URL has a user or a password as well; give one of both"
+            )
         return cls(
             host=_text(options, "host") or "localhost",
             port=_number(options, "port", 6379),
             path=_path(options) if scheme == "unix" else None,
             db=_db(url, scheme, options),
-            username=_text(options, "username"),
-            password=_text(options, "password"),
+            username=username,
+            password=password,
             client_name=_client_name(options),
             tls=_tls(options, insecure=insecure_tls) if _SCHEMES[scheme] == "rediss" else None,
+            credential_provider=credential_provider,
             safe_url=_safe(url),
         )
 

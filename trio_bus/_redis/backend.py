@@ -138,7 +138,11 @@ async def open_redis(url: str, options: BusOptions) -> AsyncGenerator[RedisBacke
       ConnectionLost: nobody answered in time; the cause says how.
       AuthenticationFailed, PermissionDenied, Unsupported: at once.
     """
-    address = Address.parse(url, insecure_tls=options.insecure_tls)
+    address = Address.parse(
+        url,
+        insecure_tls=options.insecure_tls,
+        credential_provider=options.credential_provider,
+    )
     notifier = Notifier(options.observer)
     first = await connect_first(partial(connect, address), options.connect_timeout)
     link = Link(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import attrs
 import trio
 
+from trio_bus._credentials import Login
 from trio_bus._errors import (
     AuthenticationFailed,
     BusError,
@@ -21,8 +22,18 @@ from trio_bus._exception_groups import is_group
 
 from .address import Address
 from .errors import to_exception
+from .login import login_of
 from .replies import as_int, as_map, as_text, checked
-from .resp import Command, ErrorReply, Parser, ProtocolError, Reply, pack_all
+from .resp import (
+    Command,
+    ErrorReply,
+    Parser,
+    ProtocolError,
+    Reply,
+    SecretCommand,
+    pack_all,
+    pack_secret,
+)
 
 OLDEST = (6, 2)
 _CHUNK = 65536
@@ -48,7 +59,7 @@ class Wire:
     stream: trio.abc.Stream
     parser: Parser = attrs.field(factory=Parser)
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | memoryview) -> None:
         """Send all of *data*.
 
         Raises:
@@ -72,8 +83,16 @@ class Wire:
     async def exchange(self, commands: list[Command]) -> list[Reply]:
         """Send commands and wait for their replies; nothing else may use the wire meanwhile."""
         await self.send(pack_all(commands))
+        return await self._receive_all(len(commands))
+
+    async def exchange_secret(self, command: SecretCommand) -> Reply:
+        """Send one command that nobody is to see, and wait for its reply."""
+        await self.send(pack_secret(command))
+        return (await self._receive_all(1))[0]
+
+    async def _receive_all(self, count: int) -> list[Reply]:
         replies: list[Reply] = []
-        while len(replies) < len(commands):
+        while len(replies) < count:
             replies += await self.receive()
         return replies
 
@@ -94,7 +113,9 @@ async def connect(address: Address, timeout: float) -> Session:
     """Open a connection and log in, in at most *timeout* seconds.
 
     Raises:
-      ConnectionLost: nobody answers there, or not in time, or not now.
+      ConnectionLost: nobody answers there, or not in time, or not now; or the credential provider
+        failed.
+      ValidationError: what the credential provider gave are no credentials.
       AuthenticationFailed: the credentials are wrong, or missing.
       PermissionDenied: this user may not log in like this.
       Unsupported: the server is older than 6.2.
@@ -102,15 +123,16 @@ async def connect(address: Address, timeout: float) -> Session:
     """
     try:
         with trio.fail_after(timeout):
+            login = await login_of(address)
             stream = await _open_stream(address)
             try:
                 wire = Wire(stream)
-                return Session(wire, await _handshake(wire, address))
+                return Session(wire, await _handshake(wire, address, login))
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
     except trio.TooSlowError:
-        late = TimeoutError(f"no connection within {timeout:g} s")
+        late = TimeoutError(f"no connection within {timeout:.2g} s")
         raise ConnectionLost(f"cannot connect to {_place(address)}: {late}") from late
     except (OSError, UnicodeError, EOFError, trio.BrokenResourceError, ProtocolError) as error:
         reason = _reason(error)
@@ -159,9 +181,9 @@ async def _start_tls(
     return stream
 
 
-async def _handshake(wire: Wire, address: Address) -> Server:
+async def _handshake(wire: Wire, address: Address, login: Login | None) -> Server:
     """Log in with RESP3, and learn who answers."""
-    hello = (await wire.exchange([_hello(address)]))[0]
+    hello = await wire.exchange_secret(_hello(address, login))
     if isinstance(hello, ErrorReply):
         raise await _refused(wire, hello)
     told = as_map(hello)
@@ -173,10 +195,10 @@ async def _handshake(wire: Wire, address: Address) -> Server:
     return Server(name, number, as_int(told.get(b"id")), run_id)
 
 
-def _hello(address: Address) -> Command:
-    command: Command = ("HELLO", 3)
-    if address.password is not None:
-        command += ("AUTH", address.username or "default", address.password)
+def _hello(address: Address, login: Login | None) -> SecretCommand:
+    command: SecretCommand = ("HELLO", 3)
+    if login is not None:
+        command += ("AUTH", login.user, login.password)
     if address.client_name is not None:
         command += ("SETNAME", address.client_name)
     return command
