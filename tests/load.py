@@ -6,7 +6,6 @@ that was sent has a number; a number is published once and never again.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -90,7 +89,8 @@ class Load:
     """Whether handlers reject every tenth message."""
     rejected: int = 0
     started: float = attrs.field(factory=trio.current_time)
-    _numbers: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
+    issued: int = attrs.field(default=0, init=False)
+    """How many numbers were given to publishers: what is published from now on comes after."""
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
     _published: trio.Event = attrs.field(factory=trio.Event, init=False)
     _consuming: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -177,7 +177,7 @@ class Load:
             print(f"{group}: {len(counts)} handled, {counts.total() - len(counts)} again")
         assert errors.total() <= most
         if commands is not None:
-            work = next(self._numbers) + 2 * sum(it.total() for it in self.handled.values())
+            work = self.issued + 2 * sum(it.total() for it in self.handled.values())
             print(f"commands: {commands}, for work {work}, allowed besides {most}")
             assert commands <= work + most
 
@@ -206,7 +206,7 @@ class Load:
         async with open_bus(self.url, self.options) as bus:
             task_status.started()
             while not self._stop.is_set():
-                number = next(self._numbers)
+                number, self.issued = self.issued, self.issued + 1
                 message = Message(TOPIC, str(number).encode())
                 pause = self.plan.pause
                 try:

@@ -190,3 +190,17 @@ async def test_a_replica_elsewhere_says_nothing_about_the_command_connection(
         link.follow(reader)
         assert (link.current is not before) is goes
         assert await link.call("PING") == b"OK"
+
+
+@pytest.mark.parametrize(("met", "goes"), [("two", True), ("one", False), (None, False)])
+async def test_a_reader_that_meets_another_server_brings_the_command_connection_there(
+    autojump_clock: MockClock, met: str | None, *, goes: bool
+) -> None:
+    """Who only looks is never refused: it would look at the old server for ever."""
+    heard: list[BusError] = []
+    async with linked(heard=heard) as (link, _):
+        before = link.current
+        link.meet(Server("fake", (9, 0), 7, met))
+        assert (link.current is not before) is goes
+        assert await link.call("PING") == b"OK"
+    assert ["another server" in str(error) for error in heard] == [True] * goes

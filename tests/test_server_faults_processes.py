@@ -96,7 +96,9 @@ async def test_a_promoted_replica_goes_on_where_the_primary_was(server_kind: str
             load.check_once()
             load.check_calm()
             assert "READONLY" in load.refused
-            assert not await old.clients(), "nobody stays with the replica"
+            with trio.fail_after(5):
+                while await old.clients():  # nobody stays with the replica
+                    await trio.sleep(0.02)
 
 
 async def test_a_stale_replica_that_is_promoted_is_taken_as_it_is(server_kind: str) -> None:
@@ -112,14 +114,14 @@ async def test_a_stale_replica_that_is_promoted_is_taken_as_it_is(server_kind: s
             new.freeze()
             await old.do("CLIENT", "KILL", "TYPE", "replica")
             await load.more(50)
-            before = set(load.confirmed)
             old.kill()
+            before = load.issued
             new.thaw()
             await new.do("REPLICAOF", "NO", "ONE")
             proxy.target = new.url
             load.server = new
             await load.more(100)
             stored = await load.settle()
-            assert before - stored, "it was stale"
-            assert load.confirmed.keys() - before <= stored
+            assert load.confirmed.keys() - stored, "it was stale"
+            assert {number for number in load.confirmed if number >= before} <= stored
             load.check_calm()

@@ -109,6 +109,7 @@ class RedisBackend(StreamBackend):
             with trio.CancelScope(shield=True):
                 await session.wire.aclose()
             self._link.check_open()
+        self._link.meet(session.server)
         credit = Credit(WINDOW_COMMANDS, WINDOW_BYTES)
         timeout = self._options.command_timeout
         pipeline = Pipeline(session, command_timeout=timeout, credit=credit)

@@ -9,7 +9,7 @@ import trio
 
 from trio_bus._errors import BusClosed, BusError, ConnectionLost, RemoteError
 
-from .connecting import Session
+from .connecting import Server, Session
 from .credit import Credit
 from .pipeline import Owed, Pipeline
 from .resp import Command, Reply, pack, pack_all
@@ -152,6 +152,17 @@ class Link:
         ours, theirs = current.session.server.run_id, reader.session.server.run_id
         if ours == theirs or ours is None or theirs is None:
             current.retire(reader.failure)
+
+    def meet(self, server: Server) -> None:
+        """Give up the command connection if a new connection has met another server.
+
+        The address leads there now. Who only looks would never be refused where it was, and would
+        tell the wrong server to end a read.
+        """
+        current = self.current
+        ours = None if current is None else current.session.server.run_id
+        if current is not None and None not in {ours, server.run_id} and ours != server.run_id:
+            current.retire(ConnectionAbortedError("another server answers at this address now"))
 
     def close(self) -> None:
         """End it; waiting callers get an exception."""
