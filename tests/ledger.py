@@ -10,12 +10,13 @@ from collections import Counter
 import attrs
 
 from tests.redis_world import command
-from trio_bus._backend import StreamBackend
+from trio_bus._backend import Record, StreamBackend
+from trio_bus._dead_letter import dead_letter_of
 from trio_bus._entry_id import EntryId
 from trio_bus._memory import MemoryBackend
 from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS
 from trio_bus._redis import RedisBackend
-from trio_bus._redis.replies import as_int, as_list, as_text
+from trio_bus._redis.replies import as_int, as_list, as_record, as_text
 
 UNDELIVERED, DONE = "undelivered", "done"
 LEFT_ALONE = {UNDELIVERED, DONE, FREE, DUE, DEAD}
@@ -56,6 +57,20 @@ async def ledger_of(backend: StreamBackend, topic: str, group: str) -> Ledger:
         _id(row[0]): Spot(as_text(row[1]), as_int(row[3])) for row in (as_list(it) for it in rows)
     }
     return _ledger([_id(as_list(entry)[0]) for entry in entries], last, held)
+
+
+async def buried_in(backend: StreamBackend, dead_topic: str) -> list[EntryId]:
+    """Return the ids that the entries of a dead-letter topic had before."""
+    records: list[Record] = []
+    if isinstance(backend, MemoryBackend):
+        stream = backend._server.store.find_stream(dead_topic)
+        records += [] if stream is None else [stream.entries[key] for key in stream.entries]
+    else:
+        assert isinstance(backend, RedisBackend)
+        rows = as_list(await command(backend, "XRANGE", dead_topic, "-", "+"))
+        records += [as_record(as_list(row)[1]) for row in rows]
+    letters = [dead_letter_of(record) for record in records]
+    return [letter.entry_id for letter in letters if letter is not None]
 
 
 def held_by(ledger: Ledger, consumer: str) -> dict[EntryId, int]:
