@@ -15,7 +15,6 @@ from tests.harness import PATIENCE
 from tests.pretender import HELLO_OK, pretender
 from tests.redis_world import TOPIC, Listener, options, publish
 from tests.restartable import running
-from tests.servers import KINDS, Servers
 from tests.servers import command as inline
 from trio_bus import BusOptions, ConnectionLost, Unsupported, open_redis
 from trio_bus._redis.address import Address
@@ -75,10 +74,9 @@ async def test_a_primary_that_becomes_a_replica_is_left(server_url: str) -> None
         assert len(await publish(backend, 1)) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_real_server_that_loads_its_data_is_waited_for(kind: str, servers: Servers) -> None:
+async def test_a_real_server_that_loads_its_data_is_waited_for(server_kind: str) -> None:
     """It answers a greeting already, and would refuse everything that follows."""
-    with running(kind) as server:
+    with running(server_kind) as server:
         async with open_redis(server.url, options()) as backend:
             await publish(backend, 5000)
             control = backend._link.current

@@ -124,6 +124,7 @@ class RedisBackend(StreamBackend):
             await pipeline.serve()
         finally:
             self._readers.discard(pipeline)
+            self._link.follow(pipeline)
 
 
 def open_redis(url: str, options: BusOptions) -> AbstractAsyncContextManager[RedisBackend]:
