@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
-from trio_bus._backend import Entry, Receipt, Release
+from trio_bus._backend import Entry, Receipt, Release, Retry
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, GroupMissing, RemoteError
 
 from .group import Group
 from .link import Link
+from .portion import Portion
 from .reader import Identity
 from .resp import ErrorReply
 
@@ -25,9 +26,10 @@ class Holdings:
     which every take-over holds.
     """
 
-    def __init__(self, group: Group, link: Link) -> None:
+    def __init__(self, group: Group, link: Link, portion: Portion) -> None:
         self._group = group
         self._link = link
+        self._portion = portion
         # The latest delivery of each entry: how it was counted, and its number.
         self._known: dict[EntryId, Receipt] = {}
         self._numbers = itertools.count(1)
@@ -111,8 +113,12 @@ class Holdings:
             pending = await self._group.pending()
         except GroupMissing:
             pending = []  # nothing is pending in a group that is gone
-        strays = [Release(it) for it in pending if self._known.get(it.id) != it]
-        for result in await self._group.settle(strays) if strays else ():
+        strays = [it for it in pending if self._known.get(it.id) != it]
+        # One that is lost when nothing came with it may be too large for the server to send: that
+        # counts, so that it does not cut connections for ever.
+        alone = len(strays) == 1 and self._portion.is_single
+        back = [Retry(it) if alone else Release(it) for it in strays]
+        for result in await self._group.settle(back) if back else ():
             if isinstance(result, RemoteError):
                 raise result
         self._suspected = False
