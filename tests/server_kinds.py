@@ -31,6 +31,7 @@ _CARRIED = {
 }
 KNOWN = (*ORDINARY, *_CARRIED)
 _MARK = "server"
+_MEASURED = "measured"  # what a test records under this name is shown
 _FIXTURES = ("server_kind", "backend_kind")
 
 
@@ -91,12 +92,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which servers the tests met, and how many tests met each."""
+    """Say which servers the tests met, how many tests met each, and what they measured there."""
     met: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport) and report.when == "call":
-                met.update(str(value) for name, value in report.user_properties if name == _MARK)
+                told = {name: str(value) for name, value in report.user_properties}
+                met.update(told[_MARK] for _ in range(_MARK in told))
+                if _MEASURED in told:
+                    terminalreporter.write_line(f"{told.get(_MARK, '')}: {told[_MEASURED]}")
     for server, count in sorted(met.items()):
         terminalreporter.write_line(f"server {server}: {count} tests")
 

@@ -114,7 +114,7 @@ def leak_guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _remaining(home: Path, patience: float = 5.0) -> list[str]:
     """Wait for our processes to end; kill and return those that do not (on Linux)."""
     deadline = time.monotonic() + patience
-    while (found := dict(_processes(home))) and time.monotonic() < deadline:
+    while (found := dict(processes(home))) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
@@ -122,7 +122,7 @@ def _remaining(home: Path, patience: float = 5.0) -> list[str]:
     return sorted(found.values())
 
 
-def _processes(home: Path) -> Iterator[tuple[int, str]]:
+def processes(home: Path) -> Iterator[tuple[int, str]]:
     """Give the children of this process, and whoever inherited our temporary directory."""
     mark = f"TMPDIR={home}".encode()
     for entry in Path("/proc").glob("[0-9]*"):

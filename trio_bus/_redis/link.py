@@ -36,7 +36,8 @@ async def connect_first(connect: Connect, timeout: float) -> Session:
 
     Raises:
       ConnectionLost: it did not succeed in time; this is the loss that the last attempt met.
-      AuthenticationFailed, PermissionDenied, Unsupported, RemoteError: at once; they do not heal.
+      AuthenticationFailed, PermissionDenied, Unsupported, RemoteError, TlsFailed,
+      ValidationError: at once; they do not heal.
     """
     deadline = trio.current_time() + timeout
     failures = 0

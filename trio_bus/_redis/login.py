@@ -24,9 +24,9 @@ async def login_of(address: Address) -> Login | None:
     if address.credential_provider is not None:
         return await _ask(address.credential_provider, address.provider_threads)
     await trio.lowlevel.checkpoint()
-    if address.password is None:
+    if address.username is None and address.password is None:
         return None
-    return Login(address.username or "default", Secret(address.password))
+    return Login(address.username or "default", Secret(address.password or ""))
 
 
 async def _ask(provider: CredentialProvider, threads: trio.CapacityLimiter) -> Login:

@@ -148,8 +148,10 @@ class Pipeline:
     async def exchange(self, data: bytes, expected: int) -> Owed:
         """Send packed commands and wait until they are answered or lost.
 
-        Cancelled, they are withdrawn, or left as a tombstone if they were written.
+        Cancelled, they are withdrawn, or left as a tombstone if they were written. In a scope that
+        is cancelled already, they are not sent.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         if expected == 0:
             await trio.lowlevel.checkpoint()
             return Owed(data, 0, 0.0)
