@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import attrs
 
@@ -31,29 +34,38 @@ class TlsOptions:
         Raises:
           ValidationError: a file cannot be read, or does not hold what it should.
         """
-        try:
-            return self._build()
-        except (OSError, ValueError) as error:
-            # OpenSSL's texts name the reason, never the password.
-            raise ValidationError(f"url: the TLS options cannot be used: {error}") from error
-
-    def _build(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(
-            cafile=self.ssl_ca_certs, capath=self.ssl_ca_path, cadata=self.ssl_ca_data
-        )
+        with _naming("ssl_ca_certs, ssl_ca_path or ssl_ca_data"):
+            context = ssl.create_default_context(
+                cafile=self.ssl_ca_certs, capath=self.ssl_ca_path, cadata=self.ssl_ca_data
+            )
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         flags = context.verify_flags | self.ssl_include_verify_flags
         context.verify_flags = ssl.VerifyFlags(flags & ~self.ssl_exclude_verify_flags)
         if self.ssl_certfile is not None:
-            # An empty password is no password, and keeps OpenSSL from asking the terminal.
-            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, self.ssl_password or "")
-        if self.ssl_min_version is not None:
-            context.minimum_version = ssl.TLSVersion(self.ssl_min_version)
-        if self.ssl_ciphers is not None:
-            context.set_ciphers(self.ssl_ciphers)
+            with _naming("ssl_certfile, ssl_keyfile or ssl_password"):
+                # An empty password is none, and keeps OpenSSL from asking the terminal.
+                context.load_cert_chain(
+                    self.ssl_certfile, self.ssl_keyfile, self.ssl_password or ""
+                )
+        with _naming("ssl_min_version or ssl_ciphers"):
+            if self.ssl_min_version is not None:
+                context.minimum_version = ssl.TLSVersion(self.ssl_min_version)
+            if self.ssl_ciphers is not None:
+                context.set_ciphers(self.ssl_ciphers)
         return context
+
+
+@contextmanager
+def _naming(options: str) -> Generator[None]:
+    """Say which options cannot be used. What OpenSSL says of them holds no password."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        plain = re.sub(r" *\(_ssl\.c:\d+\)$", "", reason or type(error).__name__)
+        raise ValidationError(f"url: the TLS options {options} cannot be used: {plain}") from error
 
 
 def verify_flags(text: str, name: str) -> int:

@@ -14,7 +14,7 @@ from .address import Address
 from .resp import ProtocolError
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-_TLS_ALERT = "0x15"
+_TLS_ALERT = r"\x15"  # how hiredis shows the first byte of one
 # What ends a connection whose handshake may succeed the next time.
 _ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -39,13 +39,13 @@ class Attempt:
         """Open the stream; what is half open when this fails, or is cancelled, is closed."""
         if self.address.path is not None:
             return await trio.open_unix_socket(self.address.path)
+        # Its files are read anew for each connection, so that they may be replaced.
+        context = None if self.address.tls is None else self.address.tls.context()
         plain = await trio.open_tcp_stream(self.address.host, self.address.port)
         try:
             if self.address.keepalive:
                 _keep_alive(plain)  # open_tcp_stream has set TCP_NODELAY
-            if self.address.tls is None:
-                return plain
-            return await self._start_tls(plain, self.address.tls.context())
+            return plain if context is None else await self._start_tls(plain, context)
         except BaseException:
             await trio.aclose_forcefully(plain)
             raise
