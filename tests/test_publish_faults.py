@@ -18,7 +18,6 @@ import trio.testing
 from tests.harness import Recorder, numbered, until
 from tests.redis_world import command
 from tests.restartable import Restartable, running
-from tests.servers import KINDS
 from tests.servers import command as inline
 from trio_bus import (
     Bus,
@@ -80,10 +79,10 @@ async def desk(
         yield Desk(bus, bus.backend, recorder)
 
 
-@pytest.fixture(params=KINDS)
-def restartable(request: pytest.FixtureRequest) -> Generator[Restartable]:
+@pytest.fixture
+def restartable(server_kind: str) -> Generator[Restartable]:
     """Give a server that may be stopped."""
-    with running(str(request.param)) as server:
+    with running(server_kind) as server:
         yield server
 
 
