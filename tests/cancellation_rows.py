@@ -23,12 +23,25 @@ from trio_bus import (
     MemoryBackend,
     PullSubscription,
     Subscription,
+    Unsupported,
     open_bus,
     open_redis,
     open_subscription,
     run_subscription,
 )
-from trio_bus._backend import Ack, Bury, Entry, Receipt, Release, Retry, Settled, Settlement
+from trio_bus._backend import (
+    Ack,
+    Append,
+    Bury,
+    Entry,
+    Once,
+    Receipt,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+)
+from trio_bus._connect import open_backend
 from trio_bus._entry_id import EntryId
 from trio_bus._names import DUE, FREE
 
@@ -101,6 +114,44 @@ async def append(stage: Stage, cut: Cut) -> None:
     length = await stage.length()
     did_not = cut.early or isinstance(stage.backend, MemoryBackend)
     assert length == 3 if returned else length in ({0} if did_not else {0, 3})
+
+
+@row("StreamBackend.append")
+async def append_once(stage: Stage, cut: Cut) -> None:
+    """Cancelled or not, doing it again stores each key once, in order."""
+    keys = [Once(f"{stage.topic}.{number}", 60.0) for number in range(3)]
+    await cut(lambda: stage.backend.append(stage.topic, [RECORD] * 3, keys))
+    ids = await stage.backend.append(stage.topic, [RECORD] * 3, keys)
+    assert [*(await stage.ledger())] == ids
+
+
+@row("StreamBackend.append_persisted")
+async def append_persisted(stage: Stage, cut: Cut) -> None:
+    """These servers have no append-only file, so that nothing is stored."""
+    async with open_backend(stage.url, BusOptions()) as backend:
+        results: list[EntryId | Exception] = []
+
+        async def call() -> None:
+            results.extend(await backend.append_persisted([Append(stage.topic, RECORD)], 0))
+
+        assert await cut(call) == bool(results)
+    assert all(isinstance(result, Unsupported) for result in results)
+    assert await stage.length() == 0
+
+
+@row("StreamBackend.aclose", where=Where.SERVERS)
+async def leave_with_queued(stage: Stage, cut: Cut) -> None:
+    """What was queued without waiting is sent, however the block is left."""
+    queued: list[int] = []
+
+    async def call() -> None:
+        async with open_bus(stage.url) as bus:
+            for number in range(3):
+                bus.publish_nowait(stage.message())
+                queued.append(number)
+
+    await cut(call)
+    assert await stage.length() == len(queued)
 
 
 # Looking.

@@ -18,10 +18,12 @@ import trio
 from tests.cut_world import GROUP, OLDEST, World, check_accounts, ids, membership_of
 from trio_bus._backend import (
     Ack,
+    Append,
     Bury,
     Death,
     DeathCause,
     Entry,
+    Once,
     Record,
     Release,
     Retry,
@@ -31,7 +33,7 @@ from trio_bus._backend import (
     TopicInfo,
 )
 from trio_bus._entry_id import EntryId
-from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown
+from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, Unsupported
 from trio_bus._names import DUE
 from trio_bus._redis.replies import as_text
 from trio_bus.testing import Act, Exchange
@@ -153,6 +155,53 @@ async def judge_append(world: World, outcome: Outcome, cut: Cut) -> None:
     assert [at for at, _ in stored[: len(known)]] == known
     assert [number for _, number in stored] == [b"%d" % n for n in range(len(stored))]
     assert held == dict.fromkeys([at for at, _ in stored], 1)
+
+
+ONCE = [Once(str(number), 60.0) for number in range(3)]
+
+
+async def append_keyed(world: World) -> object:
+    return await world.backend.append(world.topic, RECORDS, ONCE)
+
+
+async def judge_append_keyed(world: World, outcome: Outcome, cut: Cut) -> None:
+    """Done again, each is stored once and in order; what was answered stays so."""
+    assert outcome.error is None
+    results = cast("list[EntryId | Exception]", outcome.result)
+    known = [it for it in results if isinstance(it, EntryId)]
+    assert [type(it) for it in results[len(known) :]] == [OutcomeUnknown] * (3 - len(known))
+    if cut.after is not None:
+        assert len(known) == cut.answered
+    again = await world.direct.append(world.topic, RECORDS, ONCE)
+    assert again[: len(known)] == known
+    assert await world.stored() == [(at, b"%d" % number) for number, at in enumerate(again)]
+    held = await check_accounts(world)
+    assert list(held) == again
+
+
+async def append_nowait(world: World) -> object:
+    results: list[EntryId | Exception] = []
+    for record in RECORDS:
+        world.backend.append_nowait(world.topic, record, None, results.append)
+    while len(results) < len(RECORDS):
+        await trio.sleep(0.001)
+    return results
+
+
+async def append_persisted(world: World) -> object:
+    appends = [Append(world.topic, record) for record in RECORDS]
+    return await world.backend.append_persisted(appends, 0)
+
+
+async def judge_append_persisted(world: World, outcome: Outcome, cut: Cut) -> None:
+    """These servers have no append-only file: whatever is cut, nothing is stored."""
+    assert outcome.error is None
+    results = cast("list[EntryId | Exception]", outcome.result)
+    kinds = {type(it) for it in results}
+    assert kinds == ({Unsupported} if cut.is_harmless else {ConnectionLost})
+    assert len(set(map(id, results))) == len(RECORDS)
+    assert await world.stored() == []
+    await check_accounts(world)
 
 
 # -- groups
@@ -483,6 +532,16 @@ def judge_forget(goes: bool) -> Judge:  # noqa: FBT001 - it is the answer
 ROWS = [
     Row("append", "one", nothing, append_one, judge_append),
     Row("append", "many", nothing, append_three, judge_append),
+    Row("append", "with keys", nothing, append_keyed, judge_append_keyed),
+    Row("append_nowait", "many", nothing, append_nowait, judge_append),
+    Row(
+        "append_persisted",
+        "refused",
+        nothing,
+        append_persisted,
+        judge_append_persisted,
+        both_ways=False,
+    ),
     Row("create_group", "new", nothing, create_new, judge_create_new),
     Row("create_group", "there already", nothing, create_old, judge_create_old),
     Row("join", "another", nothing, join_another, judge_join),
