@@ -14,7 +14,9 @@ from tests.cutting import Cut, sweep
 from tests.harness import Recorder
 from tests.redis_world import command
 from tests.restartable import Restartable, running
+from tests.servers import command as inline
 from trio_bus import (
+    Bus,
     BusOptions,
     Confirmation,
     ConnectionLost,
@@ -49,12 +51,17 @@ def options(publish_timeout: float) -> BusOptions:
     )
 
 
+def redis(bus: Bus) -> RedisBackend:
+    """Return what the bus is on."""
+    assert isinstance(bus.backend, RedisBackend)
+    return bus.backend
+
+
 async def test_cancelled_at_any_checkpoint(durable: Restartable) -> None:
     """It happened, or it did not; the lane goes on, and owes nothing."""
     numbers = iter(range(10_000))
     async with open_bus(durable.url, options(20.0)) as bus:
-        backend = bus.backend
-        assert isinstance(backend, RedisBackend)
+        backend = redis(bus)
         await command(backend, "CONFIG", "SET", "appendfsync", "always")
         await bus.publish(Message("warm"), PERSISTED)
 
@@ -86,8 +93,7 @@ async def test_cut_at_any_byte(
 ) -> None:
     """With a key it is stored once and on disk; without, its error knows what is known."""
     async with open_fault_proxy(durable.url) as proxy, open_bus(durable.url) as direct:
-        backend = direct.backend
-        assert isinstance(backend, RedisBackend)
+        backend = redis(direct)
         await command(backend, "CONFIG", "SET", "appendfsync", "always")
         async with open_bus(proxy.url, options(20.0)) as bus:
             for after in range(last):
@@ -114,3 +120,21 @@ async def test_cut_at_any_byte(
                     assert isinstance(rows, list)
                     assert len(rows) == 1
                 await fault.wait_happened()
+
+
+async def test_a_primary_that_is_demoted(durable: Restartable) -> None:
+    """Its connection is given up, and the next attempt meets whoever is the primary then."""
+    with running("valkey-9.1") as promoted:
+        async with (
+            open_fault_proxy(durable.url) as proxy,
+            open_bus(proxy.url, options(20.0)) as bus,
+        ):
+            await bus.publish(Message("t"), PERSISTED)
+            assert inline(durable.url, "REPLICAOF 127.0.0.1 1") == "+OK"
+            proxy.target = promoted.url
+            entry_id = await bus.publish(Message("t"), PERSISTED)
+        async with open_bus(promoted.url) as there:
+            rows = await command(redis(there), "XRANGE", "t", "-", "+")
+            assert isinstance(rows, list)
+            assert len(rows) == 1
+            assert entry_id.ms > 0
