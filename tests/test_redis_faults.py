@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
 import pytest
 import trio
 
+from tests.pretender import HELLO_OK, pretender
 from tests.redis_world import (
     DEATH,
     GROUP,
@@ -137,38 +136,6 @@ async def test_somebody_who_never_answers() -> None:
                     pytest.fail("there is no server")
             assert isinstance(caught.value.__cause__, TimeoutError)
         nursery.cancel_scope.cancel()
-
-
-HELLO_OK = (
-    b"%4\r\n+server\r\n+redis\r\n+version\r\n+7.4.1\r\n+proto\r\n:3\r\n+id\r\n:7\r\n"
-    b"+OK\r\n+OK\r\n-NOPERM no\r\n"
-)
-
-
-@asynccontextmanager
-async def pretender(*answers: bytes) -> AsyncGenerator[tuple[str, trio.CancelScope]]:
-    """Run a server that says *answers* to every client, then only listens; cancel it to end it."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = cast("tuple[str, int]", listener.socket.getsockname())[1]
-    scope = trio.CancelScope()
-
-    async def talk(stream: trio.SocketStream) -> None:
-        for answer in answers:
-            await stream.receive_some()
-            await stream.send_all(answer)
-        async for _ in stream:
-            pass
-
-    async def serve() -> None:
-        with scope:
-            await trio.serve_listeners(talk, [listener])
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        try:
-            yield f"redis://127.0.0.1:{port}", scope
-        finally:
-            scope.cancel()
 
 
 async def test_an_old_server_is_refused_with_its_version() -> None:

@@ -12,7 +12,7 @@ import trio
 
 from tests.harness import config, numbered, open_world, publish, until
 from tests.restartable import Restartable, running
-from tests.servers import KINDS, command
+from tests.servers import command
 from trio_bus import (
     Bus,
     BusOptions,
@@ -26,10 +26,10 @@ from trio_bus import (
 )
 
 
-@pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest) -> Iterator[Restartable]:
+@pytest.fixture
+def server(server_kind: str) -> Iterator[Restartable]:
     """Give a server that may be harmed."""
-    with running(str(request.param)) as server:
+    with running(server_kind) as server:
         yield server
 
 

@@ -103,6 +103,15 @@ def methods(*names: str) -> Validator:
     return check
 
 
+def credential_provider(_: object, field: "attrs.Attribute[_T]", value: _T) -> None:
+    """Accept what has a method ``get_credentials``; do not show what it is: that may be secret."""
+    kind = type(value)
+    if kind is type or not callable(getattr(value, "get_credentials", None)):
+        raise ValidationError(
+            f"{field.name}: a {kind.__name__} is not an object with a method get_credentials"
+        )
+
+
 def error_types(_: object, field: "attrs.Attribute[_T]", value: _T) -> None:
     """Accept tuples of subclasses of Exception."""
     if not isinstance(value, tuple):

@@ -13,6 +13,7 @@ import cattrs
 
 from . import _checks as checks
 from ._codec import Codec
+from ._credentials import CredentialProvider
 from ._entry_id import EntryId
 from ._envelope import EnvelopeCodec
 from ._errors import ValidationError
@@ -116,6 +117,11 @@ def _only_in_code(name: str) -> Callable[[object, object], object]:
         raise ValidationError(f"{name}: {shown(value)}: this can only be set in code")
 
     return refuse
+
+
+def _credentials_from_table(_: object, __: object) -> object:
+    # Without the value: it may be a password.
+    raise ValidationError("credential_provider: this can only be set in code")
 
 
 # Inside a table of ours there is no converter of the caller's: a misspelt name is always refused.
@@ -355,10 +361,23 @@ class BusOptions:
     connect_timeout: _Seconds = attrs.field(default=10.0, validator=checks.seconds(endless=True))
     """How long opening may take until the server has answered; at least 0."""
     command_timeout: _Seconds = attrs.field(default=10.0, validator=checks.seconds(endless=True))
-    """How long a command may take before its connection is given up; at least 0."""
+    """How long a command may take before its connection is given up; at least 0.
+
+    And how long a publish waits for disks with PERSISTED.
+    """
     publish_timeout: _Seconds = attrs.field(default=30.0, validator=checks.seconds(endless=True))
-    """For how long a publish that failed is tried again; at least 0, which is a single attempt."""
+    """For how long a publish that failed is tried again; at least 0, which is a single attempt.
+
+    No attempt begins later; one that has begun may take as long as a command may.
+    """
     dedup_window: _Seconds = attrs.field(default=120.0, validator=checks.seconds(above=True))
     """For how long an idempotency key is remembered; above 0. Longer than publishing may take."""
     insecure_tls: Annotated[bool, _raw] = attrs.field(default=False, validator=checks.one_of(bool))
     """True accepts any certificate of the server: for tests only."""
+    credential_provider: Annotated[
+        CredentialProvider | None, cattrs.override(struct_hook=_credentials_from_table)
+    ] = attrs.field(default=None, repr=False, validator=checks.optional(checks.credential_provider))
+    """Who gives user and password, asked anew for each connection; the URL must have none then.
+
+    Like all that is code it cannot come from a table. See `trio_bus.abc.CredentialProvider`.
+    """

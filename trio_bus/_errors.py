@@ -44,6 +44,14 @@ class ConnectionLost(BusError):
     """
 
 
+class TlsFailed(BusError):
+    """TLS cannot be agreed on, and waiting does not heal it: the text says which side refuses what.
+
+    The certificate is not trusted, is of another host or has expired; the server does not accept
+    ours; or one side does not speak TLS at all.
+    """
+
+
 class OutcomeUnknown(ConnectionLost):
     """The connection was lost after the command was sent and before its reply came.
 

@@ -49,7 +49,7 @@ class Message:
     event_version: str | None
     """The version of the payload's schema."""
     idempotency_key: str | None
-    """What two publishes of one event have in common."""
+    """What two publishes of one event have in common: it is stored once in ``dedup_window``."""
     expires_at: datetime | None
     """When it is of no more use, in UTC."""
     trace_uid: str | None

@@ -1,4 +1,4 @@
-"""The contracts: what to implement for an own backend, codec or observer."""
+"""The contracts: what to implement for an own backend, codec, observer or credential provider."""
 
 from ._backend import Ack as Ack
 from ._backend import Append as Append
@@ -18,12 +18,13 @@ from ._backend import Settlement as Settlement
 from ._backend import StreamBackend as StreamBackend
 from ._backend import TakeOver as TakeOver
 from ._codec import Codec as Codec
+from ._credentials import CredentialProvider as CredentialProvider
 from ._observer import Observer as Observer
 from ._subscription import Handler as Handler
 
 # Users find them here: see ``trio_bus/__init__.py``.
 for _public in (
     *(Ack, Append, Bury, Death, Entry, GroupMember, Look, Membership, Once, Receipt, Release),
-    *(Retry, Settled, StreamBackend, TakeOver, Codec, Observer),
+    *(Retry, Settled, StreamBackend, TakeOver, Codec, CredentialProvider, Observer),
 ):
     _public.__module__ = __name__

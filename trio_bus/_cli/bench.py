@@ -17,7 +17,6 @@ import trio
 from trio_bus._config import BusOptions
 from trio_bus._connect import open_bus
 from trio_bus._embedded import find_server
-from trio_bus._errors import EmbeddedServerError
 from trio_bus._redis.address import Address
 from trio_bus._redis.connecting import connect
 from trio_bus._uid import new_uid
@@ -87,10 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     if url.startswith("memory:"):
         raise CommandError("url: memory: is no server, and there is no floor to compare it with")
     if url.startswith("embedded:"):
-        try:
-            find_server()
-        except EmbeddedServerError as error:
-            raise CommandError(str(error)) from error
+        find_server()  # before anything is measured
     bench = Bench(arguments.size, arguments.rounds, works(arguments.messages))
     return trio.run(_bench, url, bench, Display(), bool(arguments.json))
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_bus._embedded import find_server
-from trio_bus._errors import EmbeddedServerError
 
 from .failing import FAILED, CommandError, missing_extra
 from .play import Play
@@ -38,10 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         from .display import Display  # noqa: PLC0415 - it needs an extra
     except ImportError:
         raise missing_extra("cli", "rich, which draws the demo,") from None
-    try:
-        find_server()
-    except EmbeddedServerError as error:
-        raise CommandError(str(error)) from error
+    find_server()  # before anything is drawn
     return trio.run(_demo, Display(plain=arguments.plain), Expected.of(load()))
 
 

@@ -20,7 +20,7 @@ class CommandError(Exception):
 
 def missing_extra(extra: str, what: str) -> CommandError:
     """Say which extra has to be installed for *what*."""
-    return CommandError(f"{what} is not installed: pip install 'trio-bus[{extra}]'")
+    return CommandError(f"{what} is not installed: pip install 'trio-bus[{extra}]'", FAILED)
 
 
 def say(text: str) -> None:

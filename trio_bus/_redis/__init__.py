@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import RedisBackend, open_redis
+from .address import read_address
+from .backend import RedisBackend, open_redis, open_secretly
 
-__all__ = ["RedisBackend", "open_redis"]
+__all__ = ["RedisBackend", "open_redis", "open_secretly", "read_address"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from functools import partial
 
@@ -18,6 +18,7 @@ from trio_bus._backend import (
     StreamBackend,
 )
 from trio_bus._config import BusOptions
+from trio_bus._credentials import Secret
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost
 from trio_bus._info import TopicInfo
@@ -27,7 +28,7 @@ from trio_bus._observer import Scope
 from trio_bus._one_error import one_error
 
 from . import schedule, scripts
-from .address import Address
+from .address import Address, read_address
 from .appending import chunks, results, unsent
 from .connecting import connect
 from .credit import Credit
@@ -192,6 +193,7 @@ class RedisBackend(StreamBackend):
             with trio.CancelScope(shield=True):
                 await session.wire.aclose()
             self._link.check_open()
+        self._link.meet(session.server)
         credit = Credit(WINDOW_COMMANDS, WINDOW_BYTES)
         timeout = self._options.command_timeout
         pipeline = Pipeline(session, command_timeout=timeout, credit=credit)
@@ -206,39 +208,47 @@ class RedisBackend(StreamBackend):
             await pipeline.serve()
         finally:
             self._readers.discard(pipeline)
+            self._link.follow(pipeline)
 
 
-@asynccontextmanager
-async def open_redis(url: str, options: BusOptions) -> AsyncGenerator[RedisBackend]:
+def open_redis(url: str, options: BusOptions) -> AbstractAsyncContextManager[RedisBackend]:
     """Connect to the server of *url*; the block owns all connections.
 
     Entering waits for at most ``connect_timeout`` until the server takes us. Later losses end
-    nothing: the connection comes back by itself, and the observer hears of each loss.
+    nothing: the connection comes back by itself, and the observer hears of each loss. What the URL
+    says about timeouts goes before *options*.
 
     Raises:
       ValidationError: the URL says something that cannot work.
       ConnectionLost: nobody answered in time; the cause says how.
-      AuthenticationFailed, PermissionDenied, Unsupported: at once.
+      AuthenticationFailed, PermissionDenied, TlsFailed, Unsupported: at once.
     """
-    address = Address.parse(url, insecure_tls=options.insecure_tls)
-    notifier = Notifier(options.observer)
-    first = await connect_first(partial(connect, address), options.connect_timeout)
+    return open_secretly(Secret(url), options)
+
+
+@asynccontextmanager
+async def open_secretly(url: Secret, options: BusOptions) -> AsyncGenerator[RedisBackend]:
+    """Do what `open_redis` does, without the URL in a local of anything that may fail."""
+    address = read_address(url, options)
+    chosen = address.refine(options)
+    notifier = Notifier(chosen.observer)
+    first = await connect_first(partial(connect, address), chosen.connect_timeout)
     link = Link(
         partial(connect, address),
         first,
-        connect_timeout=options.connect_timeout,
-        command_timeout=options.command_timeout,
+        connect_timeout=chosen.connect_timeout,
+        command_timeout=chosen.command_timeout,
         on_error=partial(notifier.error, Scope.CONNECT),
     )
     wakes = Wakes(
-        partial(connect, address, options.connect_timeout), partial(notifier.error, Scope.WAKE)
+        partial(connect, address, chosen.connect_timeout), partial(notifier.error, Scope.WAKE)
     )
     # The services never raise, and shield themselves: only `close` ends them, after the body.
     with one_error():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.serve)
             nursery.start_soon(wakes.serve)
-            backend = RedisBackend(address, options, link, wakes, nursery)
+            backend = RedisBackend(address, chosen, link, wakes, nursery)
             try:
                 yield backend
             finally:

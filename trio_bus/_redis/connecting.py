@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import ssl
-from importlib.metadata import version
+from enum import Enum, unique
 
 import attrs
 import trio
 
+from trio_bus._credentials import Login
 from trio_bus._errors import (
     AuthenticationFailed,
     BusError,
@@ -17,18 +17,32 @@ from trio_bus._errors import (
     RemoteError,
     Unsupported,
 )
-from trio_bus._exception_groups import is_group
 
 from .address import Address
 from .errors import to_exception
+from .login import login_of
 from .replies import as_int, as_map, as_text, checked
-from .resp import Command, ErrorReply, Parser, ProtocolError, Reply, pack_all
+from .resp import Command, ErrorReply, Reply, SecretCommand
+from .transport import FAILURES, Attempt
+from .wire import Wire
+
+__all__ = ["Capability", "Server", "Session", "Wire", "connect"]
 
 OLDEST = (6, 2)
-_CHUNK = 65536
-_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+_UNKNOWN_SHA = "0" * 40
+_NOT_NOW = {"LOADING", "BUSY", "MASTERDOWN"}
 
 Version = tuple[int, ...]
+
+
+@unique
+class Capability(Enum):
+    """What this user may do on this server, beyond what every use of it needs."""
+
+    UNBLOCK = "CLIENT UNBLOCK"
+    """End a blocked read at once."""
+    SCRIPTS = "EVALSHA"
+    """Run the scripts, which subscriptions need and publishing without a key does not."""
 
 
 @attrs.frozen
@@ -39,47 +53,9 @@ class Server:
     version: Version
     client_id: int
     run_id: str | None
-
-
-@attrs.define(eq=False)
-class Wire:
-    """A byte stream that speaks RESP. One task may send while another receives."""
-
-    stream: trio.abc.Stream
-    parser: Parser = attrs.field(factory=Parser)
-
-    async def send(self, data: bytes) -> None:
-        """Send all of *data*.
-
-        Raises:
-          trio.BrokenResourceError: the other side is gone.
-        """
-        await self.stream.send_all(data)
-
-    async def receive(self) -> list[Reply]:
-        """Return the replies that the next bytes complete: none, one or many.
-
-        Raises:
-          EOFError: the other side closed the connection.
-          trio.BrokenResourceError: the other side is gone.
-          ProtocolError: it does not speak RESP.
-        """
-        data = await self.stream.receive_some(_CHUNK)
-        if not data:
-            raise EOFError("the server closed the connection")
-        return self.parser.feed(data)
-
-    async def exchange(self, commands: list[Command]) -> list[Reply]:
-        """Send commands and wait for their replies; nothing else may use the wire meanwhile."""
-        await self.send(pack_all(commands))
-        replies: list[Reply] = []
-        while len(replies) < len(commands):
-            replies += await self.receive()
-        return replies
-
-    async def aclose(self) -> None:
-        """Close it, at once."""
-        await trio.aclose_forcefully(self.stream)
+    role: str = "master"
+    mode: str = "standalone"
+    capabilities: frozenset[Capability] = frozenset(Capability)
 
 
 @attrs.define(eq=False)
@@ -90,125 +66,146 @@ class Session:
     server: Server
 
 
-async def connect(address: Address, timeout: float) -> Session:
+async def connect(address: Address, timeout: float, *, any_role: bool = False) -> Session:
     """Open a connection and log in, in at most *timeout* seconds.
 
+    A replica is not what we want, and neither is a server that still loads its data: after a
+    failover an address may lead to one for a while. With *any_role* both will do.
+
     Raises:
-      ConnectionLost: nobody answers there, or not in time, or not now.
+      ConnectionLost: nobody answers there, or not in time, or not now; or the credential provider
+        failed.
+      TlsFailed: the certificate is not trusted, or TLS cannot be agreed on.
+      ValidationError: what the credential provider gave are no credentials, or a file that the TLS
+        options name cannot be used.
       AuthenticationFailed: the credentials are wrong, or missing.
       PermissionDenied: this user may not log in like this.
-      Unsupported: the server is older than 6.2.
+      Unsupported: the server is older than 6.2, or a Sentinel.
       RemoteError: the database number does not exist.
     """
+    attempt = Attempt(address)
+    limit = min(timeout, address.connect_timeout)
     try:
-        with trio.fail_after(timeout):
-            stream = await _open_stream(address)
-            try:
-                wire = Wire(stream)
-                return Session(wire, await _handshake(wire, address))
-            except BaseException:
-                await trio.aclose_forcefully(stream)
-                raise
+        with trio.fail_after(limit):
+            return await _connect(attempt, any_role=any_role)
     except trio.TooSlowError:
-        late = TimeoutError(f"no connection within {timeout:g} s")
-        raise ConnectionLost(f"cannot connect to {_place(address)}: {late}") from late
-    except (OSError, UnicodeError, EOFError, trio.BrokenResourceError, ProtocolError) as error:
-        reason = _reason(error)
-        raise ConnectionLost(f"cannot connect to {_place(address)}: {reason}") from error
+        failure = attempt.late(limit)
+    except FAILURES as error:
+        failure = attempt.failed(error)
+    raise failure
 
 
-def _reason(error: BaseException) -> BaseException:
-    """Return what the operating system said, beneath what trio says about it."""
-    inner = error.__cause__ if not is_group(error) else error.exceptions[0]
-    return error if inner is None else _reason(inner)
-
-
-def _place(address: Address) -> str:
-    return address.path if address.path is not None else f"{address.host}:{address.port}"
-
-
-async def _open_stream(address: Address) -> trio.abc.Stream:
-    if address.path is not None:
-        return await trio.open_unix_socket(address.path)
-    plain = await trio.open_tcp_stream(address.host, address.port)
-    _keep_alive(plain)  # open_tcp_stream has set TCP_NODELAY
-    if address.tls is None:
-        return plain
+async def _connect(attempt: Attempt, *, any_role: bool) -> Session:
+    attempt.doing = "the question for credentials"
+    login = await login_of(attempt.address)
+    attempt.doing = "the connection"
+    stream = await attempt.open_stream()
     try:
-        return await _start_tls(plain, address.tls.context(), address.host)
+        attempt.doing = "the greeting"
+        wire = Wire(stream)
+        server = await _handshake(wire, attempt.address, login, any_role=any_role)
     except BaseException:
-        await trio.aclose_forcefully(plain)
+        await trio.aclose_forcefully(stream)
         raise
+    return Session(wire, server)
 
 
-def _keep_alive(stream: trio.SocketStream) -> None:
-    """Let the kernel find out about a peer that vanished while nothing is owed."""
-    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        option: int | None = getattr(trio.socket, name, None)  # not on every system
-        if option is not None:
-            stream.setsockopt(trio.socket.IPPROTO_TCP, option, value)
-
-
-async def _start_tls(
-    plain: trio.SocketStream, context: ssl.SSLContext, host: str
-) -> trio.abc.Stream:
-    # https_compatible: a server that just hangs up is a lost connection to us anyway.
-    stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
-    await stream.do_handshake()
-    return stream
-
-
-async def _handshake(wire: Wire, address: Address) -> Server:
+async def _handshake(
+    wire: Wire, address: Address, login: Login | None, *, any_role: bool
+) -> Server:
     """Log in with RESP3, and learn who answers."""
-    hello = (await wire.exchange([_hello(address)]))[0]
+    hello = _without_echo(await wire.exchange_secret(_hello(address, login)))
     if isinstance(hello, ErrorReply):
         raise await _refused(wire, hello)
     told = as_map(hello)
-    name, text = as_text(told.get(b"server")), as_text(told.get(b"version"))
-    number = parse_version(text)
-    if number < OLDEST:
-        raise Unsupported(f"ERR {name} {text} is too old: 6.2 is needed at least")
-    run_id = await _settle_in(wire, address)
-    return Server(name, number, as_int(told.get(b"id")), run_id)
+    server = Server(
+        name=_told(told, b"server"),
+        version=parse_version(_told(told, b"version")),
+        client_id=as_int(told.get(b"id")),
+        run_id=None,
+        role=_told(told, b"role"),
+        mode=_told(told, b"mode"),
+    )
+    if server.version < OLDEST:
+        version = _told(told, b"version")
+        raise Unsupported(f"ERR {server.name} {version} is too old: 6.2 is needed at least")
+    if server.mode == "sentinel":
+        raise Unsupported("ERR this is a Sentinel; the URL must name a server that holds data")
+    if server.role != "master" and not any_role:
+        raise ConnectionLost("the server does not take us now: it is a replica, not the primary")
+    return await _settle_in(wire, address, server, any_role=any_role)
 
 
-def _hello(address: Address) -> Command:
-    command: Command = ("HELLO", 3)
-    if address.password is not None:
-        command += ("AUTH", address.username or "default", address.password)
+def _hello(address: Address, login: Login | None) -> SecretCommand:
+    command: SecretCommand = ("HELLO", 3)
+    if login is not None:
+        command += ("AUTH", login.user, login.password)
     if address.client_name is not None:
         command += ("SETNAME", address.client_name)
     return command
 
 
-async def _settle_in(wire: Wire, address: Address) -> str | None:
-    """Choose the database, say which library this is, and ask for the life of the server."""
+def _told(told: dict[bytes, Reply], name: bytes) -> str:
+    value = told.get(name)
+    return as_text(value) if isinstance(value, bytes) else ""
+
+
+async def _settle_in(wire: Wire, address: Address, server: Server, *, any_role: bool) -> Server:
+    """Choose the database, say which library this is, and ask what we can do here.
+
+    Nothing here changes anything but this connection. Users with few rights may be refused all
+    but SELECT; old servers do not know SETINFO.
+    """
     commands: list[Command] = [
-        ("CLIENT", "SETINFO", "LIB-NAME", "trio_bus"),
-        ("CLIENT", "SETINFO", "LIB-VER", version("trio-bus")),
+        ("CLIENT", "SETINFO", "LIB-NAME", address.lib_name),
+        ("CLIENT", "SETINFO", "LIB-VER", address.lib_version),
         ("INFO", "server"),
+        ("INFO", "persistence"),
+        ("CLIENT", "UNBLOCK", 0, "ERROR"),  # no client has this number
+        ("EVALSHA", _UNKNOWN_SHA, 0),
     ]
     if address.db:
         commands.append(("SELECT", address.db))
     replies = await wire.exchange(commands)
-    # Old servers do not know SETINFO, and some users may not call INFO: both are extras.
-    if address.db:
-        _raise_refusal(replies[3])
-    return _info_line(replies[2], b"run_id")
+    _, _, info, persistence, unblocked, unknown, *selected = replies
+    if not any_role:
+        _check_ready(replies, persistence)
+    for reply in selected:
+        checked(reply)
+    may = {Capability.UNBLOCK: isinstance(unblocked, int), Capability.SCRIPTS: _runs(unknown)}
+    return attrs.evolve(
+        server,
+        run_id=info_line(info, b"run_id"),
+        capabilities=frozenset(capability for capability, allowed in may.items() if allowed),
+    )
 
 
-def _raise_refusal(reply: Reply) -> None:
-    if isinstance(reply, ErrorReply) and reply.code in {"LOADING", "BUSY", "MASTERDOWN"}:
-        raise _not_now(to_exception(reply))
-    checked(reply)
+def _runs(reply: Reply) -> bool:
+    return isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT"
 
 
-def _info_line(reply: Reply, name: bytes) -> str | None:
+def _check_ready(replies: list[Reply], persistence: Reply) -> None:
+    """Raise `ConnectionLost` if the server says that it will take us later."""
+    for reply in replies:
+        if isinstance(reply, ErrorReply) and reply.code in _NOT_NOW:
+            raise _not_now(to_exception(reply))
+    if info_line(persistence, b"loading") == "1":
+        raise ConnectionLost("the server does not take us now: it loads its data")
+
+
+def info_line(reply: Reply, name: bytes) -> str | None:
+    """Return what INFO says of *name*; None if it says nothing, or was refused."""
     if not isinstance(reply, bytes):
         return None
-    found = re.search(rb"^" + name + rb":(\S+)", reply, re.MULTILINE)
-    return found[1].decode("ascii", "replace") if found else None
+    found = re.search(rb"^" + name + rb":([^\r\n]*)", reply, re.MULTILINE)
+    return found[1].decode("utf-8", "backslashreplace") if found else None
+
+
+def _without_echo(hello: Reply) -> Reply:
+    """Take out of a refusal what a server that does not know HELLO repeats: the password too."""
+    if isinstance(hello, ErrorReply):
+        return ErrorReply(hello.text.partition(", with args beginning with")[0])
+    return hello
 
 
 async def _refused(wire: Wire, hello: ErrorReply) -> BusError:
@@ -216,8 +213,13 @@ async def _refused(wire: Wire, hello: ErrorReply) -> BusError:
     error = to_exception(hello)
     if isinstance(error, Unsupported):
         info = (await wire.exchange([("INFO", "server")]))[0]
-        text = _info_line(info, b"redis_version") or "of an unknown version"
+        text = info_line(info, b"redis_version") or "of an unknown version"
         return Unsupported(f"ERR Redis {text} is too old: 6.2 is needed at least")
+    if error.code == "NOAUTH":
+        return AuthenticationFailed(
+            "NOAUTH the server demands a password: give it in the URL, as in "
+            "redis://user:password@host, or as BusOptions(credential_provider=...)"
+        )
     if isinstance(error, AuthenticationFailed | PermissionDenied):
         return error
     return _not_now(error)

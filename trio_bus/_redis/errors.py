@@ -23,6 +23,8 @@ _CLASSES: dict[str, type[RemoteError]] = {
     "NOGROUP": GroupMissing,
 }
 
+_DEMOTED = {"READONLY", "MASTERDOWN"}
+
 # Redis 6.2 hides the code of an error that a script met behind the place where it met it.
 _HIDDEN = re.compile(
     r"^(ERR Error running script .*?|@user_script: ?\d+): -?(?P<text>[A-Z]{2,} .*)$", re.DOTALL
@@ -36,6 +38,11 @@ def uncover(reply: ErrorReply) -> ErrorReply:
     """Return the error that a script met, where the server wrapped it."""
     hidden = _HIDDEN.match(reply.text)
     return ErrorReply(hidden["text"]) if hidden else reply
+
+
+def is_demotion(reply: ErrorReply) -> bool:
+    """Say whether this is the answer of a replica: the primary is somewhere else now."""
+    return uncover(reply).code in _DEMOTED
 
 
 def to_exception(reply: ErrorReply) -> RemoteError:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from trio_bus._errors import BusClosed, BusError, ConnectionLost
+from trio_bus._errors import BusClosed, BusError, ConnectionLost, RemoteError
 
-from .connecting import Session
+from .connecting import Server, Session
 from .credit import Credit
 from .pipeline import Owed, Pipeline
 from .resp import Command, Reply, pack, pack_all
@@ -36,7 +36,8 @@ async def connect_first(connect: Connect, timeout: float) -> Session:
 
     Raises:
       ConnectionLost: it did not succeed in time; this is the loss that the last attempt met.
-      AuthenticationFailed, PermissionDenied, Unsupported, RemoteError: at once; they do not heal.
+      AuthenticationFailed, PermissionDenied, Unsupported, RemoteError, TlsFailed,
+      ValidationError: at once; they do not heal.
     """
     deadline = trio.current_time() + timeout
     failures = 0
@@ -146,9 +147,35 @@ class Link:
                 else:
                     began = trio.current_time()
                     await self._pipeline.serve()
+                    cause = self._pipeline.failure
                     stable = trio.current_time() - began >= _STABLE
-                    failures = 0 if stable else min(failures + 1, _FLAPPING)
-                    self._on_loss(self._pipeline.failure)
+                    # A server that stays a replica is not asked as often as one that flaps.
+                    most = failures + 1 if isinstance(cause, RemoteError) else _FLAPPING
+                    failures = 0 if stable else min(failures + 1, most)
+                    self._on_loss(cause)
+
+    def follow(self, reader: Pipeline) -> None:
+        """Give up the command connection too if *reader* met a replica and it leads there.
+
+        A consumer that holds nothing writes with its reader alone: nothing else would notice.
+        """
+        current = self.current
+        if current is None or not isinstance(reader.failure, RemoteError):
+            return
+        ours, theirs = current.session.server.run_id, reader.session.server.run_id
+        if ours == theirs or ours is None or theirs is None:
+            current.retire(reader.failure)
+
+    def meet(self, server: Server) -> None:
+        """Give up the command connection if a new connection has met another server.
+
+        The address leads there now. Who only looks would never be refused where it was, and would
+        tell the wrong server to end a read.
+        """
+        current = self.current
+        ours = None if current is None else current.session.server.run_id
+        if current is not None and None not in {ours, server.run_id} and ours != server.run_id:
+            current.retire(ConnectionAbortedError("another server answers at this address now"))
 
     def close(self) -> None:
         """End it; waiting callers get an exception."""

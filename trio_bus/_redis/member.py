@@ -25,6 +25,7 @@ from trio_bus._wake import Alarm
 from .group import Group
 from .link import Link
 from .pipeline import Pipeline
+from .portion import Portion
 from .reader import Reader
 from .replies import Fields
 from .resp import Command
@@ -34,7 +35,7 @@ from .strays import Holdings
 class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
-    __slots__ = ("_alarm", "_group", "_holdings", "_link", "_reader", "_reading")
+    __slots__ = ("_alarm", "_group", "_holdings", "_link", "_portion", "_reader", "_reading")
 
     def __init__(
         self,
@@ -47,7 +48,8 @@ class RedisMember(GroupMember):
         self._link = link
         self._alarm = Alarm() if alarm is None else alarm
         self._group = Group(link, membership)
-        self._holdings = Holdings(self._group, link)
+        self._portion = Portion()
+        self._holdings = Holdings(self._group, link, self._portion)
         self._reader = Reader(
             open_pipeline,
             link,
@@ -73,10 +75,12 @@ class RedisMember(GroupMember):
         try:
             await self._holdings.recover()
             self._holdings.is_reading = True  # no checkpoint since it recovered
-            fields = await self._reader.read(self._read_command(count), timeout)
+            with self._portion.asking(count) as asked:
+                fields = await self._reader.read(self._read_command(asked), timeout)
         finally:
             self._reading = self._holdings.is_reading = False
         # No checkpoint since they arrived: they cannot get lost to a cancel.
+        self._portion.came(asked, len(fields))
         return self._holdings.add(Entry(entry_id, record, 1) for entry_id, record in fields)
 
     async def look(self) -> Look:
@@ -145,7 +149,9 @@ class RedisMember(GroupMember):
             taken = TakeOver()
             with trio.CancelScope(shield=True):  # bounded by the command timeout
                 try:
-                    taken = await self._group.take_over(count)
+                    with self._portion.asking(count) as asked:
+                        taken = await self._group.take_over(asked)
+                        self._portion.came(asked, len(taken.entries))
                 except BusError:
                     self._holdings.suspect()  # it may have been done, and its answer lost
                     raise

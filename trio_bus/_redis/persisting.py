@@ -181,7 +181,10 @@ class Lane:
         if reply is None:
             raise not_sent(pipeline.failure)
         if isinstance(reply, ErrorReply):
-            raise _unable(reply, pipeline.session.server)
+            error = _unable(reply, pipeline.session.server)
+            if error.code == "READONLY":
+                pipeline.close()  # the next attempt meets whoever is the primary then
+            raise error
         return pipeline
 
     def _answer(self, batch: list[_Request], owed: Owed) -> None:

@@ -13,7 +13,8 @@ from trio_bus._errors import ConnectionLost, OutcomeUnknown
 
 from .connecting import Session
 from .credit import Credit
-from .resp import Command, ProtocolError, Reply, pack, pack_all
+from .errors import is_demotion, to_exception
+from .resp import Command, ErrorReply, ProtocolError, Reply, pack, pack_all
 
 _EXPECTED = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError)
 
@@ -164,8 +165,10 @@ class Pipeline:
     async def exchange(self, data: bytes, expected: int) -> Owed:
         """Send packed commands and wait until they are answered or lost.
 
-        Cancelled, they are withdrawn, or left as a tombstone if they were written.
+        Cancelled, they are withdrawn, or left as a tombstone if they were written. In a scope that
+        is cancelled already, they are not sent.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         if expected == 0:
             await trio.lowlevel.checkpoint()
             return Owed(data, 0, 0.0)
@@ -244,11 +247,21 @@ class Pipeline:
         self.fail(trio.ClosedResourceError("closed by us"))
         self._service.cancel()
 
+    def retire(self, cause: BaseException) -> None:
+        """Take nothing more in, and end when what is owed has come; the first cause stays.
+
+        What was not written is lost. It is the end for a server that answers, and should not be
+        asked any more.
+        """
+        self._failure = self._failure or cause
+        while self._outbox:
+            self._finish(self._outbox.popleft(), cause)
+        if not self._owed:
+            self._patience.cancel()
+
     def fail(self, cause: BaseException) -> None:
         """Give every waiter its own exception from *cause*; the first cause stays."""
-        if self._failure is not None:
-            return
-        self._failure = cause
+        self._failure = self._failure or cause
         for queue in (self._owed, self._outbox):
             while queue:
                 self._finish(queue.popleft(), cause)
@@ -286,7 +299,7 @@ class Pipeline:
     async def _read(self, scope: trio.CancelScope) -> None:
         try:
             with self._patience:
-                while True:
+                while self._failure is None or self._owed:
                     replies = await self._wire.receive()
                     self._heard = trio.current_time()
                     for reply in replies:
@@ -301,6 +314,9 @@ class Pipeline:
     def _match(self, reply: Reply) -> None:
         if not self._owed:
             raise ProtocolError(f"a reply that nobody asked for: {type(reply).__name__}")
+        if isinstance(reply, ErrorReply) and is_demotion(reply):
+            # A failover happened. Another connection may lead to the new primary.
+            self.retire(to_exception(reply))
         owed = self._owed[0]
         # The reply to a tombstone is counted and not kept.
         owed.replies.append(None if owed.abandoned else reply)

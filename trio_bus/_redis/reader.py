@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import attrs
 import trio
 
 from trio_bus._errors import BusError, ConnectionLost
 
+from .connecting import Capability
 from .link import Link
 from .pipeline import Owed, Pipeline
 from .replies import Fields, read_entries
@@ -17,6 +19,8 @@ from .resp import Command, ErrorReply, pack
 
 LONGEST_BLOCK = 60.0
 """Seconds: no single read waits longer, so that a link that died in silence is noticed."""
+SHORT_BLOCK = 1.0
+"""Seconds: as `LONGEST_BLOCK`, where this user may not end a read that it waits for."""
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 # Older servers may answer twice when a paused reader is unblocked.
@@ -84,8 +88,9 @@ class Reader:
         deadline = trio.current_time() + timeout
         while True:
             left = max(0.0, deadline - trio.current_time())
-            fields = await self._read_once(make, min(left, LONGEST_BLOCK))
-            if fields or left <= LONGEST_BLOCK:
+            longest = self._longest_block()
+            fields = await self._read_once(make, min(left, longest))
+            if fields or left <= longest:
                 return fields
 
     async def aclose(self) -> None:
@@ -95,6 +100,10 @@ class Reader:
             connection.pipeline.close()
             with trio.CancelScope(shield=True):
                 await connection.pipeline.ended.wait()
+
+    def _longest_block(self) -> float:
+        control = self._link.current
+        return LONGEST_BLOCK if control is None or _may_unblock(control) else SHORT_BLOCK
 
     async def _read_once(self, make: Callable[[int], Command], block: float) -> list[Fields]:
         connection = await self._opened()
@@ -155,19 +164,20 @@ class Reader:
         ERROR, never TIMEOUT: that crashes some servers when the reader is paused.
         """
         pause = _FIRST_PAUSE
-        allowed = True
         while not owed.arrived:
             control = self._link.current
-            if allowed and control is not None and identity.is_known_to(control):
-                allowed = await self._send_unblock(control, identity)
+            if control is not None and identity.is_known_to(control) and _may_unblock(control):
+                await self._send_unblock(control, identity)
             with trio.move_on_after(pause):
                 await owed.wait()
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _send_unblock(self, control: Pipeline, identity: Identity) -> bool:
-        """Send it once; say whether that is allowed. Where not, the read ends by its own time."""
-        try:
-            reply = await control.call("CLIENT", "UNBLOCK", identity.client_id, "ERROR")
-        except ConnectionLost:
-            return True
-        return not isinstance(reply, ErrorReply)
+    async def _send_unblock(self, control: Pipeline, identity: Identity) -> None:
+        """Send it once. That it may be forbidden meanwhile is no error: a read has its own time."""
+        with suppress(ConnectionLost):
+            await control.call("CLIENT", "UNBLOCK", identity.client_id, "ERROR")
+
+
+def _may_unblock(control: Pipeline) -> bool:
+    """Tell whether this user may end reads; where not, they end by their own time."""
+    return Capability.UNBLOCK in control.session.server.capabilities

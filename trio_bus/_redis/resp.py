@@ -8,10 +8,15 @@ from typing import TypeAlias, cast
 import attrs
 import hiredis
 
+from trio_bus._credentials import Secret
+
 Argument = bytes | str | int
 """What a command is made of; text goes out as UTF-8, numbers as decimal text."""
 
 Command = tuple[Argument, ...]
+
+SecretCommand = tuple[Argument | Secret, ...]
+"""A command that can be shown."""
 
 
 @attrs.frozen
@@ -54,6 +59,16 @@ def pack(command: Command) -> bytes:
 def pack_all(commands: Sequence[Command]) -> bytes:
     """Return several commands, one behind the other."""
     return b"".join([_pack(command) for command in commands])
+
+
+def pack_secret(command: SecretCommand) -> memoryview:
+    """Return a command that holds secrets as it goes on the wire, behind a view: reprs show none.
+
+    What sends it may fail, and the traceback of that may be printed with its locals.
+    """
+    return memoryview(
+        pack(tuple([part.reveal() if isinstance(part, Secret) else part for part in command]))
+    )
 
 
 def _ignore(push: list[Reply]) -> None:

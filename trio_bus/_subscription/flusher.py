@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import trio
@@ -101,22 +102,24 @@ class Flusher:
         return due
 
     async def _settle(self, batch: Sequence[Settling]) -> None:
+        # One draw for all: what failed together is tried again together, in one batch.
+        seconds = cache(self._pause.seconds)
         try:
             outcomes = await self._member.settle([settling.settlement for settling in batch])
         except BusError as error:
             self._report(Scope.SETTLE, error, None)
             for settling in batch:
-                self._try_again(settling, error)
+                self._try_again(settling, error, seconds)
             return
         for settling, outcome in zip(batch, outcomes, strict=True):
-            self._sort(settling, outcome)
+            if isinstance(outcome, RemoteError):
+                self._report(Scope.SETTLE, outcome, settling.holding.receipt)
+                self._try_again(settling, outcome, seconds)
+            else:
+                self._finish(settling, outcome)
 
-    def _sort(self, settling: Settling, outcome: Settled | RemoteError) -> None:
-        """End a settlement, or keep it for another try."""
-        if isinstance(outcome, RemoteError):
-            self._report(Scope.SETTLE, outcome, settling.holding.receipt)
-            self._try_again(settling, outcome)
-            return
+    def _finish(self, settling: Settling, outcome: Settled) -> None:
+        """End a settlement that was answered."""
         if outcome is Settled.LOST and settling.uncertain:
             outcome = Settled.DONE
         if not settling.over:
@@ -128,12 +131,14 @@ class Flusher:
         self._on_end(settling)
         self.outstanding.value = len(self._unfinished)
 
-    def _try_again(self, settling: Settling, error: BusError) -> None:
+    def _try_again(
+        self, settling: Settling, error: BusError, seconds: Callable[[int], float]
+    ) -> None:
         """Keep it for later, unless it was given up meanwhile."""
         if settling.over:
             return
         settling.uncertain = settling.uncertain or isinstance(error, OutcomeUnknown)
         settling.last_error = error
         settling.tries += 1
-        settling.not_before = trio.current_time() + self._pause.seconds(settling.tries)
+        settling.not_before = trio.current_time() + seconds(settling.tries)
         self._refused.append(settling)

@@ -1,0 +1,59 @@
+"""A byte stream that speaks RESP."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from .resp import Command, Parser, Reply, SecretCommand, pack_all, pack_secret
+
+_CHUNK = 65536
+
+
+@attrs.define(eq=False)
+class Wire:
+    """A byte stream that speaks RESP. One task may send while another receives."""
+
+    stream: trio.abc.Stream
+    parser: Parser = attrs.field(factory=Parser)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send all of *data*.
+
+        Raises:
+          trio.BrokenResourceError: the other side is gone.
+        """
+        await self.stream.send_all(data)
+
+    async def receive(self) -> list[Reply]:
+        """Return the replies that the next bytes complete: none, one or many.
+
+        Raises:
+          EOFError: the other side closed the connection.
+          trio.BrokenResourceError: the other side is gone.
+          ProtocolError: it does not speak RESP.
+        """
+        data = await self.stream.receive_some(_CHUNK)
+        if not data:
+            raise EOFError("the server closed the connection")
+        return self.parser.feed(data)
+
+    async def exchange(self, commands: list[Command]) -> list[Reply]:
+        """Send commands and wait for their replies; nothing else may use the wire meanwhile."""
+        await self.send(pack_all(commands))
+        return await self._receive_all(len(commands))
+
+    async def exchange_secret(self, command: SecretCommand) -> Reply:
+        """Send one command that nobody is to see, and wait for its reply."""
+        await self.send(pack_secret(command))
+        return (await self._receive_all(1))[0]
+
+    async def aclose(self) -> None:
+        """Close it, at once."""
+        await trio.aclose_forcefully(self.stream)
+
+    async def _receive_all(self, count: int) -> list[Reply]:
+        replies: list[Reply] = []
+        while len(replies) < count:
+            replies += await self.receive()
+        return replies
