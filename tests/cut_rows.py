@@ -344,6 +344,7 @@ async def lose_a_read(world: World) -> None:
 
 async def lose_a_take_over(world: World) -> None:
     """Let two entries be taken over by an answer that never comes."""
+    await world.member.take_over(1)  # nothing yet; the server knows the script from now on
     await world.hold(3)
     one, two, _ = world.receipts
     await world.member.settle([Release(one), Release(two)])

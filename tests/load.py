@@ -117,6 +117,11 @@ class Load:
         """Return the errors that the observer heard of this."""
         return [event.error for event in self.recorder.errors if event.scope is scope]
 
+    @property
+    def refusals(self) -> set[str]:
+        """The codes with which the server has refused to publish; the attempts after it may not."""
+        return {str(error).partition(" ")[0] for error in self.heard(Scope.PUBLISH)}
+
     async def more(self, count: int = 50, patience: float = 20.0) -> None:
         """Wait until every group has handled so many more messages."""
         goal = self.done + count

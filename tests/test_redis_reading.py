@@ -167,7 +167,7 @@ async def test_strays_are_looked_for_once_more_when_the_lost_read_is_over(
 async def test_readers_that_are_lost_again_and_again_are_not_all_remembered(
     backend: RedisBackend,
 ) -> None:
-    """One that the server killed, or has not, is done with; of others the newest are retried."""
+    """One that the server killed, or has not, is done with; of others the newest are kept."""
     async with joined(backend, US) as us:
         control = backend._link.current
         assert control is not None

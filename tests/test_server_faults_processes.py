@@ -95,7 +95,7 @@ async def test_a_promoted_replica_goes_on_where_the_primary_was(server_kind: str
             load.check_kept(stored)
             load.check_once()
             load.check_calm()
-            assert "READONLY" in load.refused
+            assert "READONLY" in load.refusals
             with trio.fail_after(5):
                 while await old.clients():  # nobody stays with the replica
                     await trio.sleep(0.02)
