@@ -20,7 +20,7 @@ from trio_bus._backend import (
 from trio_bus._config import BusOptions
 from trio_bus._credentials import Secret
 from trio_bus._entry_id import EntryId
-from trio_bus._errors import ConnectionLost
+from trio_bus._errors import ConnectionLost, PermissionDenied
 from trio_bus._info import TopicInfo
 from trio_bus._names import own_key
 from trio_bus._notifier import Notifier
@@ -38,6 +38,7 @@ from .member import RedisMember
 from .persisting import Lane
 from .pipeline import Pipeline
 from .replies import as_int
+from .rights import check_subscribing
 from .scripts import ScriptCall
 from .unconfirmed import Unconfirmed
 from .wakes import Wakes
@@ -148,12 +149,20 @@ class RedisBackend(StreamBackend):
         position = "$" if start is None else str(start)
         keys = (topic, own_key(topic, "due", group))
         call = ScriptCall("create_group", keys, (group, position))
-        return as_int(await scripts.run(self._link, call)) == 1
+        try:
+            return as_int(await scripts.run(self._link, call)) == 1
+        except PermissionDenied:
+            await check_subscribing(self._link, topic)  # it names what some servers do not
+            raise
 
     @asynccontextmanager
     async def join(self, membership: Membership) -> AsyncGenerator[GroupMember]:
-        """Be that consumer inside the block; entering and leaving it are checkpoints."""
-        await trio.lowlevel.checkpoint()
+        """Be that consumer inside the block; entering and leaving it are checkpoints.
+
+        Raises:
+          PermissionDenied: this user lacks a right that a consumer needs, now or later.
+        """
+        await check_subscribing(self._link, membership.topic)
         timeout = self._options.command_timeout
         channel = schedule.wake_channel(membership.topic)
         alarm = self._wakes.add(channel, membership.group)

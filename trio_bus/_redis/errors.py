@@ -31,7 +31,9 @@ _HIDDEN = re.compile(
 )
 _UNKNOWN = re.compile(r"^ERR unknown (command|subcommand)", re.IGNORECASE)
 # A script that meets a missing right says so in the text of an ERR on some servers.
-_FORBIDDEN = re.compile(r"^ERR (The user executing the script|ACL failure in script)")
+_FORBIDDEN = re.compile(
+    r"^ERR (Error running script .*?: )?(The user executing the script|ACL failure in script)"
+)
 
 
 def uncover(reply: ErrorReply) -> ErrorReply:

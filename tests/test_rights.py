@@ -1,0 +1,139 @@
+"""Users with few rights: what is documented is enough, and what is missing is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import trio
+
+import trio_bus
+from tests.harness import Recorder, config, publish, until
+from tests.servers import command as inline
+from trio_bus import (
+    BusOptions,
+    Delivery,
+    PermissionDenied,
+    Transition,
+    open_bus,
+    open_subscription,
+)
+from trio_bus._redis.rights import OPTIONAL, PUBLISHING, SUBSCRIBING
+
+KEYS = "resetchannels ~orders ~{orders}.dead ~trio_bus:* &trio_bus:*"
+MANUAL = Path(__file__).parent.parent / "docs" / "howto.rst"
+
+
+@pytest.fixture
+def few_url(server_url: str) -> Generator[str]:
+    """Give the URL of a user whom a test gives rights; it has none yet."""
+    allow(server_url)
+    yield server_url.replace("//", "//few:pw@")
+    assert inline(server_url, "ACL DELUSER few") == ":1"
+
+
+def allow(url: str, *rules: str) -> None:
+    """Give the user exactly these rules; its connections go on."""
+    allowed = " ".join(f"+{rule}" for rule in rules)
+    line = f"ACL SETUSER few reset on >pw {KEYS} -@all {allowed}"
+    server = url.replace("few:pw@", "")
+    if inline(server, line) != "+OK":  # Redis 6.2 does not know this one
+        assert inline(server, line.replace("+waitaof", "")) == "+OK"
+
+
+async def live(url: str) -> Recorder:
+    """Ack, retry, bury, release and take over: a whole life of a subscription."""
+    recorder, handled = Recorder(), list[bytes]()
+
+    async def handle(delivery: Delivery) -> None:
+        number = delivery.message.payload
+        if number == b"1" and delivery.state.attempt == 1:
+            await delivery.retry("later")
+        elif number == b"2":
+            await delivery.reject("never")
+        elif number == b"3" and number not in handled:
+            handled.append(number)
+            await delivery.release()
+        else:
+            handled.append(number)
+
+    chosen = BusOptions(observer=recorder, connect_timeout=5.0, command_timeout=5.0)
+    with trio.fail_after(20):
+        async with open_bus(url, chosen) as bus:
+            async with open_subscription(bus, config()) as abandoned:
+                await publish(bus, 1)
+                await abandoned.receive()  # left unfinished, and taken over below
+            async with open_subscription(bus, config(), handle):
+                await publish(bus, 5)
+                await until(lambda: sorted(handled) == [b"0", b"0", b"1", b"3", b"3", b"4"])
+            info = await bus.info("{orders}.dead")
+            assert info.length == 1
+            (group,) = (await bus.info("orders")).groups
+            assert group.pending == 0
+    return recorder
+
+
+async def test_the_documented_rights_are_enough(few_url: str) -> None:
+    """For everything that a subscription does, with nothing to report."""
+    allow(few_url, *SUBSCRIBING, *OPTIONAL)
+    recorder = await live(few_url)
+    assert not recorder.errors
+    assert len(recorder.ids(Transition.DEAD_LETTERED)) == 1
+
+
+@pytest.mark.parametrize("lacking", OPTIONAL)
+async def test_without_an_optional_right_everything_works(few_url: str, lacking: str) -> None:
+    """More slowly, perhaps."""
+    allow(few_url, *SUBSCRIBING, *(rule for rule in OPTIONAL if rule != lacking))
+    await live(few_url)
+
+
+async def test_without_all_of_them_too(few_url: str) -> None:
+    """They are optional together."""
+    allow(few_url, *SUBSCRIBING)
+    await live(few_url)
+
+
+NEEDED = [
+    *("xadd", "xreadgroup", "xpending", "xclaim", "xack", "xrange", "zadd", "zrem", "time"),
+    *("xgroup|delconsumer", "xinfo|consumers", "zrangebyscore", "del", "hget", "eval", "evalsha"),
+]
+
+
+@pytest.mark.parametrize("lacking", NEEDED)
+async def test_a_right_that_is_missing_is_named_when_opening(few_url: str, lacking: str) -> None:
+    """At once, and not when it is first missed, hours later."""
+    allow(few_url, *(rule for rule in SUBSCRIBING if rule != lacking))
+    with trio.fail_after(5), pytest.raises(PermissionDenied) as caught:
+        async with open_bus(few_url) as bus, open_subscription(bus, config()):
+            pytest.fail("a right is missing")
+    assert f"+{lacking}" in str(caught.value)
+
+
+async def test_publishing_alone_needs_little(few_url: str) -> None:
+    """A publisher that cannot read."""
+    allow(few_url, *PUBLISHING)
+    async with open_bus(few_url) as bus:
+        await publish(bus, 3)
+        with pytest.raises(PermissionDenied, match=r"\+evalsha"):
+            async with open_subscription(bus, config()):
+                pytest.fail("it may only publish")
+
+
+def test_the_rules_name_every_command_of_the_scripts() -> None:
+    """A script that needs more would fail for users who trusted the manual."""
+    text = "\n".join(
+        path.read_text() for path in Path(trio_bus.__file__).parent.rglob("scripts/*.lua")
+    )
+    calls = re.findall(r"redis\.p?call\(\s*'(X(?:GROUP|INFO))?(?:', ')?([A-Z]+)'", text)
+    used = {f"{first}|{second}".strip("|").lower() for first, second in calls}
+    assert used
+    assert used <= set(SUBSCRIBING)
+
+
+def test_the_manual_shows_the_rules() -> None:
+    """Word for word."""
+    words = MANUAL.read_text().split()
+    assert {f"+{rule}" for rule in (*PUBLISHING, *SUBSCRIBING, *OPTIONAL)} <= set(words)

@@ -1,0 +1,76 @@
+"""The rights that a user needs on the server, and how to find out that one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trio_bus._errors import PermissionDenied
+from trio_bus._names import own_key
+
+from .link import Link
+from .resp import Command, ErrorReply
+
+PUBLISHING = ("xadd",)
+"""What publishing a message without an idempotency key needs."""
+
+SUBSCRIBING = (
+    *("eval", "evalsha", "time", "xadd", "xack", "xclaim", "xdel", "xlen", "xpending", "xrange"),
+    *("xreadgroup", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers", "xinfo|groups"),
+    *("zadd", "zcard", "zrangebyscore", "zrem", "zscore", "publish"),
+    *("del", "get", "set", "pexpire", "pttl", "hdel", "hexists", "hget", "hincrby", "hset"),
+)
+"""What everything else needs besides: subscriptions, keys, schedules, `Bus.info`."""
+
+OPTIONAL = ("client|unblock", "client|kill", "info", "subscribe", "waitaof")
+"""What makes things faster, or safer against faults; on servers that know it ``client|setinfo``."""
+
+_NOBODY = "~nobody"  # no group can be called so
+_UNKNOWN_SHA = "0" * 40
+
+
+async def check_subscribing(link: Link, topic: str) -> None:
+    """Find out, without changing anything, whether this user may do what a member does.
+
+    Raises:
+      PermissionDenied: it may not; the text names the rules that are missing.
+      ConnectionLost: nobody could be asked.
+    """
+    probes = dict(_probes(topic))
+    replies = await link.call_many(list(probes.values()))
+    refused = {
+        rule: reply
+        for rule, reply in zip(probes, replies, strict=True)
+        if isinstance(reply, ErrorReply) and reply.code == "NOPERM"
+    }
+    if refused:
+        rules = " ".join(f"+{rule}" for rule in refused)
+        first = next(iter(refused.values())).text
+        raise PermissionDenied(f"NOPERM a subscription to {topic!a} needs {rules} ({first[7:]})")
+
+
+def _probes(topic: str) -> Iterator[tuple[str, Command]]:
+    """Yield for each rule a command that is well-formed and does nothing.
+
+    Servers look at rights after they have counted arguments, and before they do anything.
+    """
+    own = own_key(topic, "due", _NOBODY)
+    yield "xadd", ("XADD", topic, "NOMKSTREAM", "0-0", "f", "v")  # an id that none can have
+    yield "xreadgroup", ("XREADGROUP", "GROUP", _NOBODY, "c", "COUNT", 1, "STREAMS", topic, ">")
+    yield "xpending", ("XPENDING", topic, _NOBODY, "-", "+", 1)
+    yield "xclaim", ("XCLAIM", topic, _NOBODY, "c", 0, "0-1", "JUSTID")
+    yield "xack", ("XACK", topic, _NOBODY, "0-1")
+    yield "xrange", ("XRANGE", topic, "0-1", "0-1")
+    yield "xgroup|create", ("XGROUP", "CREATE", topic, _NOBODY, "no id")
+    yield "xgroup|delconsumer", ("XGROUP", "DELCONSUMER", topic, _NOBODY, "c")
+    yield "xinfo|consumers", ("XINFO", "CONSUMERS", topic, _NOBODY)
+    yield "evalsha", ("EVALSHA", _UNKNOWN_SHA, 0)
+    yield "eval", ("EVAL", "?", 0)  # it does not compile, and is not kept
+    yield "time", ("TIME",)
+    yield "zadd", ("ZADD", own, "XX", 0, "m")
+    yield "zcard", ("ZCARD", own)
+    yield "zrangebyscore", ("ZRANGEBYSCORE", own, 0, 0)
+    yield "zrem", ("ZREM", own, "m")
+    yield "zscore", ("ZSCORE", own, "m")
+    yield "del", ("DEL", own)
+    yield "hget", ("HGET", own, "f")
+    yield "hdel", ("HDEL", own, "f")
