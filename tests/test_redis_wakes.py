@@ -61,6 +61,14 @@ async def test_one_connection_listens_while_there_are_members(backend: RedisBack
             await trio.sleep(0.001)
 
 
+async def test_who_comes_after_the_last_one_left_is_heard_at_once(backend: RedisBackend) -> None:
+    """A connection that nobody wanted any more is no failure, however short it was."""
+    with trio.fail_after(5):
+        for _ in range(15):
+            async with backend.join(US):
+                await until_listeners(backend, 1)
+
+
 async def test_a_hand_back_tells_its_group_and_its_time(backend: RedisBackend) -> None:
     """In one message for each call, with the smallest delay; what is lost wakes nobody."""
     ours, theirs = attrs.evolve(US), attrs.evolve(US, group="shipping", consumer="far")

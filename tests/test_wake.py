@@ -49,8 +49,8 @@ async def _hand_over(world: World) -> float:
 async def test_a_released_entry_starts_elsewhere_at_once(backend_url: str) -> None:
     """Not at the next tick, which is half a minute away."""
     async with open_world(backend_url) as world:
-        took = sorted([await handed_over(world) for _ in range(5)])
-    assert took[2] < PROMPT, took
+        took = sorted([await handed_over(world) for _ in range(9)])
+    assert took[6] < PROMPT, took
 
 
 async def test_a_retry_starts_when_it_is_due(backend_url: str) -> None:

@@ -75,26 +75,30 @@ class Wakes:
             while True:
                 await self._changes.wait_value(lambda _: bool(self._wanted()))
                 began = trio.current_time()
+                done = False
                 with contextlib.suppress(BusError):  # the command connection tells why
-                    await self._listen(await self._connect())
+                    done = await self._listen(await self._connect())
                 stable = trio.current_time() - began >= _STABLE
-                failures = 0 if stable else min(failures + 1, _MOST)
-                await trio.sleep(jittered(failures))
+                failures = 0 if done or stable else min(failures + 1, _MOST)
+                if not done:
+                    await trio.sleep(jittered(failures))
 
     def _wanted(self) -> set[str]:
         return set(self._alarms)
 
-    async def _listen(self, session: Session) -> None:
-        """Listen until the connection is lost, or nobody wants to hear any more."""
+    async def _listen(self, session: Session) -> bool:
+        """Listen until nobody wants to hear any more; say whether that, or a loss, ended it."""
         session.wire.parser.on_push = self._hear
+        done = False
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive, session, nursery.cancel_scope)
-                await self._subscribe(session)
+                done = await self._subscribe(session)
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
                 await session.wire.aclose()
+        return done
 
     @trio.lowlevel.enable_ki_protection
     async def _receive(self, session: Session, scope: trio.CancelScope) -> None:
@@ -107,8 +111,12 @@ class Wakes:
         except _LOST:
             scope.cancel()
 
-    async def _subscribe(self, session: Session) -> None:
-        """Keep the server's idea of what we want to hear like ours; return when that is nothing."""
+    async def _subscribe(self, session: Session) -> bool:
+        """Keep the server's idea of what we want to hear like ours, until that is nothing.
+
+        Returns:
+          False if the connection was lost before.
+        """
         known: set[str] = set()
         while wanted := self._wanted():
             commands = [*_each("UNSUBSCRIBE", known - wanted), *_each("SUBSCRIBE", wanted - known)]
@@ -116,8 +124,9 @@ class Wakes:
             try:
                 await session.wire.send(pack_all(commands))
             except _LOST:
-                return
+                return False
             await self._wait_changed(known)
+        return True
 
     async def _wait_changed(self, known: set[str]) -> None:
         await self._changes.wait_value(lambda _: self._wanted() != known)
