@@ -1,5 +1,8 @@
 """Real servers that refuse for a while, under load: all is waited out, and done once."""
 
+# pyright: reportPrivateUsage=false
+# Whether something may have strayed, only the inside knows.
+
 from __future__ import annotations
 
 import shutil
@@ -11,6 +14,7 @@ import trio
 
 from tests.load import TOPIC, Load, Plan, loaded
 from tests.node import Node, node
+from tests.redis_world import US, joined, opened, until_blocked
 from trio_bus import Scope
 from trio_bus._dead_letter import dead_letter_of
 from trio_bus._redis.replies import read_entries
@@ -200,3 +204,26 @@ async def test_a_server_that_holds_writes_back_is_a_slow_one(server_kind: str) -
         load.check_once()
         load.check_calm()
         assert load.unknown
+
+
+async def test_a_read_that_a_busy_server_did_not_end_is_ended_later(server_kind: str) -> None:
+    """Told to end it, the server refuses for now: it is told again, until it has."""
+    async with node(server_kind) as server, opened(server.url) as backend:
+        scope, ended = trio.CancelScope(), trio.Event()
+        async with joined(backend, US) as us, trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                with scope:
+                    await us.read(1, 60)
+                ended.set()
+
+            nursery.start_soon(read)
+            await until_blocked(backend)
+            async with busy(server):
+                await trio.sleep(0.2)
+                scope.cancel()
+                await trio.sleep(0.3)
+                assert not ended.is_set()
+            with trio.fail_after(2):
+                await ended.wait()
+            assert not us._holdings.is_suspected
