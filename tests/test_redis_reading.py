@@ -164,6 +164,24 @@ async def test_strays_are_looked_for_once_more_when_the_lost_read_is_over(
         assert await raw_pending(backend) == {late: ("us", 1)}
 
 
+async def test_readers_that_are_lost_again_and_again_are_not_all_remembered(
+    backend: RedisBackend,
+) -> None:
+    """One that the server killed, or has not, is done with; of others the newest stay."""
+    async with joined(backend, US) as us:
+        control = backend._link.current
+        assert control is not None
+        for number in range(100):
+            gone = Identity(1_000_000 + number, control.session.server.run_id, control)
+            us._holdings.suspect_reader(gone, still=60)
+            assert await us.take_over(1) == TakeOver()
+        assert not us._holdings._lost
+        for number in range(100):
+            us._holdings.suspect_reader(Identity(number, "another life", None), still=60)
+            assert await us.take_over(1) == TakeOver()
+        assert 1 < len(us._holdings._lost) < 50
+
+
 async def test_a_server_that_does_not_end_a_read_loses_the_connection(server_url: str) -> None:
     """The bound of a cancelled read is the command timeout, not the time of the read."""
     async with open_redis(server_url, options(timeout=0.3)) as backend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 import trio
@@ -16,6 +17,8 @@ from .link import Link
 from .portion import Portion
 from .reader import Identity
 from .resp import ErrorReply
+
+_MOST_FENCED = 16
 
 
 class Holdings:
@@ -33,7 +36,8 @@ class Holdings:
         # The latest delivery of each entry: how it was counted, and its number.
         self._known: dict[EntryId, Receipt] = {}
         self._numbers = itertools.count(1)
-        self._lost: list[Identity] = []
+        # Readers that may still be served. Beyond the newest, only the end of their reads helps.
+        self._lost: deque[Identity] = deque(maxlen=_MOST_FENCED)
         self._suspected = False
         # Another connection may lead to a server that was restarted, or failed over, and has
         # forgotten what it had confirmed: entries that we settled are pending again.
@@ -107,8 +111,9 @@ class Holdings:
 
     async def _sweep(self) -> None:
         started, control = trio.current_time(), self._link.current
-        for identity in self._lost:
-            await self._fence(identity)
+        for identity in tuple(self._lost):
+            if await self._fence(identity):
+                self._lost.remove(identity)
         try:
             pending = await self._group.pending()
         except GroupMissing:
@@ -127,14 +132,20 @@ class Holdings:
             self._again_at = None
             self._lost.clear()
 
-    async def _fence(self, identity: Identity) -> None:
-        """Make sure that the server delivers no more to a reader we lost, if it can be named."""
+    async def _fence(self, identity: Identity) -> bool:
+        """Let the server deliver no more to a reader we lost, if it can be named.
+
+        Returns:
+          Whether that is sure: the server answered that it killed this connection, or has none.
+        """
         control = self._link.current
         if control is None or not identity.is_known_to(control):
-            return
+            return False
         try:
             killed = await control.call("CLIENT", "KILL", "ID", identity.client_id)
             if isinstance(killed, ErrorReply):
                 await control.call("CLIENT", "UNBLOCK", identity.client_id, "ERROR")
+                return False
         except ConnectionLost:
-            return  # what comes next meets the same loss and raises it
+            return False  # what comes next meets the same loss and raises it
+        return True
