@@ -15,7 +15,8 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-import trio_bus.abc  # noqa: F401 - and with it every module that is documented
+import trio_bus.abc
+import trio_bus.testing  # noqa: F401 - and with these every module that is documented
 
 project = "trio_bus"
 author = "trio_bus contributors"
@@ -100,10 +101,10 @@ def keep_colons(
 def find_public(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.Element | None:
-    """Find a name in our other public module, or by the private module that an annotation names."""
-    name = re.sub(r"^trio_bus(\._\w+)*\.", "", str(node.get("reftarget")))
+    """Find a name in another public module, or by the private one that an annotation names."""
+    name = re.sub(r"^trio_bus(\.testing)?(\._\w+)*\.", "", str(node.get("reftarget")))
     python = env.get_domain("py")
-    for public in (f"trio_bus.{name}", f"trio_bus.abc.{name}"):
+    for public in (f"trio_bus.{name}", f"trio_bus.abc.{name}", f"trio_bus.testing.{name}"):
         if any(public == known for known, *_ in python.get_objects()):
             document = str(node["refdoc"])
             return python.resolve_xref(env, document, app.builder, "obj", public, node, content)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import attrs
@@ -14,7 +18,7 @@ import pytest
 import trio
 
 from tests.redis_world import TOPIC, command, options, publish
-from trio_bus import OutcomeUnknown, ValidationError
+from trio_bus import OutcomeUnknown, ValidationError, testing
 from trio_bus._redis import open_redis
 from trio_bus._redis.resp import pack
 from trio_bus.testing import Act, Direction, Exchange, FaultProxy, open_fault_proxy
@@ -134,10 +138,39 @@ async def test_cut_ends_in_order_and_reset_does_not() -> None:
         assert bytes(echo.got) == 2 * PING
 
 
+async def test_a_side_that_is_reset_resets_the_other() -> None:
+    """As it would without a proxy."""
+    async with proxied() as (proxy, echo):
+        stream = await connect(proxy)
+        await stream.send_all(PING)
+        await receive(stream, len(PING))
+        linger = struct.pack("ii", 1, 0)
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, linger)
+        await stream.aclose()
+        while not echo.ends:
+            await trio.sleep(0.001)
+        assert echo.ends == ["reset"]
+        while proxy.connections:
+            await trio.sleep(0.001)
+
+
+async def test_connections_that_wait_for_their_server_are_ended_too(server_url: str) -> None:
+    """A connection may be cut before there is another side."""
+    async with open_fault_proxy(server_url) as proxy:
+        for end in (proxy.cut, proxy.reset):
+            async with await connect(proxy) as stream:
+                while not proxy.connections:
+                    await trio.lowlevel.checkpoint()
+                end()
+                with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+                    assert await receive_all(stream) == b""
+
+
 async def test_refused_connections_are_closed_at_once() -> None:
     """Also those to a server that is not there; later ones pass again."""
     async with proxied() as (proxy, echo):
         proxy.refuse = True
+        assert proxy.refuse
         async with await connect(proxy) as stream:
             assert await stream.receive_some() == b""
         proxy.refuse = False
@@ -248,6 +281,16 @@ async def test_a_fault_in_a_reply_comes_after_every_number_of_bytes() -> None:
             assert fault.happened == 1
 
 
+async def test_a_fault_waits_in_a_reply_of_many_chunks() -> None:
+    """The bytes of all of them count."""
+    big = pack(("SET", "k", b"x" * 400_000))
+    async with proxied() as (proxy, _), await connect(proxy) as stream:
+        proxy.in_reply("SET", after=300_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, big)
+            assert await receive_all(stream) == big[:300_000]
+
+
 async def test_a_fault_meets_the_commands_it_is_meant_for() -> None:
     """Skipped ones pass; it happens as often as it should, on any connection; then no more."""
     async with proxied() as (proxy, _):
@@ -259,7 +302,6 @@ async def test_a_fault_meets_the_commands_it_is_meant_for() -> None:
                 assert await receive(stream, len(got)) == got
                 if not survives:
                     assert await receive_all(stream) == b""
-        await fault.wait_happened(2)
         assert fault.happened == 2
         proxy.before_command()
         proxy.forget_faults()
@@ -272,7 +314,11 @@ async def test_a_stall_in_a_reply_lasts_until_resume() -> None:
     """Only that connection stands still, in both directions; nothing is lost."""
     async with proxied() as (proxy, echo), await connect(proxy) as stream:
         fault = proxy.in_reply("XADD", Act.STALL, after=5)
+        with trio.move_on_after(0.01) as nothing_yet:
+            await fault.wait_happened()
+        assert nothing_yet.cancelled_caught
         await stream.send_all(XADD)
+        await fault.wait_happened()
         assert await receive(stream, 5) == XADD[:5]
         assert await is_silent(stream)
         await stream.send_all(PING)
@@ -325,6 +371,26 @@ async def test_pushes_answer_nothing_but_subscriptions(server_url: str) -> None:
         assert got.endswith(ok + b"$1")
         assert exchanges[0].command == "SUBSCRIBE"
         assert exchanges[1:] == [Exchange("PUBLISH", 4), Exchange("SET", 5), Exchange("GET", 7)]
+
+
+async def test_what_nobody_asked_for_is_no_reply() -> None:
+    """A server may speak first: that it is full, and then nobody counts wrong."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+    async def speak(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"-ERR max number of clients reached\r\n")
+        async for data in stream:
+            await stream.send_all(data)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, speak, [listener])
+        async with open_fault_proxy(f"redis://127.0.0.1:{_port(listener)}") as proxy:
+            proxy.in_reply("PING", after=3)
+            async with await connect(proxy) as stream:
+                await receive(stream, len(b"-ERR max number of clients reached\r\n"))
+                await stream.send_all(XADD + PING)
+                assert await receive_all(stream) == XADD + PING[:3]
+        nursery.cancel_scope.cancel()
 
 
 async def test_faults_as_a_backend_meets_them(server_url: str) -> None:
@@ -389,8 +455,13 @@ async def test_what_cannot_be_relayed_is_refused(target: str) -> None:
 
 
 async def test_settings_that_cannot_work_are_refused() -> None:
-    """With the name and the value."""
+    """With the name and the value; those that can are kept."""
     async with open_fault_proxy("redis://localhost") as proxy:
+        assert (proxy.delay, proxy.piece_size, proxy.refuse) == (0, None, False)
+        proxy.delay, proxy.piece_size = 0.5, 3
+        assert (proxy.delay, proxy.piece_size) == (0.5, 3)
+        proxy.piece_size = None
+        assert proxy.piece_size is None
         with pytest.raises(ValidationError, match="delay: -1"):
             proxy.delay = -1
         with pytest.raises(ValidationError, match="piece_size: 0"):
@@ -433,6 +504,19 @@ async def test_the_body_keeps_its_error() -> None:
         async with open_fault_proxy("redis://localhost"):
             raise mine
     assert caught.value is mine
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_it_is_documented(name: str) -> None:
+    """Every name that `trio_bus.testing` publishes, and what a user meets of it."""
+    reference = Path(__file__).parent.parent / "docs" / "reference.rst"
+    assert re.search(rf"^\.\. auto\w+:: {name}\b", reference.read_text(), re.MULTILINE)
+    public: object = getattr(testing, name)
+    assert public.__module__ == "trio_bus.testing"
+    assert public.__doc__
+    for part, value in vars(public).items() if inspect.isclass(public) else ():
+        if not part.startswith("_") and (inspect.isroutine(value) or isinstance(value, property)):
+            assert inspect.getdoc(value), f"{name}.{part}"
 
 
 def test_it_needs_no_hypothesis() -> None:

@@ -59,12 +59,9 @@ class Relay:
                 pass
 
     def end(self, *, reset: bool) -> None:
-        """End both sides, now."""
+        """End both sides, now; the server's in order, so that it has what was passed."""
         if reset:
-            with contextlib.suppress(OSError):
-                level, option = trio.socket.SOL_SOCKET, trio.socket.SO_LINGER
-                self._client.setsockopt(level, option, _NO_LINGER)
-            self._client.socket.close()
+            _reset(self._client)
         else:
             with contextlib.suppress(OSError):
                 self._client.socket.shutdown(trio.socket.SHUT_WR)
@@ -86,6 +83,7 @@ class Relay:
             await pass_all(server)
         except _GONE:
             if not self.is_ended:
+                _reset(server)
                 self.end(reset=True)
 
     async def _pass_requests(self, server: trio.SocketStream) -> None:
@@ -158,3 +156,10 @@ class Relay:
         gates = (self._gate, self._conditions.gate)
         while closed := [gate for gate in gates if gate.is_closed(direction)]:
             await closed[0].wait_opened()
+
+
+def _reset(stream: trio.SocketStream) -> None:
+    """Close it so that the other side gets a reset; unix sockets know none and just close."""
+    with contextlib.suppress(OSError):
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _NO_LINGER)
+    stream.socket.close()
