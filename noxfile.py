@@ -26,6 +26,7 @@ nox.options.sessions = ["lint", "types", "tests", "property_tests", "servers", "
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
+WORKERS = ("-n", "3")  # on two cores: the tests wait for servers as much as they work
 SOURCES = ("trio_bus", "tests", "property_tests", "docs", "conftest.py", "noxfile.py")
 
 
@@ -82,13 +83,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PRESENT or SUPPORTED)
 def tests(session: nox.Session) -> None:
-    """Run the tests; on one Python with coverage."""
+    """Run the tests; on one Python with coverage and with those that take long."""
     for version in MISSING:
         session.warn(f"Python {version} is supported and not on this machine: not tested")
     _install(session, "tests")
-    pytest = ("pytest", "-n", "2", *(session.posargs or ["tests"]))
+    pytest = ("pytest", *WORKERS, *(session.posargs or ["tests"]))
     if session.python != MEASURED:
-        session.run(*pytest)
+        session.run(*pytest, *(() if session.posargs else ("-m", "not long")))
         return
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", *pytest)
@@ -100,7 +101,7 @@ def tests(session: nox.Session) -> None:
 def property_tests(session: nox.Session) -> None:
     """Let Hypothesis look for counterexamples; ``-- --hypothesis-profile=thorough`` for many."""
     _install(session, "tests")
-    session.run("pytest", "-n", "2", "property_tests", *session.posargs)
+    session.run("pytest", *WORKERS, "property_tests", *session.posargs)
 
 
 @nox.session
@@ -108,7 +109,7 @@ def servers(session: nox.Session) -> None:
     """Run everything that speaks to a server on those that users have, besides our own."""
     _install(session, "tests", "servers")
     kinds = "--servers=redis-8.2,redis-6.2,valkey-8.1"
-    session.run("pytest", "-n", "2", kinds, "tests", "property_tests", *session.posargs)
+    session.run("pytest", *WORKERS, kinds, "tests", "property_tests", *session.posargs)
 
 
 @nox.session

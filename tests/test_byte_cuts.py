@@ -21,6 +21,8 @@ from trio_bus._redis import RedisBackend, open_redis
 from trio_bus._redis.member import RedisMember
 from trio_bus.testing import Act, Exchange, FaultProxy, open_fault_proxy
 
+pytestmark = pytest.mark.long
+
 LANES = 12
 """Worlds at a time: most of a run is waiting to connect again."""
 GREETINGS = {"HELLO", "INFO"}

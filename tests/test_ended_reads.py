@@ -11,6 +11,7 @@ from collections.abc import Callable
 from statistics import quantiles
 
 import attrs
+import pytest
 import trio
 
 from tests.ledger import UNDELIVERED, Ledger, Spot, held_by, ledger_of
@@ -20,6 +21,8 @@ from trio_bus._entry_id import EntryId
 from trio_bus._names import FREE
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.member import RedisMember
+
+pytestmark = pytest.mark.long
 
 ENDS = 1000
 MOST = 20 * ENDS

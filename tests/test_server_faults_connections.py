@@ -25,6 +25,8 @@ from trio_bus import (
     open_subscription,
 )
 
+pytestmark = pytest.mark.long
+
 
 class LookUp(Protocol):
     """What `socket.getaddrinfo` does for trio."""

@@ -7,6 +7,8 @@ import pytest
 from tests.load import TOPIC, loaded
 from tests.node import node
 
+pytestmark = pytest.mark.long
+
 
 async def test_a_destroyed_group_starts_again_and_the_other_goes_on(server_kind: str) -> None:
     """What it had handled comes again, once; the group beside it does not notice."""

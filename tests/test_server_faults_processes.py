@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from tests.load import TIMEOUT, Plan, loaded
 from tests.node import Node, node
 from trio_bus import Scope
 from trio_bus.testing import open_fault_proxy
+
+pytestmark = pytest.mark.long
 
 
 async def test_a_server_that_is_frozen_for_5_seconds_loses_nothing(server_kind: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import attrs
+import pytest
 import trio
 
 from tests.harness import Recorder, config, until
@@ -19,6 +20,8 @@ from trio_bus import (
     open_bus,
     open_subscription,
 )
+
+pytestmark = pytest.mark.long
 
 SETTINGS = attrs.evolve(config(), max_in_flight=100, claim_idle_timeout=5.0)
 

@@ -228,7 +228,7 @@ class GroupMember(abc.ABC):
 
     @abc.abstractmethod
     async def woken(self) -> float:
-        """Wait until a `look` will see something new; return in how many seconds that is.
+        """Wait until `look` will see something new; return in how many seconds that is.
 
         Woken by everything that hands back an entry of this group or schedules a message of this
         topic, in whatever process. What happens between two calls is not missed; of several times
@@ -355,7 +355,7 @@ class StreamBackend(abc.ABC):
         when: float | datetime,
         once: float | None = None,
     ) -> str:
-        """Keep a record on the server until it is due, then let a member's `look` append it.
+        """Keep a record on the server until it is due; a member that looks appends it then.
 
         Args:
           topic: Where to append it. Its stream need not exist.
