@@ -14,7 +14,10 @@ from tests.servers import wait_ready
 
 
 class Restartable:
-    """A server with an append-only file, on a unix socket of its own."""
+    """A server with an append-only file, on a unix socket of its own.
+
+    What it answered is in the file: with ``everysec`` it may put a write off while a disk syncs.
+    """
 
     def __init__(self, kind: str, directory: Path) -> None:
         self._directory = directory
@@ -23,6 +26,7 @@ class Restartable:
         binary = find_binary(kind)
         assert binary is not None, f"{kind} is not installed on this machine"
         self._command = [binary, "--port", "0", "--save", "", "--appendonly", "yes"]
+        self._command += ["--appendfsync", "always"]
         self._command += ["--dir", str(directory), "--unixsocket", str(self._socket)]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -54,8 +58,8 @@ def running(kind: str) -> Generator[Restartable, None, None]:
     """Run such a server; kill it at the end."""
     with tempfile.TemporaryDirectory(prefix="srv-") as directory:
         server = Restartable(kind, Path(directory))
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.kill()
