@@ -11,12 +11,17 @@ import trio
 
 import trio_bus
 from tests.harness import Recorder, config, publish, until
+from tests.restartable import running
 from tests.servers import command as inline
 from trio_bus import (
     BusOptions,
+    Confirmation,
     Delivery,
+    Message,
     PermissionDenied,
+    PublishOptions,
     Transition,
+    Unsupported,
     open_bus,
     open_subscription,
 )
@@ -81,6 +86,44 @@ async def test_the_documented_rights_are_enough(few_url: str) -> None:
     recorder = await live(few_url)
     assert not recorder.errors
     assert len(recorder.ids(Transition.DEAD_LETTERED)) == 1
+
+
+async def test_they_are_enough_to_publish_once_and_later(few_url: str) -> None:
+    """A key, one that was there, a schedule, one that was there, and a schedule taken back."""
+    allow(few_url, *SUBSCRIBING, *OPTIONAL)
+    heard: list[bytes] = []
+
+    async def hear(delivery: Delivery) -> None:
+        heard.append(delivery.message.payload)
+
+    with trio.fail_after(20):
+        async with open_bus(few_url) as bus, open_subscription(bus, config(), hear):
+            now = Message("orders", b"now", idempotency_key="a")
+            assert await bus.publish(now) == await bus.publish(now)
+            bus.publish_nowait(Message("orders", b"nowait", idempotency_key="b"))
+            later = Message("orders", b"later", idempotency_key="c")
+            assert await bus.schedule(later, delay=0.1) == await bus.schedule(later, delay=0.1)
+            never = await bus.schedule(Message("orders", b"never"), delay=0.1)
+            assert await bus.cancel_scheduled(never)
+            await until(lambda: len(heard) == 3)
+            await trio.sleep(0.15)  # "never" would have come by now
+    assert sorted(heard) == [b"later", b"now", b"nowait"]
+
+
+async def test_they_are_enough_to_wait_for_the_disk(server_kind: str) -> None:
+    """On a server that writes to one; the first publish and the repeated one."""
+    with running(server_kind) as server:
+        allow(server.url, *SUBSCRIBING, *OPTIONAL)
+        url = server.url.replace("//", "//few:pw@")
+        message = Message("orders", b"once", idempotency_key="a")
+        chosen = PublishOptions(confirmation=Confirmation.PERSISTED)
+        async with open_bus(url) as bus:
+            if inline(server.url, "WAITAOF 0 0 0").startswith("-ERR unknown"):  # Redis 6.2
+                with pytest.raises(Unsupported, match="WAITAOF"):
+                    await bus.publish(message, chosen)
+            else:
+                first = await bus.publish(message, chosen)
+                assert await bus.publish(message, chosen) == first
 
 
 @pytest.mark.parametrize("lacking", OPTIONAL)
