@@ -22,7 +22,7 @@ from .address import Address
 from .errors import to_exception
 from .login import login_of
 from .replies import as_int, as_map, as_text, checked
-from .resp import Command, ErrorReply, Reply, SecretCommand
+from .resp import Command, ErrorReply, ProtocolError, Reply, SecretCommand
 from .transport import FAILURES, Attempt
 from .wire import Wire
 
@@ -114,9 +114,11 @@ async def _handshake(
     wire: Wire, address: Address, login: Login | None, *, any_role: bool
 ) -> Server:
     """Log in with RESP3, and learn who answers."""
-    hello = _without_echo(await wire.exchange_secret(_hello(address, login)))
+    hello = _without_echo(await wire.exchange_secret(_hello(address, login)), login)
     if isinstance(hello, ErrorReply):
         raise await _refused(wire, hello)
+    if hello is None:
+        raise ProtocolError("what answers HELLO does not say who it is")
     told = as_map(hello)
     server = Server(
         name=_told(told, b"server"),
@@ -201,11 +203,19 @@ def info_line(reply: Reply, name: bytes) -> str | None:
     return found[1].decode("utf-8", "backslashreplace") if found else None
 
 
-def _without_echo(hello: Reply) -> Reply:
-    """Take out of a refusal what a server that does not know HELLO repeats: the password too."""
+def _without_echo(hello: Reply, login: Login | None) -> Reply:
+    """Take out of the answer what repeats the password; None if that is no answer at all.
+
+    A server that does not know HELLO repeats it, and so does who is no server.
+    """
     if isinstance(hello, ErrorReply):
-        return ErrorReply(hello.text.partition(", with args beginning with")[0])
-    return hello
+        text = hello.text.partition(", with args beginning with")[0]
+        password = "" if login is None else login.password.reveal()
+        if password and password in text:
+            return ErrorReply(f"{hello.code} (what else it says is not shown)")
+        return ErrorReply(text)
+    is_map = isinstance(hello, dict) or (isinstance(hello, list) and len(hello) % 2 == 0)
+    return hello if is_map else None
 
 
 async def _refused(wire: Wire, hello: ErrorReply) -> BusError:

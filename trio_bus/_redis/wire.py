@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import trio
 
-from .resp import Command, Parser, Reply, SecretCommand, pack_all, pack_secret
+from .resp import Command, Parser, ProtocolError, Reply, SecretCommand, pack_all, pack_secret
 
 _CHUNK = 65536
 
@@ -46,7 +46,12 @@ class Wire:
     async def exchange_secret(self, command: SecretCommand) -> Reply:
         """Send one command that nobody is to see, and wait for its reply."""
         await self.send(pack_secret(command))
-        return (await self._receive_all(1))[0]
+        try:
+            return (await self._receive_all(1))[0]
+        except ProtocolError as error:
+            text = str(error)
+        # Without the traceback: what was received may repeat the secret, and stands in its locals.
+        raise ProtocolError(text)
 
     async def aclose(self) -> None:
         """Close it, at once."""
