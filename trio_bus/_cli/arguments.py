@@ -7,12 +7,18 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from . import bench, consume, demo, publish
+from . import bench, consume, demo, doctor, publish
 from .failing import CommandError
 
 Run = Callable[[argparse.Namespace], int]
 
-_COMMANDS = {"demo": demo, "publish": publish, "consume": consume, "bench": bench}
+_COMMANDS = {
+    "demo": demo,
+    "publish": publish,
+    "consume": consume,
+    "doctor": doctor,
+    "bench": bench,
+}
 _EPILOG = "exit codes: 0 done, 1 it failed, 2 it was misused"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from trio_bus._errors import PermissionDenied
 from trio_bus._names import own_key
 
 from .link import Link
-from .resp import Command, ErrorReply
+from .resp import Command, ErrorReply, Reply
 
 PUBLISHING = ("xadd",)
 """What publishing a message without an idempotency key needs."""
@@ -46,6 +46,22 @@ async def check_subscribing(link: Link, topic: str) -> None:
         rules = " ".join(f"+{rule}" for rule in refused)
         first = next(iter(refused.values())).text
         raise PermissionDenied(f"NOPERM a subscription to {topic!a} needs {rules} ({first[7:]})")
+
+
+async def probe_rights(ask: Callable[[list[Command]], Awaitable[list[Reply]]]) -> tuple[str, ...]:
+    """Return the rules that this user lacks, whatever topics it may use; nothing is changed."""
+    probes = dict(_probes("trio_bus:doctor"))
+    replies = await ask(list(probes.values()))
+    return tuple(
+        rule for rule, reply in zip(probes, replies, strict=True) if _is_rule_missing(reply)
+    )
+
+
+def _is_rule_missing(reply: Reply) -> bool:
+    """Tell a command that is forbidden from a key that is: each has its text on every server."""
+    if not isinstance(reply, ErrorReply) or reply.code != "NOPERM":
+        return False
+    return "to run the" in reply.text
 
 
 def _probes(topic: str) -> Iterator[tuple[str, Command]]:
