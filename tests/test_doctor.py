@@ -9,9 +9,10 @@ import attrs
 import pytest
 import trio
 
+from tests.pretender import HELLO_OK, pretender
 from tests.server_kinds import real_version
 from tests.servers import command as inline
-from trio_bus import BusOptions
+from trio_bus import BusOptions, ConnectionLost
 from trio_bus._cli import main
 from trio_bus._credentials import Secret
 from trio_bus._redis import read_address
@@ -287,3 +288,26 @@ def test_how_it_fails(
     assert (shown.out, shown.err.count("\n")) == ("", 1)
     assert text in shown.err
     assert "secret" not in shown.err
+
+
+async def test_rights_that_are_enough_are_not_called_missing(server_url: str) -> None:
+    """Without those of anything else, such as PING."""
+    rules = " ".join(f"+{rule}" for rule in (*SUBSCRIBING, *OPTIONAL) if rule != "waitaof")
+    line = f"ACL SETUSER able reset on >pw resetchannels &trio_bus:* ~orders -@all {rules}"
+    assert inline(server_url, line) == "+OK"
+    address = read_address(Secret(server_url.replace("//", "//able:pw@")), BusOptions())
+    try:
+        told = (await examine(address, 10.0)).told
+    finally:
+        assert inline(server_url, "ACL DELUSER able") == ":1"
+    assert (told.missing, set(told.lacking) - {"waitaof"}) == ((), set())
+    assert told.refused == ("CONFIG", "ACL WHOAMI")
+
+
+async def test_a_server_that_stops_answering_is_one_error_in_time() -> None:
+    """After a greeting like any other."""
+    cut = HELLO_OK.index(b"+OK")  # to HELLO, and to what follows it
+    async with pretender(HELLO_OK[:cut], HELLO_OK[cut:]) as (url, _):
+        address = read_address(Secret(url), BusOptions())
+        with pytest.raises(ConnectionLost, match="no answer to the questions within"):
+            await examine(address, 0.5)

@@ -115,14 +115,14 @@ async def _skew(wire: Wire) -> float:
 
 
 async def _may_subscribe(wire: Wire) -> bool:
-    """Ask last: the answer to SUBSCRIBE is a push, or a refusal that comes before the PONG."""
-    await wire.send(pack_all([("SUBSCRIBE", _CHANNEL), ("PING",)]))
+    """Ask last: the answer to SUBSCRIBE is a push, which answers no command, or a refusal."""
+    pushes: list[list[Reply]] = []
+    wire.parser.on_push = pushes.append
+    await wire.send(pack_all([("SUBSCRIBE", _CHANNEL)]))
     replies: list[Reply] = []
-    while not replies or (len(replies) == 1 and isinstance(replies[0], ErrorReply)):
-        replies += await wire.receive()
-        if len(replies) == 1 and _forbidden(replies[0]):
-            return False
-    return not isinstance(replies[0], ErrorReply)
+    while not pushes and not replies:
+        replies = await wire.receive()
+    return not any(_forbidden(reply) for reply in replies)
 
 
 def _parse_info(reply: Reply) -> dict[str, str]:
