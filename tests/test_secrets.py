@@ -397,6 +397,12 @@ def test_the_command_prints_no_secret(acl_url: str) -> None:
         assert process.returncode == (0 if name == "right" else 1), (name, line, err)
         assert out or err
         assert_no_secret(out.decode() + err.decode())
+    for process in [_start("doctor", url) for url in urls.values()]:
+        with process:
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 1, err  # a server that forgets, a refusal, and nobody
+        assert out or err
+        assert_no_secret(out.decode() + err.decode())
 
 
 def _start(*arguments: str) -> subprocess.Popen[bytes]:
