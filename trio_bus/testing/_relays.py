@@ -17,10 +17,10 @@ class Relays:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.refuse = False
-        self.accepted = 0
+        self.refuse: bool = False
+        self.accepted: int = 0
         self._relays: set[Relay] = set()
-        self.conditions = Conditions()
+        self.conditions: Conditions = Conditions()
 
     @property
     def open(self) -> int:
