@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -134,9 +135,13 @@ class Publisher:
             self._tell_of_attempt(left)
             await trio.sleep(pause)
             self._check_open()
-            again = await self._attempt([item.append for item in left], replicas, began)
-            for item, outcome in zip(left, again, strict=True):
-                item.take(outcome)
+            with trio.move_on_at(began + _shortest_window(left)) as scope:
+                again = await self._attempt([item.append for item in left], replicas, began)
+                for item, outcome in zip(left, again, strict=True):
+                    item.take(outcome)
+            if scope.cancelled_caught:
+                _give_up(left)
+                break
         return [self._conclude(item) for item in items]
 
     def _pause(self, tries: int, began: float) -> float | None:
@@ -221,6 +226,23 @@ def _to_try_again(items: list[_Item], age: float | None) -> list[_Item]:
             again.append(item)
     again.reverse()
     return again
+
+
+def _shortest_window(items: list[_Item]) -> float:
+    """Return how long an attempt may be under way: a later one might be stored twice."""
+    windows = [
+        item.append.once.window
+        for item in items
+        if item.doubt is not None and item.append.once is not None
+    ]
+    return min(windows, default=inf)
+
+
+def _give_up(items: list[_Item]) -> None:
+    """Note that an attempt was cancelled: what was not in doubt before it is now."""
+    for item in items:
+        if item.doubt is None:
+            item.take(OutcomeUnknown("the attempt was given up; it may have been stored"))
 
 
 def _is_transient(error: Exception) -> bool:

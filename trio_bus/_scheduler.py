@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING, TypeVar, final
 
 import trio
@@ -108,7 +109,10 @@ class Scheduler:
         tries = 0
         while True:
             try:
-                return await attempt()
+                with trio.move_on_at(inf if doubt is None else began + window):
+                    return await attempt()
+                # Later, an attempt would not find the earlier one.
+                raise OutcomeUnknown("an earlier attempt may have done it; its window is over")
             except BusError as error:
                 tries += 1
                 doubt = error if isinstance(error, OutcomeUnknown) else doubt
