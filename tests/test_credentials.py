@@ -15,13 +15,17 @@ import trio
 
 from tests.harness import Recorder, config, publish, until
 from tests.redis_world import command
+from tests.restartable import running
 from tests.servers import command as inline
 from trio_bus import (
     AuthenticationFailed,
     BusError,
     BusOptions,
+    Confirmation,
     ConnectionLost,
     Delivery,
+    Message,
+    PublishOptions,
     RedisBackend,
     Scope,
     ValidationError,
@@ -287,3 +291,35 @@ def test_secrets_do_not_show_themselves() -> None:
 def test_redis_backend_keeps_its_options_to_itself() -> None:
     """The class has no repr that would show them."""
     assert RedisBackend.__repr__ is object.__repr__
+
+
+async def test_what_a_provider_raises_is_in_no_text_of_a_publish(acl_url: str) -> None:
+    """It may be secret; the loss that a publisher hears of says only that there was one."""
+    giver, recorder = Giver(), Recorder()
+    chosen = attrs.evolve(options(giver, recorder), command_timeout=0.3, publish_timeout=0.0)
+    async with open_bus(acl_url, chosen) as bus:
+        giver.raises = RuntimeError(NEXT)
+        kill_clients(acl_url)
+        await until(lambda: any("raised RuntimeError" in str(it.error) for it in recorder.errors))
+        with pytest.raises(ConnectionLost) as caught:
+            await bus.publish(Message("orders"))
+        with pytest.raises(ConnectionLost) as at_once:
+            bus.publish_nowait(Message("orders"))
+    assert NEXT not in f"{caught.value} {at_once.value} {recorder.errors}"
+
+
+async def test_a_persisted_publish_outlives_wrong_credentials(server_kind: str) -> None:
+    """As others do: the provider is asked anew for the next attempt."""
+    with running(server_kind) as server:
+        if inline(server.url, "WAITAOF 0 0 0").startswith("-ERR unknown"):
+            pytest.skip("Redis 6.2 has no WAITAOF")
+        set_password(server.url, PASSWORD)
+        giver = Giver()
+        chosen = PublishOptions(confirmation=Confirmation.PERSISTED)
+        async with open_bus(server.url, options(giver)) as bus, trio.open_nursery() as nursery:
+            giver.gives = ("rotated", NEXT)
+            asked = giver.calls
+            nursery.start_soon(bus.publish, Message("orders"), chosen)
+            await until(lambda: giver.calls > asked)
+            giver.gives = ("rotated", PASSWORD)
+        assert giver.calls > asked + 1

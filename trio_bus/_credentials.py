@@ -40,7 +40,8 @@ class CredentialProvider(Protocol):
         """Return ``(password,)`` or ``(user, password)``.
 
         It is called in a thread and may block. When connecting has taken too long, its thread is
-        left alone; so several calls may overlap.
+        left alone; so several calls may overlap, but no more than four. Give it a timeout of its
+        own: while four calls hang, nobody is asked, and nothing connects.
         """
         ...
 

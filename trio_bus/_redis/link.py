@@ -193,7 +193,9 @@ class Link:
         try:
             session = await self._connect(self._connect_timeout)
         except BusError as error:
-            self._last = error.__cause__ or error
+            # What a credential provider raised may be secret: it stays behind our error.
+            cause = error.__cause__
+            self._last = cause if isinstance(cause, OSError | EOFError) else error
             self._on_error(error)
             return False
         self._pipeline = self._make(session)

@@ -43,6 +43,7 @@ class _Request:
     commands: Sequence[bytes]
     size: int
     outcomes: list[Outcome] | None = None
+    abandoned: bool = False
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     def end(self, outcomes: list[Outcome]) -> None:
@@ -84,7 +85,7 @@ class Lane:
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Append and wait; see `StreamBackend.append_persisted`.
 
-        Cancelled before its batch is under way, it did not happen.
+        Cancelled before its batch is sent, it did not happen.
         """
         refused = [
             too_many_fields(append.record) if append.once is not None else None
@@ -104,6 +105,7 @@ class Lane:
         try:
             await request.ended.wait()
         except BaseException:
+            request.abandoned = True
             if request in self._waiting:
                 self._waiting.remove(request)
             raise
@@ -157,6 +159,9 @@ class Lane:
             for request in batch:
                 request.fail(error)
             return
+        batch = [request for request in batch if not request.abandoned]
+        if not batch:
+            return
         count = sum(len(request.commands) for request in batch)
         timeout_ms = 0 if self._timeout == math.inf else max(1, math.ceil(self._timeout * 1000))
         wait = pack_command(("WAITAOF", 1, self._replicas, timeout_ms))
@@ -176,7 +181,7 @@ class Lane:
         pipeline = self._pipeline
         reply = await _probe(pipeline) if pipeline is not None and pipeline.is_open else None
         if pipeline is None or reply is None:  # it went away while nobody used it
-            pipeline = self._pipeline = await self._open_pipeline()
+            pipeline = self._pipeline = await self._open()
             reply = await _probe(pipeline)
         if reply is None:
             raise not_sent(pipeline.failure)
@@ -186,6 +191,15 @@ class Lane:
                 pipeline.close()  # the next attempt meets whoever is the primary then
             raise error
         return pipeline
+
+    async def _open(self) -> Pipeline:
+        """Open the connection; whatever is wrong may be mended before the next attempt."""
+        try:
+            return await self._open_pipeline()
+        except (BusClosed, ConnectionLost):
+            raise
+        except BusError as error:
+            raise not_sent(error) from error
 
     def _answer(self, batch: list[_Request], owed: Owed) -> None:
         answers = list(owed.answers())
