@@ -466,6 +466,10 @@ async def test_settings_that_cannot_work_are_refused() -> None:
             proxy.delay = -1
         with pytest.raises(ValidationError, match="piece_size: 0"):
             proxy.piece_size = 0
+        with pytest.raises(ValidationError, match=r"piece_size: 2\.0"):
+            proxy.piece_size = cast("int", 2.0)
+        with pytest.raises(ValidationError, match="times: inf"):
+            proxy.in_reply(times=cast("int", float("inf")))
         with pytest.raises(ValidationError, match="after: -1"):
             proxy.in_reply(after=-1)
         with pytest.raises(ValidationError, match="skip: -1"):

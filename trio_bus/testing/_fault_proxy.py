@@ -262,5 +262,5 @@ def _url(target: str, port: int) -> str:
 
 
 def _check_count(name: str, value: int, minimum: int) -> None:
-    if not is_number(value) or value != int(value) or value < minimum:
+    if type(value) is not int or value < minimum:
         raise ValidationError(f"{name}: {value!r} is not a whole number from {minimum}")
