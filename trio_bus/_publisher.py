@@ -152,8 +152,7 @@ class Publisher:
         remaining = self._timeout - self._age(began)
         if remaining <= 0:
             return None
-        pause = _BACKOFF.delay_after(tries, random.random)
-        return min(max(_SHORTEST, pause), remaining)
+        return min(pause_after(tries), remaining)
 
     def _age(self, began: float) -> float:
         return trio.current_time() - began
@@ -222,7 +221,7 @@ def _to_try_again(items: list[_Item], age: float | None) -> list[_Item]:
             # in order, so that if something sent behind it was stored, this one was before.
             possible = once is not None and age < once.window
             overtaken.add(topic)
-        if possible and _is_transient(item.outcome):
+        if possible and is_transient(item.outcome):
             again.append(item)
     again.reverse()
     return again
@@ -245,7 +244,13 @@ def _give_up(items: list[_Item]) -> None:
             item.take(OutcomeUnknown("the attempt was given up; it may have been stored"))
 
 
-def _is_transient(error: Exception) -> bool:
+def pause_after(tries: int) -> float:
+    """Choose the seconds to wait after so many failures in a row."""
+    return max(_SHORTEST, _BACKOFF.delay_after(tries, random.random))
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell whether another attempt may go better."""
     if isinstance(error, RemoteError):
         return error.code in TRANSIENT
     return isinstance(error, ConnectionLost | NotPersisted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from math import inf
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, TypeVar, final
 import trio
 
 from ._checks import MAX_SECONDS, is_number
-from ._config import Backoff
-from ._errors import BusError, ConnectionLost, OutcomeUnknown, RemoteError, ValidationError
+from ._errors import BusError, OutcomeUnknown, ValidationError
 from ._names import shown
 from ._observer import Scope
-from ._publisher import TRANSIENT
+from ._publisher import is_transient, pause_after
 
 if TYPE_CHECKING:
     from ._backend import Record, StreamBackend
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
     from ._notifier import Notifier
 
 T = TypeVar("T")
-
-_BACKOFF = Backoff(first=0.05, factor=2.0, cap=5.0, jitter=1.0)
-_SHORTEST = 0.01
-"""Seconds: full jitter may say zero, and an error loop must never run hot."""
 
 
 def check_when(delay: object, at: object) -> float | datetime:
@@ -117,16 +111,13 @@ class Scheduler:
                 tries += 1
                 doubt = error if isinstance(error, OutcomeUnknown) else doubt
                 age = trio.current_time() - began
-                pause = min(self._pause(tries), self._timeout - age)
+                pause = min(pause_after(tries), self._timeout - age)
                 within = doubt is None or age + pause < window
                 self._notifier.at(topic).error(Scope.PUBLISH, error)
-                if pause <= 0 or not within or not _is_transient(error):
+                if pause <= 0 or not within or not is_transient(error):
                     raise _last_word(error, doubt) from error.__cause__
             await trio.sleep(pause)
             self._check_open()
-
-    def _pause(self, tries: int) -> float:
-        return max(_SHORTEST, _BACKOFF.delay_after(tries, random.random))
 
 
 def _last_word(error: BusError, doubt: OutcomeUnknown | None) -> BusError:
@@ -134,9 +125,3 @@ def _last_word(error: BusError, doubt: OutcomeUnknown | None) -> BusError:
     if doubt is None or isinstance(error, OutcomeUnknown):
         return error
     return OutcomeUnknown(f"an earlier attempt may have done it; the last one: {error}")
-
-
-def _is_transient(error: BusError) -> bool:
-    if isinstance(error, RemoteError):
-        return error.code in TRANSIENT
-    return isinstance(error, ConnectionLost)
