@@ -214,6 +214,19 @@ async def test_attempts_that_take_long_use_up_the_time(
     assert trio.current_time() - start < 50
 
 
+async def test_the_last_pause_ends_at_the_timeout_whenever_it_began(
+    autojump_clock: MockClock, flaky: FlakyBackend
+) -> None:
+    """A rest that rounding left over would be waited for again and again, without end."""
+    here = desk(flaky, publish_timeout=2.0)
+    for n in range(300):
+        await trio.sleep(1 / (n + 3))
+        flaky.plan.fail("append", *[ConnectionLost("down")] * 1000)
+        with pytest.raises(ConnectionLost):
+            await here.bus.publish(plain())
+        flaky.plan.failures.clear()
+
+
 async def test_many_topics_without_a_connection_do_not_take_many_times_as_long(
     autojump_clock: MockClock,
 ) -> None:

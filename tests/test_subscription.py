@@ -396,7 +396,8 @@ async def test_each_verb_returns_when_the_server_has_it(world: World) -> None:
         await fourth.renew()
         await fourth.release()
         group = await world.group()
-        assert (group.pending, group.released, group.delayed) == (0, 1, 1)
+        # Released it may be ours again at once: there is nobody else.
+        assert (group.pending + group.released, group.delayed) == (1, 1)
         for delivery in (first, second, third, fourth):
             with pytest.raises(DeliveryFinalized):
                 await delivery.ack()

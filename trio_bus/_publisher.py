@@ -149,10 +149,7 @@ class Publisher:
 
         The last one is made when the time is up.
         """
-        remaining = self._timeout - self._age(began)
-        if remaining <= 0:
-            return None
-        return min(pause_after(tries), remaining)
+        return pause_within(tries, began + self._timeout)
 
     def _age(self, began: float) -> float:
         return trio.current_time() - began
@@ -247,6 +244,16 @@ def _give_up(items: list[_Item]) -> None:
 def pause_after(tries: int) -> float:
     """Choose the seconds to wait after so many failures in a row."""
     return max(_SHORTEST, _BACKOFF.delay_after(tries, random.random))
+
+
+def pause_within(tries: int, until: float) -> float | None:
+    """Choose the seconds to wait as `pause_after` does, at most until then; None: it is past.
+
+    A rest is reckoned from the end: a timeout less an age may leave one that is too small for the
+    clock to show, and that would never pass.
+    """
+    pause = min(pause_after(tries), until - trio.current_time())
+    return pause if pause > 0 else None
 
 
 def is_transient(error: Exception) -> bool:

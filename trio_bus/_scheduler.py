@@ -13,7 +13,7 @@ from ._checks import MAX_SECONDS, is_number
 from ._errors import BusError, OutcomeUnknown, ValidationError
 from ._names import shown
 from ._observer import Scope
-from ._publisher import is_transient, pause_after
+from ._publisher import is_transient, pause_within
 
 if TYPE_CHECKING:
     from ._backend import Record, StreamBackend
@@ -110,11 +110,11 @@ class Scheduler:
             except BusError as error:
                 tries += 1
                 doubt = error if isinstance(error, OutcomeUnknown) else doubt
-                age = trio.current_time() - began
-                pause = min(pause_after(tries), self._timeout - age)
-                within = doubt is None or age + pause < window
+                pause = pause_within(tries, began + self._timeout)
                 self._notifier.at(topic).error(Scope.PUBLISH, error)
-                if pause <= 0 or not within or not is_transient(error):
+                if pause is None or not is_transient(error):
+                    raise _last_word(error, doubt) from error.__cause__
+                if doubt is not None and trio.current_time() - began + pause >= window:
                     raise _last_word(error, doubt) from error.__cause__
             await trio.sleep(pause)
             self._check_open()
