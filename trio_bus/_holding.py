@@ -12,8 +12,8 @@ import trio
 from ._backend import Ack, Entry, Receipt, Release, Settled, Settlement
 from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
-from ._observer import Scope, Transition
-from ._policy import Policy, shown
+from ._observer import Transition
+from ._policy import Policy
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
@@ -33,8 +33,12 @@ class Keeper(Protocol):
         """Say how many seconds an entry waits that is released without a delay of its own."""
         ...
 
+    def failed(self, holding: Holding, failure: Exception) -> None:
+        """Tell of a failure, and settle the holding, if it is open, as the policy says."""
+        ...
+
     def ended(self, holding: Holding) -> None:
-        """Hear that nothing runs with it any more."""
+        """Hear that what ran with it has ended."""
         ...
 
     async def renew(self, holding: Holding) -> None:
@@ -83,6 +87,12 @@ class Holding:
     """When it came, a settlement of its predecessor was under way that may hit it too."""
     task: trio.lowlevel.Task | None = None
     """Who runs with it."""
+    started: float | None = None
+    """By trio's clock."""
+    expired: bool = False
+    """Its ``expires_at`` was over before it could start."""
+    told: bool = False
+    """The observer has heard how this delivery ended."""
     _scope: trio.CancelScope | None = None
 
     @property
@@ -127,7 +137,8 @@ class Holding:
             )
         self.busy = True
         self.task = trio.lowlevel.current_task()
-        self.deadline = trio.current_time() + self.context.handler_timeout
+        self.started = trio.current_time()
+        self.deadline = self.started + self.context.handler_timeout
         self._scope = trio.CancelScope(deadline=self.deadline)
         self._scope.__enter__()
         if self.lost:
@@ -139,7 +150,7 @@ class Holding:
         failure, onward = _sort(self._leave(error))
         try:
             if failure is not None:
-                self._failed(failure)
+                self.context.keeper.failed(self, failure)
             elif onward is not None:
                 self._submit_if_open(Release(self.receipt))
             elif ack:
@@ -159,12 +170,6 @@ class Holding:
         if rest is None and scope.cancelled_caught and not self.lost:
             return HandlerTimeout(f"not done after {self.context.handler_timeout} s")
         return rest
-
-    def _failed(self, failure: Exception) -> None:
-        self.context.notifier.error(Scope.HANDLER, failure, *self.place)
-        if self.open:
-            settlement = self.context.policy.after_failure(self.receipt, failure)
-            self.context.keeper.submit(self, settlement, shown(failure))
 
     def _submit_if_open(self, settlement: Ack | Release) -> None:
         if self.open:

@@ -1,11 +1,13 @@
-"""What a failure leads to: try again, or bury. Pure."""
+"""What a failure leads to: try again, give back, or bury. Pure, but for the user's function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, cast
 
 from ._backend import Bury, Death, DeathCause, Receipt, Retry, Settlement
+from ._decision import Action, Decision, Reason
 from ._exception_groups import leaves
 
 if TYPE_CHECKING:
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
 MAX_ERROR_TEXT = 4096
 """Characters of an error's text that are kept: enough for a message, too little for a dump."""
-
-Reason = str | BaseException
 
 
 class Policy:
@@ -25,11 +25,36 @@ class Policy:
         self._random = random
         self.max_attempt: int = config.max_attempt
 
-    def after_failure(self, receipt: Receipt, error: Exception) -> Settlement:
-        """Say what follows an exception of a handler."""
-        if self._rejects(error):
-            return self.reject(receipt, error)
-        return self.retry(receipt, error, None)
+    def decide(self, receipt: Receipt, error: Exception) -> Decision:
+        """Ask ``on_failure`` what follows an exception of a handler; `default` where it passes.
+
+        Raises:
+          Exception: what the function raised, or a TypeError for an answer that is none.
+        """
+        if self._config.on_failure is None:
+            return self.default(error)
+        answer = cast("object", self._config.on_failure(error, receipt.attempt))
+        if answer is None:
+            return self.default(error)
+        if isinstance(answer, Decision):
+            return answer
+        if iscoroutine(answer):
+            answer.close()  # or it would be warned of, somewhere, some time later
+        raise TypeError(f"on_failure returned a {type(answer).__name__}, not a Decision or None")
+
+    def default(self, error: Exception) -> Decision:
+        """Say what ``retry_on`` and ``reject_on`` make of an exception of a handler."""
+        failures = list(leaves(error))
+        if any(isinstance(leaf, self._config.reject_on) for leaf in failures):
+            return Decision.reject()
+        worth_it = all(isinstance(leaf, self._config.retry_on) for leaf in failures)
+        return Decision.retry() if worth_it else Decision.reject()
+
+    def after_failure(self, receipt: Receipt, error: Exception, decision: Decision) -> Settlement:
+        """Say what a decision to retry or to reject means."""
+        if decision.action is Action.RETRY:
+            return self.retry(receipt, error, decision.delay)
+        return self.reject(receipt, error if decision.reason is None else decision.reason)
 
     def retry(self, receipt: Receipt, reason: Reason, delay: float | None) -> Settlement:
         """Start it again, or bury it at the limit; None: the delay that ``retry_backoff`` says."""
@@ -42,12 +67,6 @@ class Policy:
     def reject(self, receipt: Receipt, reason: Reason) -> Settlement:
         """Bury it at once."""
         return Bury(receipt, death(DeathCause.REJECTED, reason))
-
-    def _rejects(self, error: Exception) -> bool:
-        failures = list(leaves(error))
-        if any(isinstance(leaf, self._config.reject_on) for leaf in failures):
-            return True
-        return not all(isinstance(leaf, self._config.retry_on) for leaf in failures)
 
 
 def death(cause: DeathCause, reason: Reason) -> Death:

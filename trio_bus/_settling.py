@@ -31,6 +31,8 @@ class Settling:
     last_error: Exception | None = None
     outcome: Settled | None = None
     abandoned: BusError | None = None
+    since: float = attrs.field(factory=trio.current_time)
+    """By trio's clock: when it was asked for."""
     _ended: trio.Event | None = attrs.field(default=None, init=False)
 
     @property

@@ -40,6 +40,7 @@ class Buffer:
         while True:
             holding = await self._waiting.receive()
             if holding.open and not self._core.expire(holding):
+                self._core.history.started(holding)
                 return Delivery(holding)
 
     def close(self) -> None:

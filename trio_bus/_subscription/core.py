@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import Enum, unique
@@ -20,11 +19,11 @@ from trio_bus._backend import (
     GroupMember,
     Receipt,
     Release,
-    Retry,
     Settled,
     Settlement,
 )
 from trio_bus._config import AckMode, SubscriptionConfig
+from trio_bus._decision import Action
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
     BusClosed,
@@ -45,6 +44,7 @@ from trio_bus._trio_util import AsyncValue
 
 from .backoff import Pause
 from .flusher import Flusher
+from .history import History
 from .permits import Permits
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class Core:
         self._released: set[EntryId] = set()
         # The latest delivery of each entry that is held.
         self._by_id: dict[EntryId, Holding] = {}
-        self.counts: Counter[Transition] = Counter()
-        self.last_errors: dict[Scope, BusError] = {}
+        self.history: History = History(notifier, now)
+        self.last_errors: dict[Scope, Exception] = {}
         self.state: AsyncValue[SubscriptionState] = AsyncValue(SubscriptionState.RUNNING)
         self.fatal: BusError | None = None
         self.body_scope: trio.CancelScope = trio.CancelScope()
@@ -119,8 +119,8 @@ class Core:
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
-        policy = Policy(config, chance)
-        self._context = HoldingContext(self, policy, notifier, timeout)
+        self._policy = Policy(config, chance)
+        self._context = HoldingContext(self, self._policy, notifier, timeout)
 
     @property
     def lease(self) -> float:
@@ -129,17 +129,23 @@ class Core:
 
     def report(self, scope: Scope, error: BusError, receipt: Receipt | None = None) -> None:
         """Tell the observer of an error; if nothing can heal it, end the subscription."""
+        self.tell(scope, error, receipt)
+        if isinstance(error, FATAL) and self.fatal is None:
+            self.fatal = error
+            self.body_scope.cancel("the subscription cannot go on")
+
+    def tell(self, scope: Scope, error: Exception, receipt: Receipt | None = None) -> None:
+        """Remember an error, and tell the observer of it."""
         self.last_errors[scope] = error
         if receipt is None:
             self.notifier.error(scope, error)
         else:
             self.notifier.error(scope, error, receipt.id, receipt.attempt)
-        if isinstance(error, FATAL) and self.fatal is None:
-            self.fatal = error
-            self.body_scope.cancel("the subscription cannot go on")
 
     @trio.lowlevel.enable_ki_protection
-    def receive(self, entries: Iterable[Entry]) -> None:
+    def receive(
+        self, entries: Iterable[Entry], transition: Transition = Transition.RECEIVED
+    ) -> None:
         """Hold entries that just became ours, and start those that can be handled.
 
         What cannot be decoded is on its way to the dead-letter topic then. What an earlier
@@ -150,6 +156,7 @@ class Core:
         holdings = [Holding(entry, None, now, self._context, lease_until) for entry in entries]
         self.holdings.update(dict.fromkeys(holdings))
         self.held.value = len(self.holdings)
+        self.history.began(holdings, transition)
         ready = [holding for holding in holdings if self._succeeds_nobody(holding)]
         self._start(ready)
 
@@ -194,7 +201,7 @@ class Core:
         expires_at = holding.message.expires_at if holding.message else None
         if expires_at is None or self._now() < expires_at:
             return False
-        self.notifier.transition(Transition.EXPIRED, *holding.place, str(expires_at))
+        self.history.expired(holding, expires_at)
         if self.config.dead_letter_topic is None:
             self.submit(holding, Ack(holding.receipt))
         else:
@@ -233,8 +240,10 @@ class Core:
 
     @trio.lowlevel.enable_ki_protection
     def ended(self, holding: Holding) -> None:
-        """Nothing runs with this entry any more; an open one keeps its permit."""
+        """What ran with this entry has ended; an open one keeps its permit."""
         holding.busy = False
+        if holding.started is not None:
+            self.history.finished(holding)
         if holding.open:
             self.left_open.value += 1
         else:
@@ -242,19 +251,34 @@ class Core:
         if self.state.value is not SubscriptionState.RUNNING:
             self.ends.value += 1
 
+    def failed(self, holding: Holding, failure: Exception) -> None:
+        """A handler raised, or took too long: settle what it left open as the policy says."""
+        self.history.failures += 1
+        self.tell(Scope.HANDLER, failure, holding.receipt)
+        if not holding.open:
+            return
+        try:
+            decision = self._policy.decide(holding.receipt, failure)
+        except Exception as error:  # noqa: BLE001 - the user's own function failed
+            self.tell(Scope.POLICY, error, holding.receipt)
+            decision = self._policy.default(failure)
+        if decision.action is Action.RELEASE:
+            seconds = decision.delay or self.release_delay(holding)
+            self.submit(holding, Release(holding.receipt, seconds), shown(failure))
+        else:
+            settlement = self._policy.after_failure(holding.receipt, failure, decision)
+            self.submit(holding, settlement, shown(decision.reason or failure))
+
     def time_out(self, holding: Holding) -> None:
         """Count an entry as failed that was left open for longer than ``handler_timeout``."""
-        error = HandlerTimeout(f"not settled after {self.config.handler_timeout} s")
-        self.notifier.error(Scope.HANDLER, error, *holding.place)
-        settlement = self._context.policy.after_failure(holding.receipt, error)
-        self.submit(holding, settlement, shown(error))
+        self.failed(holding, HandlerTimeout(f"not settled after {self.config.handler_timeout} s"))
 
     @trio.lowlevel.enable_ki_protection
     def lose(self, holding: Holding) -> None:
         """The entry has another owner: end the handler, settle nothing."""
         if not holding.open:
             return
-        self._tell_lost(holding)
+        self.history.lost(holding)
         holding.lose()
         if not holding.busy:
             self._free(holding)
@@ -265,7 +289,7 @@ class Core:
 
         It may still be pending for us. Giving back is fenced: it does nothing to a new owner.
         """
-        self._tell_lost(holding)
+        self.history.lost(holding)
         self.hand_back_when_ended(holding)
 
     @trio.lowlevel.enable_ki_protection
@@ -281,10 +305,6 @@ class Core:
         """Release an entry at once, and end what still runs with it."""
         self.submit(holding, Release(holding.receipt))
         holding.lose()
-
-    def _tell_lost(self, holding: Holding) -> None:
-        self.counts[Transition.LEASE_LOST] += 1
-        self.notifier.transition(Transition.LEASE_LOST, *holding.place)
 
     async def renew(self, holding: Holding) -> None:
         """Start the lease of one entry anew, because its handler asks."""
@@ -349,32 +369,12 @@ class Core:
 
     def _on_settled(self, settling: Settling) -> None:
         """The server has answered a settlement, or will not be asked any more."""
-        if settling.outcome is not None:
-            self._count(settling)
         holding = settling.holding
+        self.history.settled(settling)
+        if settling.outcome is Settled.LOST:
+            holding.lost = True
+        if settling.outcome is not Settled.DONE or not isinstance(settling.settlement, Release):
+            self._released.discard(holding.entry.id)
         if not holding.permit:
             self.permits.confirmed()
             self._drop(holding)
-
-    def _count(self, settling: Settling) -> None:
-        holding = settling.holding
-        transition = _TRANSITIONS[type(settling.settlement)]
-        if settling.outcome is Settled.LOST:
-            if holding.lost:
-                return  # told before
-            holding.lost = True
-            transition = Transition.LEASE_LOST
-        elif settling.outcome is Settled.GONE:
-            transition = Transition.VANISHED
-        if transition is not Transition.RELEASED:
-            self._released.discard(holding.entry.id)
-        self.counts[transition] += 1
-        self.notifier.transition(transition, *holding.place, settling.reason)
-
-
-_TRANSITIONS: dict[type[Settlement], Transition] = {
-    Ack: Transition.ACKED,
-    Retry: Transition.RETRIED,
-    Release: Transition.RELEASED,
-    Bury: Transition.DEAD_LETTERED,
-}

@@ -12,7 +12,6 @@ import trio
 from trio_bus._config import AckMode
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
-from trio_bus._observer import Transition
 from trio_bus._one_error import one_error
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Dispatcher:
     async def _handle(self, holding: Holding) -> None:
         if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE and not await self._acked(holding):
             return
-        self._core.notifier.transition(Transition.STARTED, *holding.place)
+        self._core.history.started(holding)
         holding.begin()
         error: BaseException | None = None
         try:

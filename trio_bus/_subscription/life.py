@@ -142,6 +142,7 @@ class Life:
                 with trio.move_on_after(self._command_timeout):
                     await self._release_rest()
                     await self._forget()
+            self._core.flusher.abandon(BusClosed("the subscription has ended"))
             self._services.cancel("the subscription has ended")
             self._core.state.value = SubscriptionState.CLOSED
             self._core.notifier.transition(Transition.CLOSED)

@@ -86,7 +86,7 @@ class Reclaimer:
             self._wanted.set()
         refused = "" if look.refusal is None else look.refusal.code
         if look.refusal is not None and refused != self._refused:
-            self._core.notifier.error(Scope.SCHEDULE, look.refusal)
+            self._core.tell(Scope.SCHEDULE, look.refusal)
         self._refused = refused
 
     async def _rest(self, began: float, due_in: float) -> None:
@@ -135,16 +135,12 @@ class Reclaimer:
             result = await self._core.member.take_over(taken)
         finally:
             self._core.permits.give_back(taken - len(result.entries))
-            self._core.receive(result.entries)
+            self._core.receive(result.entries, Transition.TAKEN_OVER)
         self._tell(result)
         return bool(result.entries or result.buried or result.gone)
 
     def _tell(self, result: TakeOver) -> None:
         for receipt in result.buried:
-            self._core.counts[Transition.DEAD_LETTERED] += 1
-            reason = "its attempts were used up"
-            notifier = self._core.notifier
-            notifier.transition(Transition.DEAD_LETTERED, receipt.id, receipt.attempt, reason)
+            self._core.history.buried(receipt)
         for entry_id in result.gone:
-            self._core.counts[Transition.VANISHED] += 1
-            self._core.notifier.transition(Transition.VANISHED, entry_id)
+            self._core.history.gone(entry_id)
