@@ -21,7 +21,6 @@ from trio_bus._backend import (
     Receipt,
     Release,
     Retry,
-    Settled,
     Settlement,
 )
 from trio_bus._config import AckMode, SubscriptionConfig
@@ -40,6 +39,7 @@ from trio_bus._errors import (
 from trio_bus._holding import Holding, HoldingContext
 from trio_bus._observer import Scope, Transition
 from trio_bus._policy import Policy, death, shown
+from trio_bus._settled import Settled
 from trio_bus._settling import Settling
 from trio_bus._trio_util import AsyncValue
 
@@ -254,7 +254,7 @@ class Core:
         """The entry has another owner: end the handler, settle nothing."""
         if not holding.open:
             return
-        self._tell_lost(holding)
+        self._tell(Transition.LEASE_LOST, holding)
         holding.lose()
         if not holding.busy:
             self._free(holding)
@@ -265,7 +265,7 @@ class Core:
 
         It may still be pending for us. Giving back is fenced: it does nothing to a new owner.
         """
-        self._tell_lost(holding)
+        self._tell(Transition.LEASE_LOST, holding)
         self.hand_back_when_ended(holding)
 
     @trio.lowlevel.enable_ki_protection
@@ -282,19 +282,34 @@ class Core:
         self.submit(holding, Release(holding.receipt))
         holding.lose()
 
-    def _tell_lost(self, holding: Holding) -> None:
-        self.counts[Transition.LEASE_LOST] += 1
-        self.notifier.transition(Transition.LEASE_LOST, *holding.place)
+    def _tell(self, transition: Transition, holding: Holding, reason: str = "") -> None:
+        self.counts[transition] += 1
+        self.notifier.transition(transition, *holding.place, reason)
 
     async def renew(self, holding: Holding) -> None:
         """Start the lease of one entry anew, because its handler asks."""
         holding.check_open()
         sent = trio.current_time()
-        lost = await self.member.renew([holding.receipt])
-        if holding.entry.id in lost:
-            self.lose(holding)
+        over = await self.member.renew([holding.receipt])
+        self.renewed(holding, sent, over.get(holding.entry.id))
+        if holding.lost:
             raise LeaseLost(f"entry {holding.entry.id} is no longer ours")
-        holding.lease_until = sent + self.lease
+
+    @trio.lowlevel.enable_ki_protection
+    def renewed(self, holding: Holding, sent: float, over: Settled | None) -> None:
+        """Hear the answer to a renewal that was sent then: None, or why the lease is over."""
+        if over is None:
+            holding.lease_until = sent + self.lease
+        elif over is Settled.GONE or (over is Settled.ABSENT and holding.is_unclaimed_at(sent)):
+            self._vanish(holding)
+        else:
+            self.lose(holding)
+
+    def _vanish(self, holding: Holding) -> None:
+        """Tell once that it was deleted. Nobody else can have it: what runs with it goes on."""
+        if not holding.vanished:
+            holding.vanished = True
+            self._tell(Transition.VANISHED, holding)
 
     def open_holdings(self) -> list[Holding]:
         """Return what is held and not settled."""
@@ -306,7 +321,9 @@ class Core:
         Of several deliveries of one entry only the latest: an answer names the entry.
         """
         return [
-            holding for holding in self._by_id.values() if not holding.lost and not holding.done
+            holding
+            for holding in self._by_id.values()
+            if not holding.lost and not holding.done and not holding.vanished
         ]
 
     def _free(self, holding: Holding) -> None:
@@ -364,12 +381,12 @@ class Core:
                 return  # told before
             holding.lost = True
             transition = Transition.LEASE_LOST
-        elif settling.outcome is Settled.GONE:
-            transition = Transition.VANISHED
-        if transition is not Transition.RELEASED:
+        if settling.outcome is Settled.GONE or transition is not Transition.RELEASED:
             self._released.discard(holding.entry.id)
-        self.counts[transition] += 1
-        self.notifier.transition(transition, *holding.place, settling.reason)
+        if settling.outcome is Settled.GONE:
+            self._vanish(holding)
+        else:
+            self._tell(transition, holding, settling.reason)
 
 
 _TRANSITIONS: dict[type[Settlement], Transition] = {
