@@ -101,7 +101,7 @@ class FlakyMember(GroupMember):
         """Settle, or fail."""
         return await self.plan.run("settle", lambda: self.inner.settle(settlements))
 
-    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
         """Renew, or fail."""
         return await self.plan.run("renew", lambda: self.inner.renew(receipts))
 

@@ -142,6 +142,9 @@ class Delivery:
     async def renew(self) -> None:
         """Start the lease anew. This happens by itself; call it to know that it is still ours.
 
+        Where the entry was deleted from its stream nobody else can have it either: that is told to
+        the observer, and is no error.
+
         Raises:
           DeliveryFinalized: it was settled before.
           LeaseLost: it is no longer ours.

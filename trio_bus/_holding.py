@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from ._backend import Ack, Entry, Receipt, Release, Settled, Settlement
+from ._backend import Ack, Entry, Receipt, Release, Settlement
 from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
 from ._observer import Transition
 from ._policy import Policy
+from ._settled import Settled
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
@@ -76,6 +77,8 @@ class Holding:
     busy: bool = False
     permit: bool = True
     lost: bool = False
+    vanished: bool = False
+    """It was deleted or trimmed while it was ours: nobody else can have it, or ever will."""
     give_back: bool = False
     """It was lost to nobody in particular: release it when its handler has ended."""
     settling: Settling | None = None
@@ -114,6 +117,10 @@ class Holding:
     def done(self) -> bool:
         """Whether a settlement of it took effect."""
         return self.settling is not None and self.settling.outcome in {Settled.DONE, Settled.GONE}
+
+    def is_unclaimed_at(self, time: float) -> bool:
+        """Say whether nobody else had it then: our lease held, or there was nothing to have."""
+        return self.vanished or time < self.lease_until
 
     def check_open(self) -> None:
         """Raise `LeaseLost` or `DeliveryFinalized` unless it is open."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from ._backend import Settled, Settlement
+from ._backend import Settlement
 from ._errors import BusError, LeaseLost
+from ._settled import Settled
 
 if TYPE_CHECKING:
     from ._holding import Holding

@@ -14,12 +14,12 @@ from trio_bus._backend import (
     Membership,
     Receipt,
     Release,
-    Settled,
     Settlement,
     TakeOver,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, RemoteError
+from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
 
 from .group import Group
@@ -119,14 +119,14 @@ class RedisMember(GroupMember):
                 self._holdings.remove(settlement.receipt)
         return results
 
-    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
-        """Start the lease of each anew; return the ids that are no longer ours."""
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        """Start the lease of each anew; return those where that is over, and why."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        lost = await self._group.renew(receipts)
+        over = await self._group.renew(receipts)
         for receipt in receipts:
-            if receipt.id in lost:
+            if receipt.id in over:
                 self._holdings.remove(receipt)
-        return lost
+        return over
 
     async def forget(self) -> bool:
         """Remove this consumer unless it owns entries; say whether it is gone."""

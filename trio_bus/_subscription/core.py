@@ -19,7 +19,6 @@ from trio_bus._backend import (
     GroupMember,
     Receipt,
     Release,
-    Settled,
     Settlement,
 )
 from trio_bus._config import AckMode, SubscriptionConfig
@@ -39,6 +38,7 @@ from trio_bus._errors import (
 from trio_bus._holding import Holding, HoldingContext
 from trio_bus._observer import Scope, Transition
 from trio_bus._policy import Policy, death, shown
+from trio_bus._settled import Settled
 from trio_bus._settling import Settling
 from trio_bus._trio_util import AsyncValue
 
@@ -310,11 +310,25 @@ class Core:
         """Start the lease of one entry anew, because its handler asks."""
         holding.check_open()
         sent = trio.current_time()
-        lost = await self.member.renew([holding.receipt])
-        if holding.entry.id in lost:
-            self.lose(holding)
+        over = await self.member.renew([holding.receipt])
+        self.renewed(holding, sent, over.get(holding.entry.id))
+        if holding.lost:
             raise LeaseLost(f"entry {holding.entry.id} is no longer ours")
-        holding.lease_until = sent + self.lease
+
+    @trio.lowlevel.enable_ki_protection
+    def renewed(self, holding: Holding, sent: float, over: Settled | None) -> None:
+        """Hear the answer to a renewal that was sent then: None, or why the lease is over."""
+        if over is None:
+            holding.lease_until = sent + self.lease
+        elif over is Settled.GONE or (over is Settled.ABSENT and holding.is_unclaimed_at(sent)):
+            self._vanish(holding)
+        else:
+            self.lose(holding)
+
+    def _vanish(self, holding: Holding) -> None:
+        """Tell once that it was deleted. Nobody else can have it: what runs with it goes on."""
+        holding.vanished = True
+        self.history.vanished(holding)
 
     def open_holdings(self) -> list[Holding]:
         """Return what is held and not settled."""
@@ -326,7 +340,9 @@ class Core:
         Of several deliveries of one entry only the latest: an answer names the entry.
         """
         return [
-            holding for holding in self._by_id.values() if not holding.lost and not holding.done
+            holding
+            for holding in self._by_id.values()
+            if not holding.lost and not holding.done and not holding.vanished
         ]
 
     def _free(self, holding: Holding) -> None:

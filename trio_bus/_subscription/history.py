@@ -16,10 +16,10 @@ from trio_bus._backend import (
     Receipt,
     Release,
     Retry,
-    Settled,
     Settlement,
 )
 from trio_bus._observer import Transition
+from trio_bus._settled import Settled
 
 if TYPE_CHECKING:
     from trio_bus._entry_id import EntryId
@@ -91,6 +91,10 @@ class History:
         """Its lease is lost, or has run out by our clock, before it was settled."""
         self._end(holding, Transition.LEASE_LOST, "", None)
 
+    def vanished(self, holding: Holding) -> None:
+        """A renewal found it deleted; what runs with it goes on."""
+        self._end(holding, Transition.VANISHED, "", None)
+
     def buried(self, receipt: Receipt) -> None:
         """Taking over found it over the limit."""
         self.counts[Transition.DEAD_LETTERED] += 1
@@ -110,7 +114,7 @@ class History:
     def _end(
         self, holding: Holding, end: Transition, reason: str, settling: Settling | None
     ) -> None:
-        if holding.told:  # its lease ran out before: how its entry was given back is no news
+        if holding.told:  # it was lost or deleted before: what came of its settlement is no news
             return
         holding.told = True
         unhandled = end is Transition.ACKED and holding.expired

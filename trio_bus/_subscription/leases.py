@@ -73,17 +73,14 @@ class Leases:
         if not holdings:
             return
         sent = trio.current_time()
-        lost = await self._core.member.renew([holding.receipt for holding in holdings])
+        over = await self._core.member.renew([holding.receipt for holding in holdings])
         for holding in holdings:
-            if holding.entry.id in lost:
-                self._core.lose(holding)
-            else:
-                holding.lease_until = sent + self._core.lease
+            self._core.renewed(holding, sent, over.get(holding.entry.id))
 
     def _lose_expired(self) -> None:
         now = trio.current_time()
         for holding in self._core.open_holdings():
-            if holding.lease_until <= now:
+            if holding.lease_until <= now and not holding.vanished:
                 self._core.lose_by_clock(holding)
 
     def _unwatched(self) -> list[Holding]:
