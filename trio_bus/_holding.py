@@ -12,7 +12,6 @@ import trio
 from ._backend import Ack, Entry, Receipt, Release, Settlement
 from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
-from ._observer import Transition
 from ._policy import Policy
 from ._settled import Settled
 
@@ -39,7 +38,7 @@ class Keeper(Protocol):
         ...
 
     def ended(self, holding: Holding) -> None:
-        """Hear that what ran with it has ended."""
+        """Hear that what ran with it has ended, and may have left it open."""
         ...
 
     async def renew(self, holding: Holding) -> None:
@@ -72,6 +71,8 @@ class Holding:
     context: HoldingContext
     lease_until: float
     """By trio's clock; past it the entry may have another owner."""
+    number: int = 0
+    """It tells the deliveries of one subscription apart; the first is 1."""
     deadline: float = math.inf
     """By trio's clock: when ``handler_timeout`` ends it."""
     busy: bool = False
@@ -162,8 +163,6 @@ class Holding:
                 self._submit_if_open(Release(self.receipt))
             elif ack:
                 self._submit_if_open(Ack(self.receipt))
-            elif self.open:
-                self.context.notifier.transition(Transition.UNSETTLED, *self.place)
         finally:
             self.task = None
             self.context.keeper.ended(self)

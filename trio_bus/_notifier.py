@@ -60,6 +60,8 @@ class Notifier:
         error: BaseException,
         entry_id: EntryId | None = None,
         attempt: int | None = None,
+        *,
+        delivery: int | None = None,
     ) -> None:
         """Tell of an error; of an observer that raises, log it once."""
         event = ErrorEvent(
@@ -68,6 +70,7 @@ class Notifier:
             consumer=self.consumer,
             entry_id=entry_id,
             attempt=attempt,
+            delivery=delivery,
             scope=scope,
             error=error,
         )
@@ -80,6 +83,7 @@ class Notifier:
         attempt: int | None = None,
         reason: str = "",
         *,
+        delivery: int | None = None,
         cause: DeathCause | None = None,
         delay: float | None = None,
         waited: float | None = None,
@@ -94,6 +98,7 @@ class Notifier:
             consumer=self.consumer,
             entry_id=entry_id,
             attempt=attempt,
+            delivery=delivery,
             transition=transition,
             reason=reason,
             cause=cause,

@@ -90,6 +90,12 @@ class Event:
     consumer: str = ""
     entry_id: EntryId | None = None
     attempt: int | None = None
+    delivery: int | None = None
+    """A number for each delivery of a subscription. None of what it has not received, or not yet.
+
+    An entry that was given back may come again with the same ``attempt``, and not with the same
+    number: consumer and number are what a trace is about.
+    """
 
 
 @attrs.frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterable
@@ -22,7 +23,6 @@ from trio_bus._backend import (
     Settlement,
 )
 from trio_bus._config import AckMode, SubscriptionConfig
-from trio_bus._decision import Action
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
     BusClosed,
@@ -46,6 +46,7 @@ from .backoff import Pause
 from .flusher import Flusher
 from .history import History
 from .permits import Permits
+from .releases import Releases
 
 if TYPE_CHECKING:
     from trio_bus._gate import Gate
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
 
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
-
-MAX_REMEMBERED = 10_000
-"""Released entries that are remembered; most of them end in another consumer."""
 
 
 @unique
@@ -103,8 +101,8 @@ class Core:
         self.left_open: AsyncValue[int] = AsyncValue(0)
         # How often a handler ended since the subscription began to end.
         self.ends: AsyncValue[int] = AsyncValue(0)
-        # What our handlers released and has not ended here since; see `release_delay`.
-        self._released: set[EntryId] = set()
+        self._releases = Releases(config.reclaim_interval)
+        self._numbers = itertools.count(1)
         # The latest delivery of each entry that is held.
         self._by_id: dict[EntryId, Holding] = {}
         self.history: History = History(notifier, now)
@@ -119,8 +117,8 @@ class Core:
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
-        self._policy = Policy(config, chance)
-        self._context = HoldingContext(self, self._policy, notifier, timeout)
+        policy = Policy(config, chance)
+        self._context = HoldingContext(self, policy, notifier, timeout)
 
     @property
     def lease(self) -> float:
@@ -142,6 +140,10 @@ class Core:
         else:
             self.notifier.error(scope, error, receipt.id, receipt.attempt)
 
+    def _tell_of(self, holding: Holding, scope: Scope, error: Exception) -> None:
+        self.last_errors[scope] = error
+        self.notifier.error(scope, error, *holding.place, delivery=holding.number)
+
     @trio.lowlevel.enable_ki_protection
     def receive(
         self, entries: Iterable[Entry], transition: Transition = Transition.RECEIVED
@@ -153,11 +155,14 @@ class Core:
         """
         lease_until = trio.current_time() + self.lease
         now = self._now()
-        holdings = [Holding(entry, None, now, self._context, lease_until) for entry in entries]
+        holdings = [
+            Holding(entry, None, now, self._context, lease_until, next(self._numbers))
+            for entry in entries
+        ]
         self.holdings.update(dict.fromkeys(holdings))
         self.held.value = len(self.holdings)
-        self.history.began(holdings, transition)
         ready = [holding for holding in holdings if self._succeeds_nobody(holding)]
+        self.history.began(holdings, transition)
         self._start(ready)
 
     def _succeeds_nobody(self, holding: Holding) -> bool:
@@ -216,17 +221,8 @@ class Core:
         self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
 
     def release_delay(self, holding: Holding) -> float:
-        """Say how long an entry waits that a handler releases: not at all, the first time.
-
-        Released again by this consumer it waits for a tick, or a handler that always releases
-        would run hot, and nothing behind its entry would be reached.
-        """
-        if holding.entry.id in self._released:
-            return self.config.reclaim_interval
-        if len(self._released) >= MAX_REMEMBERED:
-            self._released.clear()
-        self._released.add(holding.entry.id)
-        return 0.0
+        """Say how long an entry waits that a handler releases without a delay of its own."""
+        return self._releases.delay(holding.entry.id)
 
     @trio.lowlevel.enable_ki_protection
     def submit(self, holding: Holding, settlement: Settlement, reason: str = "") -> Settling:
@@ -246,6 +242,7 @@ class Core:
             self.history.finished(holding)
         if holding.open:
             self.left_open.value += 1
+            self.history.left_open(holding)
         else:
             self._free(holding)
         if self.state.value is not SubscriptionState.RUNNING:
@@ -254,20 +251,17 @@ class Core:
     def failed(self, holding: Holding, failure: Exception) -> None:
         """A handler raised, or took too long: settle what it left open as the policy says."""
         self.history.failures += 1
-        self.tell(Scope.HANDLER, failure, holding.receipt)
+        self._tell_of(holding, Scope.HANDLER, failure)
         if not holding.open:
             return
-        try:
-            decision = self._policy.decide(holding.receipt, failure)
-        except Exception as error:  # noqa: BLE001 - the user's own function failed
-            self.tell(Scope.POLICY, error, holding.receipt)
-            decision = self._policy.default(failure)
-        if decision.action is Action.RELEASE:
-            seconds = decision.delay or self.release_delay(holding)
-            self.submit(holding, Release(holding.receipt, seconds), shown(failure))
-        else:
-            settlement = self._policy.after_failure(holding.receipt, failure, decision)
-            self.submit(holding, settlement, shown(decision.reason or failure))
+        policy, receipt = self._context.policy, holding.receipt
+        decision = policy.decide(
+            receipt, failure, lambda error: self._tell_of(holding, Scope.POLICY, error)
+        )
+        settlement = policy.after_failure(
+            receipt, failure, decision, lambda: self.release_delay(holding)
+        )
+        self.submit(holding, settlement, shown(decision.reason or failure))
 
     def time_out(self, holding: Holding) -> None:
         """Count an entry as failed that was left open for longer than ``handler_timeout``."""
@@ -390,7 +384,7 @@ class Core:
         if settling.outcome is Settled.LOST:
             holding.lost = True
         if settling.outcome is not Settled.DONE or not isinstance(settling.settlement, Release):
-            self._released.discard(holding.entry.id)
+            self._releases.forget(holding.entry.id)
         if not holding.permit:
             self.permits.confirmed()
             self._drop(holding)

@@ -53,26 +53,28 @@ class History:
         """These became ours: RECEIVED or TAKEN_OVER."""
         for holding in holdings:
             self.counts[transition] += 1
-            self._notifier.transition(transition, *holding.place)
+            self._tell(transition, holding)
 
     def started(self, holding: Holding) -> None:
         """Its handler starts, or the user's own loop gets it."""
         holding.started = trio.current_time()
         if self._notifier.wants(Transition.STARTED):
             waited = (self._now() - holding.entry.id.time).total_seconds()
-            self._notifier.transition(Transition.STARTED, *holding.place, waited=max(0.0, waited))
+            self._tell(Transition.STARTED, holding, waited=max(0.0, waited))
 
     def finished(self, holding: Holding) -> None:
         """Its handler, or an ``async with`` block, has ended."""
         if self._notifier.wants(Transition.FINISHED):
-            self._notifier.transition(
-                Transition.FINISHED, *holding.place, ran=_ran(holding, trio.current_time())
-            )
+            self._tell(Transition.FINISHED, holding, ran=_ran(holding, trio.current_time()))
+
+    def left_open(self, holding: Holding) -> None:
+        """Its handler returned and settled nothing."""
+        self._tell(Transition.UNSETTLED, holding)
 
     def expired(self, holding: Holding, expires_at: datetime) -> None:
         """It is not started any more."""
         holding.expired = True
-        self._notifier.transition(Transition.EXPIRED, *holding.place, str(expires_at))
+        self._tell(Transition.EXPIRED, holding, str(expires_at))
 
     def settled(self, settling: Settling) -> None:
         """The server has answered a settlement, or will not be asked any more."""
@@ -121,13 +123,35 @@ class History:
         self.counts[Transition.EXPIRED if unhandled else end] += 1
         if not self._notifier.wants(end):
             return
-        self._notifier.transition(
+        self._tell(
             end,
-            *holding.place,
+            holding,
             reason,
             cause=DeathCause.EXPIRED if unhandled else _cause(end, settling),
             delay=_delay(end, settling),
             ran=_ran(holding, trio.current_time() if settling is None else settling.since),
+        )
+
+    def _tell(
+        self,
+        transition: Transition,
+        holding: Holding,
+        reason: str = "",
+        *,
+        cause: DeathCause | None = None,
+        delay: float | None = None,
+        waited: float | None = None,
+        ran: float | None = None,
+    ) -> None:
+        self._notifier.transition(
+            transition,
+            *holding.place,
+            reason,
+            delivery=holding.number,
+            cause=cause,
+            delay=delay,
+            waited=waited,
+            ran=ran,
         )
 
 
