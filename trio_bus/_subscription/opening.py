@@ -12,6 +12,7 @@ import trio
 from trio_bus._backend import Membership
 from trio_bus._config import AckMode, SubscriptionConfig
 from trio_bus._errors import BusError, SubscriptionError, ValidationError
+from trio_bus._naming import naming
 from trio_bus._one_error import one_error
 
 from .buffer import Buffer
@@ -122,7 +123,8 @@ async def _core(
         max_attempt=config.max_attempt,
         dead_letter_topic=config.dead_letter_topic,
     )
-    await bus.backend.create_group(config.topic, config.group, first_id(config))
+    with naming(config.topic):
+        await bus.backend.create_group(config.topic, config.group, first_id(config))
     async with bus.backend.join(membership) as member:
         core = Core(
             config, ack_mode, member=member, gate=bus.gate, notifier=notifier, now=bus.clock.now
