@@ -91,7 +91,12 @@ class _Running:
         )
 
     async def wait_idle(self) -> None:
-        """Wait until nothing is held: all that was received is settled and confirmed."""
+        """Wait until nothing is held: all that was received is settled and confirmed.
+
+        Returns at once where that is so, and after the end of the subscription. More may have come
+        when it returns. What waits for another attempt, or was released, is not held. Any number of
+        tasks may wait.
+        """
         await self._core.held.wait_value(0)
 
     async def drain(self) -> None:
