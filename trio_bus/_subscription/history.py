@@ -59,7 +59,7 @@ class History:
         """Its handler starts, or the user's own loop gets it."""
         holding.started = trio.current_time()
         if self._notifier.wants(Transition.STARTED):
-            waited = (self._now() - holding.entry.id.time).total_seconds()
+            waited = self._now().timestamp() - holding.entry.id.ms / 1000
             self._tell(Transition.STARTED, holding, waited=max(0.0, waited))
 
     def finished(self, holding: Holding) -> None:
