@@ -30,7 +30,6 @@ from trio_bus._errors import (
     BusError,
     HandlerTimeout,
     InternalError,
-    LeaseLost,
     Oversized,
     PermissionDenied,
     SerializationError,
@@ -45,7 +44,10 @@ from trio_bus._trio_util import AsyncValue
 
 from .backoff import Pause
 from .flusher import Flusher
+from .leases import Leases
 from .permits import Permits
+from .pulse import Pulse
+from .remembered import Remembered
 
 if TYPE_CHECKING:
     from trio_bus._gate import Gate
@@ -53,9 +55,6 @@ if TYPE_CHECKING:
 
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
-
-MAX_REMEMBERED = 10_000
-"""Released entries that are remembered; most of them end in another consumer."""
 
 
 @unique
@@ -99,12 +98,12 @@ class Core:
         self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit)
         self.holdings: dict[Holding, None] = {}  # a dict, for its order
         self.held: AsyncValue[int] = AsyncValue(0)
-        # How often a handler ended and left its entry open.
-        self.left_open: AsyncValue[int] = AsyncValue(0)
+        # How often something happened that the task for leases has to see at once.
+        self.stirred: AsyncValue[int] = AsyncValue(0)
+        self.pulse: Pulse = Pulse(config.claim_idle_timeout)
         # How often a handler ended since the subscription began to end.
         self.ends: AsyncValue[int] = AsyncValue(0)
-        # What our handlers released and has not ended here since; see `release_delay`.
-        self._released: set[EntryId] = set()
+        self._released = Remembered()
         # The latest delivery of each entry that is held.
         self._by_id: dict[EntryId, Holding] = {}
         self.counts: Counter[Transition] = Counter()
@@ -116,11 +115,12 @@ class Core:
             member, config.ack_batch_size, self.pause, self.report, self._on_settled
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
+        self.leases: Leases = Leases(self)
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
         policy = Policy(config, chance)
-        self._context = HoldingContext(self, policy, notifier, timeout)
+        self._context = HoldingContext(self, self.leases, policy, notifier, timeout, self.lease)
 
     @property
     def lease(self) -> float:
@@ -139,14 +139,13 @@ class Core:
             self.body_scope.cancel("the subscription cannot go on")
 
     @trio.lowlevel.enable_ki_protection
-    def receive(self, entries: Iterable[Entry]) -> None:
-        """Hold entries that just became ours, and start those that can be handled.
+    def receive(self, entries: Iterable[Entry], sent: float) -> None:
+        """Hold entries that became ours after *sent*, and start those that can be handled.
 
         What cannot be decoded is on its way to the dead-letter topic then. What an earlier
         delivery still works on waits until that has ended.
         """
-        lease_until = trio.current_time() + self.lease
-        now = self._now()
+        lease_until, now = sent + self.lease, self._now()
         holdings = [Holding(entry, None, now, self._context, lease_until) for entry in entries]
         self.holdings.update(dict.fromkeys(holdings))
         self.held.value = len(self.holdings)
@@ -209,15 +208,9 @@ class Core:
         self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
 
     def release_delay(self, holding: Holding) -> float:
-        """Say how long an entry waits that a handler releases: not at all, the first time.
-
-        Released again by this consumer it waits for a tick, or a handler that always releases
-        would run hot, and nothing behind its entry would be reached.
-        """
+        """Say how long an entry waits that a handler releases: the first time, not at all."""
         if holding.entry.id in self._released:
             return self.config.reclaim_interval
-        if len(self._released) >= MAX_REMEMBERED:
-            self._released.clear()
         self._released.add(holding.entry.id)
         return 0.0
 
@@ -226,6 +219,7 @@ class Core:
         """Hand a settlement to the flusher. Never a checkpoint."""
         holding.check_open()
         settling = holding.settling = Settling(settlement, holding, reason)
+        holding.wake()
         self.flusher.put(settling)
         if not holding.busy:
             self._free(holding)
@@ -236,7 +230,7 @@ class Core:
         """Nothing runs with this entry any more; an open one keeps its permit."""
         holding.busy = False
         if holding.open:
-            self.left_open.value += 1
+            self.stirred.value += 1
         else:
             self._free(holding)
         if self.state.value is not SubscriptionState.RUNNING:
@@ -286,29 +280,11 @@ class Core:
         self.counts[transition] += 1
         self.notifier.transition(transition, *holding.place, reason)
 
-    async def renew(self, holding: Holding) -> None:
-        """Start the lease of one entry anew, because its handler asks."""
-        holding.check_open()
-        sent = trio.current_time()
-        over = await self.member.renew([holding.receipt])
-        self.renewed(holding, sent, over.get(holding.entry.id))
-        if holding.lost:
-            raise LeaseLost(f"entry {holding.entry.id} is no longer ours")
-
     @trio.lowlevel.enable_ki_protection
-    def renewed(self, holding: Holding, sent: float, over: Settled | None) -> None:
-        """Hear the answer to a renewal that was sent then: None, or why the lease is over."""
-        if over is None:
-            holding.lease_until = sent + self.lease
-        elif over is Settled.GONE or (over is Settled.ABSENT and holding.is_unclaimed_at(sent)):
-            self._vanish(holding)
-        else:
-            self.lose(holding)
-
-    def _vanish(self, holding: Holding) -> None:
+    def vanish(self, holding: Holding) -> None:
         """Tell once that it was deleted. Nobody else can have it: what runs with it goes on."""
         if not holding.vanished:
-            holding.vanished = True
+            holding.vanish()
             self._tell(Transition.VANISHED, holding)
 
     def open_holdings(self) -> list[Holding]:
@@ -384,7 +360,7 @@ class Core:
         if settling.outcome is Settled.GONE or transition is not Transition.RELEASED:
             self._released.discard(holding.entry.id)
         if settling.outcome is Settled.GONE:
-            self._vanish(holding)
+            self.vanish(holding)
         else:
             self._tell(transition, holding, settling.reason)
 
