@@ -277,7 +277,7 @@ class SubscriptionConfig:
     block_timeout: _Seconds = attrs.field(
         default=2.0, kw_only=True, validator=checks.seconds(above=True, endless=True)
     )
-    """How long one read waits on the server; above 0."""
+    """How long one read waits on the server, and at most a quarter of the lease; above 0."""
     ack_batch_size: _Count = attrs.field(default=256, kw_only=True, validator=checks.count(1))
     """How many settlements go to the server at once; at least 1."""
     drain_timeout: _Seconds = attrs.field(

@@ -149,11 +149,12 @@ class Delivery:
           DeliveryFinalized: it was settled before.
           LeaseLost: it is no longer ours.
         """
-        await self._holding.context.keeper.renew(self._holding)
+        await self._holding.context.lessor.renew(self._holding)
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Delivery:
         await trio.lowlevel.checkpoint()
+        await self._holding.context.lessor.check(self._holding)
         self._holding.begin()
         return self
 

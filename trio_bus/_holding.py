@@ -41,8 +41,16 @@ class Keeper(Protocol):
         """Hear that what ran with it has ended, and may have left it open."""
         ...
 
+
+class Lessor(Protocol):
+    """Whoever keeps the leases of a subscription: what one entry needs of it."""
+
     async def renew(self, holding: Holding) -> None:
         """Start its lease anew; raise `LeaseLost` if it is not ours any more."""
+        ...
+
+    async def check(self, holding: Holding) -> bool:
+        """Say whether it may start; wait for a renewal if its lease is doubtful."""
         ...
 
 
@@ -51,9 +59,11 @@ class HoldingContext:
     """What the entries of one subscription share."""
 
     keeper: Keeper
+    lessor: Lessor
     policy: Policy
     notifier: Notifier
     handler_timeout: float
+    lease: float
 
 
 @attrs.define(eq=False)
@@ -77,6 +87,8 @@ class Holding:
     """By trio's clock: when ``handler_timeout`` ends it."""
     busy: bool = False
     permit: bool = True
+    given_out: bool = False
+    """The user's code has or had it: its lease is lost as soon as it has run out."""
     lost: bool = False
     vanished: bool = False
     """It was deleted or trimmed while it was ours: nobody else can have it, or ever will."""
@@ -98,6 +110,8 @@ class Holding:
     told: bool = False
     """The observer has heard how this delivery ended."""
     _scope: trio.CancelScope | None = None
+    _renewed: trio.Event | None = None
+    """Set when its lease is not in doubt any more; None if nobody waits for that."""
 
     @property
     def receipt(self) -> Receipt:
@@ -119,6 +133,17 @@ class Holding:
         """Whether a settlement of it took effect."""
         return self.settling is not None and self.settling.outcome in {Settled.DONE, Settled.GONE}
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a renewal has to say first that it is still ours, before it may start."""
+        doubtful_at = self.lease_until - self.context.lease / 2
+        return self.open and not self.vanished and trio.current_time() >= doubtful_at
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits for a renewal of it."""
+        return self._renewed is not None
+
     def is_unclaimed_at(self, time: float) -> bool:
         """Say whether nobody else had it then: our lease held, or there was nothing to have."""
         return self.vanished or time < self.lease_until
@@ -130,9 +155,25 @@ class Holding:
         if self.settling is not None:
             raise DeliveryFinalized(f"entry {self.entry.id} was settled before")
 
+    async def wait_renewed(self) -> None:
+        """Wait until its lease is renewed, or over."""
+        self._renewed = self._renewed or trio.Event()
+        await self._renewed.wait()
+
+    def renewed(self, lease_until: float) -> None:
+        """Note that it is ours until then."""
+        self.lease_until = lease_until
+        self.wake()
+
+    def vanish(self) -> None:
+        """Note that there is nothing any more that could be lost to another owner."""
+        self.vanished = True
+        self.wake()
+
     def lose(self) -> None:
         """End what runs with it: the lease is gone."""
         self.lost = True
+        self.wake()
         if self._scope is not None:
             self._scope.cancel("the lease was lost")
 
@@ -143,7 +184,7 @@ class Holding:
             raise trio.BusyResourceError(
                 "this delivery is being handled: a handler, or a task in 'async with', is inside"
             )
-        self.busy = True
+        self.busy = self.given_out = True
         self.task = trio.lowlevel.current_task()
         self.started = trio.current_time()
         self.deadline = self.started + self.context.handler_timeout
@@ -151,6 +192,12 @@ class Holding:
         self._scope.__enter__()
         if self.lost:
             self._scope.cancel("the lease was lost")
+
+    def wake(self) -> None:
+        """Let go on who waits for a renewal."""
+        if self._renewed is not None:
+            self._renewed.set()
+            self._renewed = None
 
     @trio.lowlevel.enable_ki_protection
     def conclude(self, error: BaseException | None, *, ack: bool) -> BaseException | None:

@@ -29,7 +29,6 @@ from trio_bus._errors import (
     BusError,
     HandlerTimeout,
     InternalError,
-    LeaseLost,
     Oversized,
     PermissionDenied,
     SerializationError,
@@ -45,8 +44,10 @@ from trio_bus._trio_util import AsyncValue
 from .backoff import Pause
 from .flusher import Flusher
 from .history import History
+from .leases import Leases
 from .permits import Permits
-from .releases import Releases
+from .pulse import Pulse
+from .remembered import Remembered
 
 if TYPE_CHECKING:
     from trio_bus._gate import Gate
@@ -97,11 +98,12 @@ class Core:
         self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit)
         self.holdings: dict[Holding, None] = {}  # a dict, for its order
         self.held: AsyncValue[int] = AsyncValue(0)
-        # How often a handler ended and left its entry open.
-        self.left_open: AsyncValue[int] = AsyncValue(0)
+        # How often something happened that the task for leases has to see at once.
+        self.stirred: AsyncValue[int] = AsyncValue(0)
+        self.pulse: Pulse = Pulse(config.claim_idle_timeout)
         # How often a handler ended since the subscription began to end.
         self.ends: AsyncValue[int] = AsyncValue(0)
-        self._releases = Releases(config.reclaim_interval)
+        self._released = Remembered()
         self._numbers = itertools.count(1)
         # The latest delivery of each entry that is held.
         self._by_id: dict[EntryId, Holding] = {}
@@ -114,11 +116,12 @@ class Core:
             member, config.ack_batch_size, self.pause, self.report, self._on_settled
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
+        self.leases: Leases = Leases(self)
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
         policy = Policy(config, chance)
-        self._context = HoldingContext(self, policy, notifier, timeout)
+        self._context = HoldingContext(self, self.leases, policy, notifier, timeout, self.lease)
 
     @property
     def lease(self) -> float:
@@ -146,15 +149,14 @@ class Core:
 
     @trio.lowlevel.enable_ki_protection
     def receive(
-        self, entries: Iterable[Entry], transition: Transition = Transition.RECEIVED
+        self, entries: Iterable[Entry], sent: float, transition: Transition = Transition.RECEIVED
     ) -> None:
-        """Hold entries that just became ours, and start those that can be handled.
+        """Hold entries that became ours after *sent*, and start those that can be handled.
 
         What cannot be decoded is on its way to the dead-letter topic then. What an earlier
         delivery still works on waits until that has ended.
         """
-        lease_until = trio.current_time() + self.lease
-        now = self._now()
+        lease_until, now = sent + self.lease, self._now()
         holdings = [
             Holding(entry, None, now, self._context, lease_until, next(self._numbers))
             for entry in entries
@@ -221,14 +223,18 @@ class Core:
         self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
 
     def release_delay(self, holding: Holding) -> float:
-        """Say how long an entry waits that a handler releases without a delay of its own."""
-        return self._releases.delay(holding.entry.id)
+        """Say how long an entry waits that a handler releases: the first time, not at all."""
+        if holding.entry.id in self._released:
+            return self.config.reclaim_interval
+        self._released.add(holding.entry.id)
+        return 0.0
 
     @trio.lowlevel.enable_ki_protection
     def submit(self, holding: Holding, settlement: Settlement, reason: str = "") -> Settling:
         """Hand a settlement to the flusher. Never a checkpoint."""
         holding.check_open()
         settling = holding.settling = Settling(settlement, holding, reason)
+        holding.wake()
         self.flusher.put(settling)
         if not holding.busy:
             self._free(holding)
@@ -241,7 +247,7 @@ class Core:
         if holding.started is not None:
             self.history.finished(holding)
         if holding.open:
-            self.left_open.value += 1
+            self.stirred.value += 1
             self.history.left_open(holding)
         else:
             self._free(holding)
@@ -300,29 +306,12 @@ class Core:
         self.submit(holding, Release(holding.receipt))
         holding.lose()
 
-    async def renew(self, holding: Holding) -> None:
-        """Start the lease of one entry anew, because its handler asks."""
-        holding.check_open()
-        sent = trio.current_time()
-        over = await self.member.renew([holding.receipt])
-        self.renewed(holding, sent, over.get(holding.entry.id))
-        if holding.lost:
-            raise LeaseLost(f"entry {holding.entry.id} is no longer ours")
-
     @trio.lowlevel.enable_ki_protection
-    def renewed(self, holding: Holding, sent: float, over: Settled | None) -> None:
-        """Hear the answer to a renewal that was sent then: None, or why the lease is over."""
-        if over is None:
-            holding.lease_until = sent + self.lease
-        elif over is Settled.GONE or (over is Settled.ABSENT and holding.is_unclaimed_at(sent)):
-            self._vanish(holding)
-        else:
-            self.lose(holding)
-
-    def _vanish(self, holding: Holding) -> None:
+    def vanish(self, holding: Holding) -> None:
         """Tell once that it was deleted. Nobody else can have it: what runs with it goes on."""
-        holding.vanished = True
-        self.history.vanished(holding)
+        if not holding.vanished:
+            holding.vanish()
+            self.history.vanished(holding)
 
     def open_holdings(self) -> list[Holding]:
         """Return what is held and not settled."""
@@ -384,7 +373,7 @@ class Core:
         if settling.outcome is Settled.LOST:
             holding.lost = True
         if settling.outcome is not Settled.DONE or not isinstance(settling.settlement, Release):
-            self._releases.forget(holding.entry.id)
+            self._released.discard(holding.entry.id)
         if not holding.permit:
             self.permits.confirmed()
             self._drop(holding)

@@ -92,7 +92,8 @@ class Dispatcher:
 
     @trio.lowlevel.enable_ki_protection
     async def _handle(self, holding: Holding) -> None:
-        if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE and not await self._acked(holding):
+        acked_first = self._core.ack_mode is AckMode.AUTO_ON_RECEIVE
+        if not await (self._acked(holding) if acked_first else self._core.leases.check(holding)):
             return
         self._core.history.started(holding)
         holding.begin()

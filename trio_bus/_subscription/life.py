@@ -15,7 +15,6 @@ from trio_bus._one_error import one_error
 from .consumer import Consumer
 from .core import Core, SubscriptionState
 from .group import Group
-from .leases import Leases
 from .reclaimer import Reclaimer
 
 if TYPE_CHECKING:
@@ -83,7 +82,8 @@ class Life:
         with self._services:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._core.flusher.run)
-                nursery.start_soon(Leases(self._core).run)
+                nursery.start_soon(self._core.leases.run)
+                nursery.start_soon(self._core.pulse.run)
                 nursery.start_soon(self._take_in)
 
     @trio.lowlevel.enable_ki_protection
@@ -157,7 +157,7 @@ class Life:
             await self._intake_ended.wait()
         self._outlet.close()
         for holding in self._core.open_holdings():
-            if holding.predecessor is not None:  # it has not started, and will not
+            if not holding.given_out:  # it has not started, and will not
                 self._core.hand_back(holding)
 
     @trio.lowlevel.enable_ki_protection
