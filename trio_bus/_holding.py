@@ -81,8 +81,10 @@ class Holding:
     """The earlier delivery that it waits for."""
     at_risk: bool = False
     """When it came, a settlement of its predecessor was under way that may hit it too."""
-    task: trio.lowlevel.Task | None = None
+    _task: trio.lowlevel.Task | None = None
     """Who runs with it."""
+    _around: tuple[trio.Nursery, ...] = ()
+    """The nurseries that this task was in before."""
     _scope: trio.CancelScope | None = None
 
     @property
@@ -112,6 +114,14 @@ class Holding:
         if self.settling is not None:
             raise DeliveryFinalized(f"entry {self.entry.id} was settled before")
 
+    def encloses(self, task: trio.lowlevel.Task | None) -> bool:
+        """Whether its end waits for that of *task*: it runs with it, or was started inside."""
+        nursery: trio.Nursery | None = None
+        while task is not None and task is not self._task:
+            nursery = task.parent_nursery
+            task = nursery and nursery.parent_task
+        return task is not None and nursery not in self._around
+
     def lose(self) -> None:
         """End what runs with it: the lease is gone."""
         self.lost = True
@@ -126,7 +136,8 @@ class Holding:
                 "this delivery is being handled: a handler, or a task in 'async with', is inside"
             )
         self.busy = True
-        self.task = trio.lowlevel.current_task()
+        self._task = trio.lowlevel.current_task()
+        self._around = tuple(self._task.child_nurseries)
         self.deadline = trio.current_time() + self.context.handler_timeout
         self._scope = trio.CancelScope(deadline=self.deadline)
         self._scope.__enter__()
@@ -147,7 +158,7 @@ class Holding:
             elif self.open:
                 self.context.notifier.transition(Transition.UNSETTLED, *self.place)
         finally:
-            self.task = None
+            self._task, self._around = None, ()
             self.context.keeper.ended(self)
         return onward
 
