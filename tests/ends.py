@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 
 import attrs
 import trio
+from trio.testing import MockClock
 
+from tests.cutting import running_tasks
 from tests.harness import Recorder
 from tests.ledger import DONE, UNDELIVERED, Spot, ledger_of
 from tests.watched import WatchedBackend
@@ -101,6 +104,7 @@ class Scene:
     error: BaseException | None = None
     """What left the block."""
     shutdown_timeout: float = 5.0
+    spares: int = 1
     _started: int = 0
 
     @property
@@ -125,8 +129,9 @@ class Scene:
         )
 
     async def publish(self) -> None:
-        """Publish an entry for each conduct, and one more, which nobody starts."""
-        payloads = [*(str(number).encode() for number in range(len(self.conducts))), b"spare"]
+        """Publish an entry for each conduct, and spare ones, which nobody starts."""
+        payloads = [str(number).encode() for number in range(len(self.conducts))]
+        payloads += [b"spare"] * self.spares
         outcome = await self.bus.publish_batch([Message(TOPIC, payload) for payload in payloads])
         outcome.raise_errors()
         self.ids = [it for it in outcome.results if isinstance(it, EntryId)]
@@ -297,3 +302,24 @@ def end_of(conduct: Conduct, times: Times, patience: float) -> float:
     if conduct in BY_THEMSELVES:
         return min(times.work, patience)
     return patience
+
+
+@contextmanager
+def ctrl_c() -> Generator[None, None, None]:
+    """Let trio handle Ctrl-C, as it does in a program."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run(main: Callable[[], Awaitable[None]], *, virtual: bool = True) -> None:
+    """Run *main* as a program: in the task in which Ctrl-C is raised."""
+    with ctrl_c():
+        trio.run(main, clock=MockClock(autojump_threshold=0.0) if virtual else None)
+
+
+def our_tasks() -> list[str]:
+    """Name all tasks but those of the bus, whose connections outlive a subscription."""
+    return [name for name in running_tasks() if not name.startswith("trio_bus._redis")]

@@ -6,15 +6,9 @@ left behind.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
-
 import pytest
 import trio
-from trio.testing import MockClock
 
-from tests.cutting import running_tasks
 from tests.end_rows import FATAL, PULLS, WAYS, Way
 from tests.ends import (
     BY_THEMSELVES,
@@ -25,7 +19,9 @@ from tests.ends import (
     Scene,
     Times,
     end_of,
+    our_tasks,
     place_of,
+    run,
 )
 from tests.harness import Recorder
 from tests.ledger import Spot
@@ -52,27 +48,6 @@ def rows() -> list[tuple[Way, Form, Conduct]]:
         for conduct in Conduct
         if not (form is Form.AT_MOST_ONCE and conduct is Conduct.SETTLES_AT_LAST)
     ]
-
-
-@contextmanager
-def ctrl_c() -> Generator[None, None, None]:
-    """Let trio handle Ctrl-C, as it does in a program."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def run(main: Callable[[], Awaitable[None]], *, virtual: bool = True) -> None:
-    """Run *main* as a program: in the task in which Ctrl-C is raised."""
-    with ctrl_c():
-        trio.run(main, clock=MockClock(autojump_threshold=0.0) if virtual else None)
-
-
-def our_tasks() -> list[str]:
-    """Name all tasks but those of the bus, whose connections outlive a subscription."""
-    return [name for name in running_tasks() if not name.startswith("trio_bus._redis")]
 
 
 async def end(scene: Scene, way: Way) -> None:
