@@ -101,7 +101,7 @@ class Holding:
     """The earlier delivery that it waits for."""
     at_risk: bool = False
     """When it came, a settlement of its predecessor was under way that may hit it too."""
-    task: trio.lowlevel.Task | None = None
+    _task: trio.lowlevel.Task | None = None
     """Who runs with it."""
     started: float | None = None
     """By trio's clock."""
@@ -109,6 +109,8 @@ class Holding:
     """Its ``expires_at`` was over before it could start."""
     told: bool = False
     """The observer has heard how this delivery ended."""
+    _around: tuple[trio.Nursery, ...] = ()
+    """The nurseries that this task was in before."""
     _scope: trio.CancelScope | None = None
     _renewed: trio.Event | None = None
     """Set when its lease is not in doubt any more; None if nobody waits for that."""
@@ -170,6 +172,14 @@ class Holding:
         self.vanished = True
         self.wake()
 
+    def encloses(self, task: trio.lowlevel.Task | None) -> bool:
+        """Whether its end waits for that of *task*: it runs with it, or was started inside."""
+        nursery: trio.Nursery | None = None
+        while task is not None and task is not self._task:
+            nursery = task.parent_nursery
+            task = nursery and nursery.parent_task
+        return task is not None and nursery not in self._around
+
     def lose(self) -> None:
         """End what runs with it: the lease is gone."""
         self.lost = True
@@ -185,7 +195,8 @@ class Holding:
                 "this delivery is being handled: a handler, or a task in 'async with', is inside"
             )
         self.busy = self.given_out = True
-        self.task = trio.lowlevel.current_task()
+        self._task = trio.lowlevel.current_task()
+        self._around = tuple(self._task.child_nurseries)
         self.started = trio.current_time()
         self.deadline = self.started + self.context.handler_timeout
         self._scope = trio.CancelScope(deadline=self.deadline)
@@ -211,7 +222,7 @@ class Holding:
             elif ack:
                 self._submit_if_open(Ack(self.receipt))
         finally:
-            self.task = None
+            self._task, self._around = None, ()
             self.context.keeper.ended(self)
         return onward
 

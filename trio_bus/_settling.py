@@ -46,6 +46,13 @@ class Settling:
         self.outcome = outcome
         self._wake()
 
+    def unconfirmed(self) -> BusError:
+        """Return an error that says that this was not confirmed, and what kept it from being."""
+        what, entry_id = type(self.settlement).__name__, self.holding.entry.id
+        error = BusError(f"{what} of entry {entry_id} is not confirmed")
+        error.__cause__ = self.last_error
+        return error
+
     def abandon(self, error: BusError) -> None:
         """Stop trying: whoever waits gets *error*."""
         self.abandoned = error

@@ -71,6 +71,10 @@ def _nowhere(holdings: list[Holding]) -> None:
     raise InternalError(f"{len(holdings)} entries came before there was an outlet")
 
 
+def _nobody() -> None:
+    """Stand where `Life` puts what ends the subscription."""
+
+
 class Core:
     """The entries a subscription holds, from their arrival to their end.
 
@@ -111,12 +115,12 @@ class Core:
         self.last_errors: dict[Scope, Exception] = {}
         self.state: AsyncValue[SubscriptionState] = AsyncValue(SubscriptionState.RUNNING)
         self.fatal: BusError | None = None
-        self.body_scope: trio.CancelScope = trio.CancelScope()
         self.flusher: Flusher = Flusher(
             member, config.ack_batch_size, self.pause, self.report, self._on_settled
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
         self.leases: Leases = Leases(self)
+        self.on_fatal: Callable[[], None] = _nobody
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
@@ -133,7 +137,7 @@ class Core:
         self.tell(scope, error, receipt)
         if isinstance(error, FATAL) and self.fatal is None:
             self.fatal = error
-            self.body_scope.cancel("the subscription cannot go on")
+            self.on_fatal()
 
     def tell(self, scope: Scope, error: Exception, receipt: Receipt | None = None) -> None:
         """Remember an error, and tell the observer of it."""
@@ -185,6 +189,11 @@ class Core:
         return False
 
     def _start(self, holdings: Iterable[Holding]) -> None:
+        if self.state.value is not SubscriptionState.RUNNING:
+            for holding in holdings:
+                if holding.open:
+                    self.hand_back(holding)
+            return
         ready = [holding for holding in holdings if holding.open and self._decode(holding)]
         if ready:
             self.deliver(ready)

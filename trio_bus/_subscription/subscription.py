@@ -104,8 +104,9 @@ class _Running:
 
         What was received and not started is given back. Started handlers may run on for
         ``drain_timeout`` seconds, then they are cancelled and their entries given back. May be
-        called by several tasks, and again. A handler that calls it, or a task inside ``async with
-        delivery``, does not wait for itself: it returns as soon as nothing more is taken in.
+        called by several tasks, and again. A handler that calls it, a task inside ``async with
+        delivery``, and what these have started, do not wait for themselves: it returns as soon as
+        nothing more is taken in.
 
         Cancellation: nothing more is taken in all the same; call it again to wait.
         """
