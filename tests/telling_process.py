@@ -52,7 +52,7 @@ async def work(url: str, delivery: Delivery) -> None:
     except trio.Cancelled:
         print("cancelled", place, flush=True)
         raise
-    print("finished", place, flush=True)
+    print("worked", place, flush=True)
 
 
 async def main(url: str, form: str) -> None:

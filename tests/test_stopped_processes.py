@@ -128,7 +128,7 @@ async def test_what_another_consumer_took_over_is_started_by_nobody_else(
         assert told.of("began") == began
         assert {attempt for _, attempt in began} == {"1"}
         assert sorted(told.of("lease-lost")) == sorted((entry_id, "1") for entry_id in everything)
-        assert told.of("acked") == told.of("retried") == told.of("finished") == []
+        assert told.of("acked") == told.of("retried") == told.of("worked") == []
         (late,) = await publish(world.bus(), 1)
         await told.until(lambda: (str(late), "1") in told.of("began"))
 
@@ -142,7 +142,7 @@ async def test_what_nobody_took_over_goes_on(server_url: str) -> None:
         assert command(server_url, "SET go 1") == "+OK"
         everything = sorted((str(entry_id), "1") for entry_id in had + coming)
         await told.until(lambda: len(told.of("acked")) == len(everything))
-        for word in ("began", "finished", "acked"):
+        for word in ("began", "worked", "acked"):
             assert sorted(told.of(word)) == everything
         assert told.of("lease-lost") == told.of("cancelled") == []
         assert (await world.group()).pending == 0
