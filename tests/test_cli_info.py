@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import cast
 
 import attrs
@@ -15,6 +16,7 @@ import pytest
 
 from tests.servers import command
 from trio_bus import ConsumerInfo, EntryId, GroupInfo, TopicInfo
+from trio_bus._cli import main
 from trio_bus._cli.info import as_json, duration, report
 
 COMMAND = [sys.executable, "-W", "error", "-m", "trio_bus._cli"]
@@ -120,7 +122,9 @@ def test_a_topic_of_a_server(server_url: str) -> None:
     assert (row["topic"], row["length"], row["oldest"]) == ("t", 1, "5-0")
 
 
-def test_what_it_cannot_tell_is_one_line(server_url: str) -> None:
+def test_what_it_cannot_tell_is_one_line(
+    server_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And an exit code."""
     assert command(server_url, "SET text 7") == "+OK"
     for arguments, code, text in (
@@ -133,9 +137,10 @@ def test_what_it_cannot_tell_is_one_line(server_url: str) -> None:
         (["t", "--url", server_url, "--watch", "nan"], 2, "'nan' is not"),
         (["t", "--url", "memory:"], 2, "memory:"),
     ):
-        told = run(*arguments)
-        assert (told.returncode, told.stdout) == (code, b""), told.stderr
-        (line,) = told.stderr.decode().splitlines()
+        assert main(["info", *arguments]) == code
+        told = capsys.readouterr()
+        assert told.out == ""
+        (line,) = told.err.splitlines()
         assert "secret" not in line
         with pytest.raises(ValueError, match=rf"^trio-bus: .*{text}"):
             raise ValueError(line)
@@ -173,3 +178,26 @@ def test_watching_ends_with_its_reader(server_url: str) -> None:
         process.stdout.close()
         assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == b""
+
+
+def test_consuming_what_is_no_stream_names_it(
+    server_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """From the beginning, and when the key is replaced while it runs."""
+    assert command(server_url, "SET text 7") == "+OK"
+    assert main(["consume", "text", "g", "--url", server_url]) == 1
+    assert capsys.readouterr().err.endswith(": topic 'text'\n")
+    lines = tmp_path / "lines"
+    lines.write_text("order 7\n")
+    with subprocess.Popen(
+        [*COMMAND, "consume", "t", "g", "--count", "2", "--url", server_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert main(["publish", "t", str(lines), "--url", server_url]) == 0
+        assert process.stdout.readline().startswith(b"{")
+        command(server_url, "SET t 7")
+        assert process.wait(PATIENCE) == 1
+        assert b" of topic 't', group 'g': WRONGTYPE" in process.stderr.read()

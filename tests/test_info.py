@@ -138,3 +138,6 @@ async def test_a_key_that_is_no_stream_is_named(any_world: World) -> None:
     assert command(any_world.url, "SET orders 7") == "+OK"
     with pytest.raises(WrongType, match="orders"):
         await any_world.bus().info("orders")
+    with pytest.raises(WrongType, match=r"^WRONGTYPE .*: topic 'orders'$"):
+        async with open_subscription(any_world.bus(), config()):
+            pytest.fail("it was opened")
