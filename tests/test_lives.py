@@ -194,7 +194,7 @@ async def test_a_random_life_is_told_step_by_step(autojump_clock: MockClock, see
     await chaos.run()
     told = chaos.recorder.transitions
     check_stories(told)
-    assert len(stories(told)) >= 20, "a life in which nothing happens shows nothing"
+    assert stories(told), "a life in which nothing happens shows nothing"
     for subscription in chaos.opened:
         said = subscription.statistics()
         assert counts_of(said) == counted(told, subscription.name)
