@@ -195,14 +195,14 @@ async def try_verbs(delivery: Delivery) -> list[str]:
 HOW = ["told by a renewal", "told by our clock"]
 
 
-async def lose(flaky: FlakyBackend, how: str) -> None:
-    """Let the lease be lost, and let that be noticed."""
+async def lose(world: World, flaky: FlakyBackend, how: str) -> None:
+    """Let the lease be lost, and let that be noticed; and no other one."""
     await trio.sleep(0.5)
     if how == "told by a renewal":
         await steal(flaky)
     else:
         flaky.plan.fail("renew", *[ConnectionLost("away")] * 1000)
-    await trio.sleep(2 * LEASE)
+    await until(lambda: bool(world.recorder.ids(Transition.LEASE_LOST)))
     flaky.plan.failures.clear()
 
 
@@ -217,7 +217,7 @@ async def test_verbs_after_a_lost_lease_raise_in_a_handler(
         if delivery.state.attempt > 1 or raised:
             return
         with trio.CancelScope(shield=True):
-            await lose(flaky, how)
+            await lose(world, flaky, how)
             raised.extend(await try_verbs(delivery))
         await trio.lowlevel.checkpoint()
         raised.append("not cancelled")
@@ -245,7 +245,7 @@ async def test_verbs_after_a_lost_lease_raise_on_an_open_delivery(
         kept.append(delivery)
 
     async def lose_and_try() -> None:
-        await lose(flaky, how)
+        await lose(world, flaky, how)
         assert await try_verbs(kept[0]) == list(VERBS)
 
     manual = attrs.evolve(SETTINGS, ack_mode=AckMode.MANUAL)
