@@ -406,6 +406,37 @@ async def test_a_claim_waits_a_tick_after_a_gap(
     assert 1.0 <= starts[0] - stop.ended <= 2.5
 
 
+async def test_gaps_that_follow_each_other_do_not_keep_us_from_claiming(
+    autojump_clock: MockClock, world: World, stop: Stop
+) -> None:
+    """Handlers that block the loop again and again, and fail: their retries start all the same."""
+    stop.seconds = 0.6 * LEASE
+    attempts: list[int] = []
+
+    async def block(delivery: Delivery) -> None:
+        stop()
+        attempts.append(delivery.state.attempt)
+        await trio.sleep(0.5)
+        raise OSError("again")
+
+    async with (
+        open_subscription(world.bus(), SETTINGS, block) as subscription,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(keep_blocking, stop)
+        await publish(world.bus(), 1)
+        await until(lambda: subscription.statistics().rejected == 1, LONG)
+        nursery.cancel_scope.cancel()
+    assert attempts == [1, 2, 3, 4]
+
+
+async def keep_blocking(stop: Stop) -> None:
+    """Block the loop for half a lease, several times in each tick."""
+    while True:
+        await trio.sleep(0.3)
+        stop()
+
+
 @pytest.mark.parametrize("late", [0.0, 0.5])
 async def test_a_renewal_that_was_under_way_is_asked_for_again(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, stop: Stop, late: float

@@ -115,9 +115,8 @@ class Leases:
         self._lose_expired()
         holdings = self._core.leased_holdings()
         try:
-            stood_still = True
-            while stood_still:  # then we have to ask anew
-                stood_still = await self._renew_in_time(holdings)
+            if await self._renew_in_time(holdings):  # the answer, if any, is as old as the gap
+                await self._renew_in_time(holdings)
             self._errors = 0
         except BusError as error:
             self._errors += 1

@@ -45,6 +45,9 @@ class Reclaimer:
         self._wanted = trio.Event()
         self._claiming = False
         self._missed = False
+        # After a gap: when a claim may be made, and whether none has been since.
+        self._claim_at = -math.inf
+        self._owes_claim = False
         # The last look, or a claim since it began, brought something: there may be more.
         self._progress = trio.Event()
         self._refused = ""
@@ -131,14 +134,24 @@ class Reclaimer:
     async def _claim_after_gap(self) -> None:
         """Take over once; after a gap, look again one tick later instead."""
         taken = await self._consumer.take_permits(self._core.config.max_in_flight)
-        claim_at = self._core.pulse.gap_ended + self._core.config.reclaim_interval
-        early = claim_at - trio.current_time()
+        early = self._early()
         if early > 0:
             self._core.permits.give_back(taken)
             self._alarm.ring(early)
         elif await self._claim_once(taken):
             self._missed = True
             self._progress.set()
+
+    def _early(self) -> float:
+        """Say how many seconds are left until a claim may be made.
+
+        Where gaps follow each other, because the loop is blocked again and again, the first counts.
+        """
+        if not self._owes_claim:
+            self._claim_at = self._core.pulse.gap_ended + self._core.config.reclaim_interval
+        early = self._claim_at - trio.current_time()
+        self._owes_claim = early > 0
+        return early
 
     async def _claim_once(self, taken: int) -> bool:
         """Take over once; say whether it brought anything."""
