@@ -72,10 +72,6 @@ def _nowhere(holdings: list[Holding]) -> None:
     raise InternalError(f"{len(holdings)} entries came before there was an outlet")
 
 
-def _nobody() -> None:
-    """Stand where `Life` puts what ends the subscription."""
-
-
 class Core:
     """The entries a subscription holds, from their arrival to their end.
 
@@ -119,7 +115,7 @@ class Core:
             member, config.ack_batch_size, self.pause, self.report, self._on_settled
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
-        self.on_fatal: Callable[[], None] = _nobody
+        self.on_fatal: Callable[[], None] = lambda: None  # as `Life` says
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
@@ -291,6 +287,20 @@ class Core:
         self.submit(holding, Release(holding.receipt))
         holding.lose()
 
+    @trio.lowlevel.enable_ki_protection
+    def hand_back_all(self) -> None:
+        """Release at once whatever is held, also what was to be released when its handler ends."""
+        for holding in list(self.holdings):
+            if holding.open:
+                self.hand_back(holding)
+            elif holding.give_back:
+                self._give_back(holding)
+
+    def _give_back(self, holding: Holding) -> None:
+        if holding.settling is None:
+            holding.settling = Settling(Release(holding.receipt), holding)
+            self.flusher.put(holding.settling)
+
     def _tell_lost(self, holding: Holding) -> None:
         self.counts[Transition.LEASE_LOST] += 1
         self.notifier.transition(Transition.LEASE_LOST, *holding.place)
@@ -322,9 +332,8 @@ class Core:
         """Take the permit of an entry that neither runs nor wants a settlement."""
         if not holding.permit:
             return
-        if holding.give_back and holding.settling is None:
-            holding.settling = Settling(Release(holding.receipt), holding)
-            self.flusher.put(holding.settling)
+        if holding.give_back:
+            self._give_back(holding)
         holding.permit = False
         if holding.settling is None or holding.settling.over:
             self.permits.give_back(1)
