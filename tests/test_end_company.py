@@ -39,7 +39,7 @@ from trio_bus._redis.last_words import see_through
 from trio_bus.abc import Bury, Entry, GroupMember, Membership, Settled, Settlement
 
 VIRTUAL = Times(work=2.0, drain=8.0, stubborn=11.0, soon=1.0)
-ENDLESS = attrs.evolve(config(), drain_timeout=float("inf"))
+PATIENT = attrs.evolve(config(), drain_timeout=100.0)
 
 
 def at_most_once() -> SubscriptionConfig:
@@ -76,7 +76,7 @@ async def test_a_task_that_a_handler_started_does_not_wait_for_itself(
             await trio.sleep(1)
 
     began = trio.current_time()
-    async with open_subscription(world.bus(), ENDLESS, handler) as subscription:
+    async with open_subscription(world.bus(), PATIENT, handler) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: bool(returned))
     assert returned == [pytest.approx(began, abs=0.1)]
@@ -97,7 +97,7 @@ async def test_who_drains_beside_a_delivery_waits_for_it(
         returned.append(trio.current_time() - began)
 
     async with (
-        open_subscription(world.bus(), ENDLESS) as deliveries,
+        open_subscription(world.bus(), PATIENT) as deliveries,
         trio.open_nursery() as around,
     ):
         await publish(world.bus(), 1)
