@@ -71,10 +71,6 @@ def _nowhere(holdings: list[Holding]) -> None:
     raise InternalError(f"{len(holdings)} entries came before there was an outlet")
 
 
-def _nobody() -> None:
-    """Stand where `Life` puts what ends the subscription."""
-
-
 class Core:
     """The entries a subscription holds, from their arrival to their end.
 
@@ -120,7 +116,7 @@ class Core:
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
         self.leases: Leases = Leases(self)
-        self.on_fatal: Callable[[], None] = _nobody
+        self.on_fatal: Callable[[], None] = lambda: None  # as `Life` says
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
@@ -322,6 +318,20 @@ class Core:
             holding.vanish()
             self.history.vanished(holding)
 
+    @trio.lowlevel.enable_ki_protection
+    def hand_back_all(self) -> None:
+        """Release at once whatever is held, also what was to be released when its handler ends."""
+        for holding in list(self.holdings):
+            if holding.open:
+                self.hand_back(holding)
+            elif holding.give_back:
+                self._give_back(holding)
+
+    def _give_back(self, holding: Holding) -> None:
+        if holding.settling is None:
+            holding.settling = Settling(Release(holding.receipt), holding)
+            self.flusher.put(holding.settling)
+
     def open_holdings(self) -> list[Holding]:
         """Return what is held and not settled."""
         return [holding for holding in self.holdings if holding.open]
@@ -341,9 +351,8 @@ class Core:
         """Take the permit of an entry that neither runs nor wants a settlement."""
         if not holding.permit:
             return
-        if holding.give_back and holding.settling is None:
-            holding.settling = Settling(Release(holding.receipt), holding)
-            self.flusher.put(holding.settling)
+        if holding.give_back:
+            self._give_back(holding)
         holding.permit = False
         if holding.settling is None or holding.settling.over:
             self.permits.give_back(1)

@@ -155,19 +155,24 @@ class Life:
         self._stop()
         with suppress(trio.Cancelled), trio.move_on_after(self._core.config.drain_timeout):
             await self._outlet.wait_finished()
-        # Bounded: each step in itself, and the end of the intake by the backend.
-        with trio.CancelScope(shield=True):
-            self._outlet.cancel()
-            await self._outlet.wait_finished()
-            await self._intake_ended.wait()
-            await self._settle()
-            with trio.move_on_after(self._parting):
-                await self._release_rest()
-                await self._forget()
+        try:
+            with trio.CancelScope(shield=True):
+                await self._finish()
+        finally:
+            self._services.cancel("the subscription has ended")
+            self._core.state.value = SubscriptionState.CLOSED
+            self._core.notifier.transition(Transition.CLOSED)
+
+    async def _finish(self) -> None:
+        """The end of each step, bounded: the first one by the backend, the others in themselves."""
+        self._outlet.cancel()
+        await self._outlet.wait_finished()
+        await self._intake_ended.wait()
+        await self._settle()
+        with trio.move_on_after(self._parting):
+            await self._release_rest()
+            await self._forget()
         self._give_up()
-        self._services.cancel("the subscription has ended")
-        self._core.state.value = SubscriptionState.CLOSED
-        self._core.notifier.transition(Transition.CLOSED)
 
     @trio.lowlevel.enable_ki_protection
     def _stop(self) -> None:
@@ -208,8 +213,7 @@ class Life:
 
         Also what was given up in step 3: where its settlement did happen, this does nothing.
         """
-        for holding in self._core.open_holdings():
-            self._core.hand_back(holding)
+        self._core.hand_back_all()
         if self.unconfirmed:
             await self._insist(self._release_unconfirmed)
         await self._core.flusher.outstanding.wait_value(0)
