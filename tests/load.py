@@ -93,12 +93,15 @@ class Load:
     started: float = attrs.field(factory=trio.current_time)
     issued: int = attrs.field(default=0, init=False)
     """How many numbers were given to publishers: what is published from now on comes after."""
+    gate: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set but while a test lets handlers wait, so that there is something to go on with."""
     _stop: trio.Event = attrs.field(factory=trio.Event, init=False)
     _published: trio.Event = attrs.field(factory=trio.Event, init=False)
     _consuming: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.handled = {group: Counter() for group in self.plan.groups}
+        self.gate.set()
 
     @property
     def options(self) -> BusOptions:
@@ -129,6 +132,17 @@ class Load:
         goal = self.done + count
         with trio.fail_after(patience):
             while self.done < goal:
+                await trio.sleep(0.01)
+
+    async def fall_behind(self, count: int) -> None:
+        """Let handlers wait until so many messages are stored that no group has handled.
+
+        They go on when ``gate`` is set.
+        """
+        self.gate = trio.Event()
+        goal = count + max(len(counts) for counts in self.handled.values())
+        with trio.fail_after(20):
+            while len(self.confirmed) < goal:
                 await trio.sleep(0.01)
 
     async def stop_publishing(self) -> None:
@@ -236,6 +250,7 @@ class Load:
 
         async def handle(delivery: Delivery) -> None:
             number = int(delivery.message.payload)
+            await self.gate.wait()
             await trio.sleep(self.plan.work)
             counts[number] += 1
             if self.rejecting and number % 10 == 0:
@@ -261,6 +276,7 @@ class Load:
         """Let everybody leave."""
         self._stop.set()
         self._consuming.set()
+        self.gate.set()
 
 
 @asynccontextmanager

@@ -121,14 +121,16 @@ async def _until_refused(load: Load, code: str) -> None:
 
 async def test_a_server_without_memory_still_serves_consumers(server_kind: str) -> None:
     """What is there is handled; what has to be moved waits, and that is no attempt."""
-    slow = Plan(groups={"billing": 3}, work=0.1)  # so that there is something to go on with
-    async with node(server_kind) as server, loaded(server, slow) as load:
+    plan = Plan(groups={"billing": 3})
+    async with node(server_kind) as server, loaded(server, plan) as load:
         before = await load.commands()
         await load.more(50)
+        await load.fall_behind(200)  # more than is held: it has to be read
         load.rejecting = True
         async with full(server):
             await _until_refused(load, "OOM")
-            await load.more(20)
+            load.gate.set()
+            await load.more(150)
             await trio.sleep(1)
             codes = {str(error).partition(" ")[0] for error in load.heard(Scope.SETTLE)}
             assert codes == {"OOM"}
