@@ -47,6 +47,7 @@ from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import read_entries
 
 
+@pytest.mark.guards("a batch loses its order")
 async def test_append_keeps_order_fields_and_bytes(backend: RedisBackend) -> None:
     """Order is that of the list, over chunks too; names may repeat and hold any byte."""
     odd: Record = ((b"a", b"\x00\r\n"), (b"a", b""), (b"", b"\xff"))
@@ -212,6 +213,7 @@ async def test_deleted_entries_are_gone(
     assert await raw_pending(backend) == {}
 
 
+@pytest.mark.guards("undecodable bytes are lost")
 async def test_a_buried_entry_keeps_its_bytes_and_gets_its_context(backend: RedisBackend) -> None:
     """The dead-letter topic has the fields as they came, and behind them why."""
     record: Record = ((b"a", b"\x00\xff"), (b"a", b""))

@@ -62,6 +62,7 @@ async def test_scripts_come_back_after_a_flush(backend: RedisBackend) -> None:
         assert not await backend.create_group(TOPIC, GROUP, None)
 
 
+@pytest.mark.guards("a connection does not come back")
 async def test_the_connection_comes_back(server_url: str) -> None:
     """A loss ends nothing: the next command waits for the new connection; the observer hears."""
     listener = Listener()
@@ -79,6 +80,7 @@ async def test_the_connection_comes_back(server_url: str) -> None:
     assert all(isinstance(event.error, ConnectionLost) for event in listener.errors)
 
 
+@pytest.mark.guards("a connection does not come back")
 async def test_a_member_goes_on_after_the_loss_of_both_connections(backend: RedisBackend) -> None:
     """Reading, settling and taking over continue on new connections."""
     await publish(backend, 2)

@@ -39,6 +39,7 @@ async def ok(delivery: Delivery) -> None:
 
 
 @pytest.mark.parametrize("when", list(When))
+@pytest.mark.guards("a failed ack is forgotten")
 async def test_a_failed_ack_is_tried_again_and_counts_once(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, when: When
 ) -> None:
@@ -252,6 +253,7 @@ async def test_the_error_of_the_body_beats_the_fatal_one(
                 raise ValueError("mine")
 
 
+@pytest.mark.guards("close has no deadline")
 async def test_settlements_that_stay_unconfirmed_leave_as_one_group(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
