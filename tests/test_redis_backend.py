@@ -168,6 +168,7 @@ async def test_settling_is_fenced_by_owner_and_attempt(backend: RedisBackend) ->
         assert await raw_pending(backend) == {entry.id: ("us", 1) for entry in entries}
 
 
+@pytest.mark.guards("results of a batch are swapped")
 async def test_a_batch_is_settled_each_for_itself(backend: RedisBackend) -> None:
     """Results stand in the order of the settlements, whatever their kinds."""
     await publish(backend, 5)

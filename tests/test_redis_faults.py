@@ -46,6 +46,7 @@ from trio_bus._redis.member import RedisMember
 from trio_bus._redis.replies import as_text
 
 
+@pytest.mark.guards("a renewal does not ask who owns it")
 async def test_scripts_come_back_after_a_flush(backend: RedisBackend) -> None:
     """A server that forgot the scripts is told again, in the middle of a batch too."""
     await publish(backend, 4)

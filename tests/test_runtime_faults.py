@@ -111,6 +111,7 @@ async def test_a_lease_that_ran_out_by_our_clock_is_lost(
     assert world.recorder.ids(Transition.LEASE_LOST)
 
 
+@pytest.mark.guards("a lost lease goes unnoticed")
 async def test_a_lease_taken_by_another_cancels_that_handler_alone(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:

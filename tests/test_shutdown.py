@@ -227,6 +227,7 @@ async def test_a_pulled_delivery_can_be_settled_in_the_finally_of_the_body(
     await assert_handed_back(world, 1)
 
 
+@pytest.mark.guards("a release is forgotten")
 async def test_drain_ends_iteration_and_returns_when_nothing_is_in_flight(
     autojump_clock: MockClock, world: World, elapsed: Stopwatch
 ) -> None:

@@ -113,6 +113,7 @@ async def test_no_more_handlers_run_than_max_in_flight(world: World) -> None:
 
 
 @pytest.mark.guards("a retry publishes again", "handler errors vanish")
+@pytest.mark.guards("an ack comes before its handler")
 async def test_a_failed_entry_is_retried_in_place_and_only_in_its_group(world: World) -> None:
     """The attempt is the server's count; other groups never see the retry."""
     bus, other = world.bus(), Tally()
@@ -225,6 +226,7 @@ async def test_a_retry_waits_for_its_delay(world: World) -> None:
     assert starts[1] - starts[0] >= 0.3
 
 
+@pytest.mark.guards("a release counts")
 async def test_a_release_is_not_counted(world: World) -> None:
     """Handing back is not failing."""
     bus, attempts = world.bus(), list[int]()
