@@ -27,12 +27,12 @@ from trio_bus._backend import (
     Receipt,
     Release,
     Retry,
-    Settled,
     Settlement,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._memory import MemoryBackend
 from trio_bus._memory.stream_commands import Row, xrange
+from trio_bus._settled import Settled
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 LEASE_MS = 4000
@@ -61,6 +61,7 @@ class Model:
 
     def __init__(self) -> None:
         self.undelivered: list[EntryId] = []
+        self.deleted: set[EntryId] = set()
         self.newest = EntryId(0)
         self.keys: dict[str, tuple[EntryId, int]] = {}
         self.spots: dict[EntryId, Spot] = {}
@@ -191,9 +192,14 @@ class World:
         held = {Receipt(key, spot.count) for key, spot in self._model.held(name).items()}
         stale = [receipt for receipt in self._seen if receipt not in held][-9:]
         results = await self._members[name].settle([self._word(receipt) for receipt in stale])
-        assert results == [Settled.LOST] * len(stale)
-        lost = await self._members[name].renew(stale)
-        assert lost == {receipt.id for receipt in stale}
+        assert results == [self._why(receipt.id) for receipt in stale]
+        over = await self._members[name].renew(stale)
+        assert over == {receipt.id: self._why(receipt.id) for receipt in stale}
+
+    def _why(self, key: EntryId) -> Settled:
+        """Say why an entry is not ours: absent is what was deleted and is pending for nobody."""
+        nowhere = key in self._model.deleted and key not in self._model.spots
+        return Settled.ABSENT if nowhere else Settled.LOST
 
     async def _take_over(self, name: str) -> None:
         count = self._random.randint(1, 4)
@@ -267,7 +273,8 @@ class World:
     async def _renew(self, name: str) -> None:
         held = self._model.held(name)
         receipts = [Receipt(key, spot.count) for key, spot in held.items()]
-        assert await self._members[name].renew(receipts) == set()
+        gone = {key: Settled.GONE for key, spot in held.items() if spot.deleted}
+        assert await self._members[name].renew(receipts) == gone
         for key, spot in held.items():
             spot.since = self._now()
             if spot.deleted:
@@ -281,6 +288,7 @@ class World:
         if keys and self._random.random() < 0.4:
             key = self._random.choice(keys)
             self._backend.delete_entry("t", key)
+            self._model.deleted.add(key)
             if key in self._model.spots:
                 self._model.spots[key].deleted = True
             else:

@@ -38,12 +38,12 @@ from trio_bus._backend import (
     Receipt,
     Release,
     Retry,
-    Settled,
     Settlement,
 )
 from trio_bus._connect import open_backend
 from trio_bus._entry_id import EntryId
 from trio_bus._names import DUE, FREE
+from trio_bus._settled import Settled
 
 
 class Where(Enum):

@@ -27,7 +27,6 @@ from trio_bus._backend import (
     Record,
     Release,
     Retry,
-    Settled,
     Settlement,
     TakeOver,
 )
@@ -36,6 +35,7 @@ from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, Unsupport
 from trio_bus._info import TopicInfo
 from trio_bus._names import DUE
 from trio_bus._redis.replies import as_text
+from trio_bus._settled import Settled
 from trio_bus.testing import Act, Exchange
 
 LEASE = 0.03
@@ -553,8 +553,8 @@ async def judge_renew(world: World, outcome: Outcome, cut: Cut) -> None:
     """What is lost is told, now or at the next renewal; what is ours stays ours."""
     one, lost, two = ids(world.entries)
     if not raised(outcome, cut):
-        assert outcome.result == {lost}
-    assert await world.member.renew(world.receipts) == {lost}
+        assert outcome.result == {lost: Settled.LOST}
+    assert await world.member.renew(world.receipts) == {lost: Settled.LOST}
     held = await check_accounts(world)
     assert held == {one: 1, lost: 2, two: 1}
 

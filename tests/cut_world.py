@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from tests.redis_world import Listener, options
-from trio_bus._backend import Ack, Entry, Membership, Receipt, Record, Settled
+from trio_bus._backend import Ack, Entry, Membership, Receipt, Record
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost
 from trio_bus._names import DEAD, DUE
@@ -21,6 +21,7 @@ from trio_bus._redis.member import RedisMember
 from trio_bus._redis.pipeline import Pipeline
 from trio_bus._redis.replies import as_int, as_list, as_text
 from trio_bus._redis.resp import Reply
+from trio_bus._settled import Settled
 from trio_bus.testing import FaultProxy
 
 GROUP = "billing"

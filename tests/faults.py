@@ -46,6 +46,16 @@ class Plan:
     )
     calls: dict[str, int] = attrs.field(factory=dict[str, int])
     late: dict[str, list[float]] = attrs.field(factory=dict[str, list[float]])
+    then: dict[str, list[Callable[[], object]]] = attrs.field(
+        factory=dict[str, list[Callable[[], object]]]
+    )
+
+    def after(self, operation: str, act: Callable[[], object]) -> None:
+        """Do this when the server has next done this operation, and before its answer comes.
+
+        For a read: when it has brought something.
+        """
+        self.then.setdefault(operation, []).append(act)
 
     def answer_late(self, operation: str, seconds: float) -> None:
         """Let the next answer of this operation come so many seconds after the server did it."""
@@ -61,6 +71,8 @@ class Plan:
         pending = self.failures.get(operation)
         if not pending:
             result = await act()
+            if self.then.get(operation) and (result or operation != "read"):
+                self.then[operation].pop(0)()
             if self.late.get(operation):
                 await trio.sleep(self.late[operation].pop(0))
             return result
@@ -101,7 +113,7 @@ class FlakyMember(GroupMember):
         """Settle, or fail."""
         return await self.plan.run("settle", lambda: self.inner.settle(settlements))
 
-    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
         """Renew, or fail."""
         return await self.plan.run("renew", lambda: self.inner.renew(receipts))
 

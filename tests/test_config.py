@@ -67,6 +67,7 @@ def test_defaults_are_those_of_the_manual() -> None:
         "retry_backoff": Backoff(first=0.1, factor=2.0, cap=300.0, jitter=1.0),
         "retry_on": (Exception,),
         "reject_on": (),
+        "on_failure": None,
         "dead_letter_topic": None,
         "handler_timeout": None,
         "claim_idle_timeout": 60.0,
@@ -399,6 +400,7 @@ def test_a_table_says_where_to_start(text: str, start: StartPosition | EntryId) 
         ('retry_backoff = { first = "1" }', "first"),
         ('retry_on = ["OSError"]', "retry_on"),
         ('reject_on = "OSError"', "reject_on"),
+        ('on_failure = "reject"', "on_failure"),
         ('dead_letter_topic = "a"', "dead_letter_topic"),
     ],
 )

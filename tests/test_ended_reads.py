@@ -16,11 +16,12 @@ import trio
 
 from tests.ledger import UNDELIVERED, Ledger, Spot, held_by, ledger_of
 from tests.redis_world import GROUP, TOPIC, US, joined
-from trio_bus._backend import Ack, Entry, Settled
+from trio_bus._backend import Ack, Entry
 from trio_bus._entry_id import EntryId
 from trio_bus._names import FREE
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.member import RedisMember
+from trio_bus._settled import Settled
 
 pytestmark = pytest.mark.long
 

@@ -23,7 +23,6 @@ from trio_bus._backend import (
     Record,
     Release,
     Retry,
-    Settled,
     Settlement,
     TakeOver,
 )
@@ -34,6 +33,7 @@ from trio_bus._memory import MemoryBackend
 from trio_bus._memory.server import Server
 from trio_bus._memory.stream_commands import xadd
 from trio_bus._names import own_key
+from trio_bus._settled import Settled
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 START_MS = 1_714_521_600_000
@@ -575,14 +575,14 @@ async def test_renewing_starts_the_lease_anew_and_names_what_is_lost(
     backend.delete_entry("t", deleted.id)
     other = await member(backend, OTHER)
     await trio.sleep(9)
-    lost = await me.renew([kept.receipt, deleted.receipt, Receipt(EntryId(7), 1)])
-    assert lost == {EntryId(7)}
+    over = await me.renew([kept.receipt, deleted.receipt, Receipt(EntryId(7), 1)])
+    assert over == {deleted.id: Settled.GONE, EntryId(7): Settled.ABSENT}
     await trio.sleep(9)
     assert not (await other.look()).claimable
     await trio.sleep(1)
     (taken,) = (await other.take_over(2)).entries
     assert (taken.id, taken.attempt) == (kept.id, 2)
-    assert await me.renew([kept.receipt]) == {kept.id}
+    assert await me.renew([kept.receipt]) == {kept.id: Settled.LOST}
 
 
 async def test_a_consumer_is_forgotten_unless_it_owns_entries(

@@ -66,6 +66,7 @@ def test_only_the_topic_is_needed() -> None:
         ("headers", {"a": None}),
         ("headers", {"a": "\ud800"}),
         ("headers", {"\ud800": "a"}),
+        ("headers", {"": "a"}),
         ("content_type", 1),
         ("event_version", 1),
         ("idempotency_key", b"x"),
@@ -107,7 +108,7 @@ def test_reserved_headers_are_refused(name: str) -> None:
 
 def test_similar_headers_are_not_reserved() -> None:
     """Only whole names and the two prefixes are."""
-    headers = {"retry-attempts": "1", "dead-letter": "1", "triobus-x": "1", "": "", "A": "1"}
+    headers = {"retry-attempts": "1", "dead-letter": "1", "triobus-x": "1", " ": "", "A": "1"}
     assert Message("orders", headers=headers).headers == headers
 
 

@@ -32,7 +32,6 @@ from trio_bus._backend import (
     Record,
     Release,
     Retry,
-    Settled,
     Settlement,
 )
 from trio_bus._dead_letter import dead_letter_of
@@ -45,6 +44,7 @@ from trio_bus._errors import (
 from trio_bus._names import own_key
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import read_entries
+from trio_bus._settled import Settled
 
 
 @pytest.mark.guards("a batch loses its order")
@@ -158,10 +158,11 @@ async def test_settling_is_fenced_by_owner_and_attempt(backend: RedisBackend) ->
     await publish(backend, 4)
     async with backend.join(US) as us, backend.join(THEM) as them:
         entries = await us.read(4, 1)
-        for stale in (Receipt(entries[0].id, 2), Receipt(EntryId(1), 1)):
+        lost, absent = (Receipt(entries[0].id, 2), Receipt(EntryId(1), 1))
+        for stale, answer in ((lost, Settled.LOST), (absent, Settled.ABSENT)):
             for settlement in (Ack(stale), Retry(stale), Release(stale), Bury(stale, DEATH)):
-                assert await us.settle([settlement]) == [Settled.LOST]
-                assert await them.settle([settlement]) == [Settled.LOST]
+                assert await us.settle([settlement]) == [answer]
+                assert await them.settle([settlement]) == [answer]
         ours = entries[0].receipt
         results = await them.settle([Ack(ours), Retry(ours), Release(ours), Bury(ours, DEATH)])
         assert results == [Settled.LOST] * 4
@@ -188,8 +189,9 @@ async def test_thousands_are_settled_in_one_call(backend: RedisBackend) -> None:
     added = await publish(backend, 2500)
     async with backend.join(US) as us:
         entries = await us.read(3000, 1)
-        assert await us.renew(receipts(entries)) == set()
-        assert await us.renew([Receipt(it, 2) for it in added]) == set(added)
+        assert await us.renew(receipts(entries)) == {}
+        stale = await us.renew([Receipt(it, 2) for it in added])
+        assert stale == dict.fromkeys(added, Settled.LOST)
         results = await us.settle([Ack(receipt) for receipt in receipts(entries)])
     assert results == [Settled.DONE] * 2500
     assert await raw_pending(backend) == {}
@@ -210,7 +212,7 @@ async def test_deleted_entries_are_gone(
         await us.read(1, 1)
         await command(backend, "XDEL", TOPIC, str(entry_id))
         assert await us.settle([make(receipt)]) == [Settled.GONE]
-        assert await us.renew([receipt]) == {entry_id}
+        assert await us.renew([receipt]) == {entry_id: Settled.ABSENT}
     assert await raw_pending(backend) == {}
 
 

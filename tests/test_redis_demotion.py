@@ -70,6 +70,7 @@ async def linked(
             connect_timeout=1,
             command_timeout=10,
             on_error=errors.append,
+            on_back=lambda: None,
         )
         nursery.start_soon(link.serve)
         try:

@@ -31,7 +31,6 @@ from trio_bus._backend import (
     Ack,
     Bury,
     Retry,
-    Settled,
 )
 from trio_bus._errors import (
     AuthenticationFailed,
@@ -44,6 +43,7 @@ from trio_bus._errors import (
 from trio_bus._redis import RedisBackend, open_redis
 from trio_bus._redis.member import RedisMember
 from trio_bus._redis.replies import as_text
+from trio_bus._settled import Settled
 
 
 @pytest.mark.guards("a renewal does not ask who owns it")
@@ -58,7 +58,7 @@ async def test_scripts_come_back_after_a_flush(backend: RedisBackend) -> None:
         await command(backend, "SCRIPT", "FLUSH")
         assert ids((await us.take_over(1)).entries) == [three.id]
         await command(backend, "SCRIPT", "FLUSH")
-        assert await us.renew([one]) == {one.id}
+        assert await us.renew([one]) == {one.id: Settled.LOST}
         await command(backend, "SCRIPT", "FLUSH")
         assert not await backend.create_group(TOPIC, GROUP, None)
 

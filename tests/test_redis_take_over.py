@@ -30,7 +30,6 @@ from trio_bus._backend import (
     Receipt,
     Release,
     Retry,
-    Settled,
     TakeOver,
 )
 from trio_bus._dead_letter import dead_letter_of
@@ -41,6 +40,7 @@ from trio_bus._errors import (
 from trio_bus._names import own_key
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import read_entries
+from trio_bus._settled import Settled
 
 
 async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend) -> None:
@@ -88,13 +88,13 @@ async def test_only_expired_leases_are_taken(backend: RedisBackend) -> None:
         kept, *others = receipts(await us.read(3, 1))
         assert not (await them.look()).claimable
         await trio.sleep(0.21)
-        assert await us.renew([kept]) == set()
+        assert await us.renew([kept]) == {}
         assert not (await us.look()).claimable
         assert await us.take_over(10) == TakeOver()
         taken = await them.take_over(1)
         taken_2 = await them.take_over(10)
         assert receipts([*taken.entries, *taken_2.entries]) == [Receipt(it.id, 2) for it in others]
-        assert await us.renew([kept, *others]) == {it.id for it in others}
+        assert await us.renew([kept, *others]) == {it.id: Settled.LOST for it in others}
         assert await us.settle([Ack(others[0]), Ack(kept)]) == [Settled.LOST, Settled.DONE]
 
 

@@ -2,7 +2,7 @@
 
 The layers, from the bottom up; imports point down:
 
-- values: ``_errors _entry_id _names _headers _message _dead_letter _config``
+- values: ``_errors _entry_id _names _headers _message _dead_letter _decision _config``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
 - one entry: ``_settling _holding _delivery``; publishing: ``_gate _publisher _scheduler _bus``
@@ -24,6 +24,7 @@ from ._config import (
 )
 from ._connect import open_bus
 from ._dead_letter import DeadLetter
+from ._decision import Decision
 from ._delivery import Delivery, DeliveryState
 from ._embedded import EmbeddedServer, open_embedded
 from ._entry_id import EntryId
@@ -86,6 +87,7 @@ __all__ = [
     "ConsumerInfo",
     "DeadLetter",
     "DeathCause",
+    "Decision",
     "Delivery",
     "DeliveryFinalized",
     "DeliveryState",

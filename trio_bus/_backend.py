@@ -25,6 +25,7 @@ import attrs
 from ._entry_id import EntryId
 from ._errors import RemoteError, ValidationError
 from ._info import TopicInfo
+from ._settled import Settled
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
@@ -149,17 +150,6 @@ class Bury:
 Settlement = Ack | Retry | Release | Bury
 
 
-@unique
-class Settled(Enum):
-    """What became of one settlement."""
-
-    DONE = "done"
-    LOST = "lost"
-    """It was no longer ours: nothing changed."""
-    GONE = "gone"
-    """The entry itself was deleted or trimmed; it is not pending any more."""
-
-
 @attrs.frozen
 class TakeOver:
     """What one look at the unowned entries of a group brought.
@@ -257,15 +247,19 @@ class GroupMember(abc.ABC):
 
         Raises:
           OutcomeUnknown: some, all or none have happened. Settle them again: what happened
-            answers `Settled.LOST` then.
+            answers `Settled.LOST` or `Settled.ABSENT` then.
           ConnectionLost: none has happened.
 
         Cancellation: may have happened.
         """
 
     @abc.abstractmethod
-    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
-        """Start the lease of each anew; return the ids that are no longer ours."""
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        """Start the lease of each anew; return those where that is over, and why.
+
+        `Settled.LOST` or `Settled.ABSENT`; `Settled.GONE` ends the wait for an entry that was
+        deleted or trimmed while it was ours. Never `Settled.DONE`.
+        """
 
     @abc.abstractmethod
     async def forget(self) -> bool:

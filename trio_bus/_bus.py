@@ -24,6 +24,7 @@ from ._errors import BusClosed, BusError, PublishError, ValidationError
 from ._gate import Gate
 from ._info import TopicInfo
 from ._names import check_topic
+from ._naming import naming
 from ._notifier import Notifier
 from ._observer import Scope
 from ._publisher import Publisher
@@ -244,7 +245,8 @@ class Bus:
           WrongType: the key of that name holds something else.
         """
         self.check_open()
-        return await self.backend.info(check_topic(topic))
+        with naming(check_topic(topic)):
+            return await self.backend.info(topic)
 
     def check_open(self) -> None:
         """Raise `BusClosed` if ``open_bus`` was left."""

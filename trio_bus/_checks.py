@@ -1,6 +1,7 @@
 """Validators of settings: each names the field and the value that cannot work."""
 
 import math
+from inspect import iscoroutinefunction
 from typing import Protocol, TypeGuard, TypeVar, cast
 
 import attrs
@@ -110,6 +111,14 @@ def credential_provider(_: object, field: "attrs.Attribute[_T]", value: _T) -> N
         raise ValidationError(
             f"{field.name}: a {kind.__name__} is not an object with a method get_credentials"
         )
+
+
+def plain_function(_: object, field: "attrs.Attribute[_T]", value: _T) -> None:
+    """Accept what can be called and answers at once; not what is ``async``."""
+    if isinstance(value, type) or not callable(value):
+        raise ValidationError(f"{field.name}: {shown(value)} is not a function")
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004 - what the call would run
+        raise ValidationError(f"{field.name}: {shown(value)} is async, and would not be awaited")
 
 
 def error_types(_: object, field: "attrs.Attribute[_T]", value: _T) -> None:

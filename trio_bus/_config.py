@@ -14,6 +14,7 @@ import cattrs
 from . import _checks as checks
 from ._codec import Codec
 from ._credentials import CredentialProvider
+from ._decision import Decision
 from ._entry_id import EntryId
 from ._envelope import EnvelopeCodec
 from ._errors import ValidationError
@@ -21,6 +22,8 @@ from ._fields import FieldsCodec
 from ._headers import NO_HEADERS, Headers, check_headers
 from ._names import check_consumer, check_group, check_topic, shown
 from ._observer import LoggingObserver, Observer
+
+_RETRY_SETTINGS = {"max_retry", "retry_backoff", "retry_on", "reject_on", "on_failure"}
 
 CONSUMER_SUFFIX_BYTES = 40
 """What is kept free at the end of a consumer's name for what makes it unique."""
@@ -132,6 +135,7 @@ _Count = Annotated[int, _raw]
 _Seconds = Annotated[float, _raw]
 _T = TypeVar("_T")
 _ErrorTypes = tuple[type[Exception], ...]
+OnFailure = Callable[[Exception, int], Decision | None]
 
 
 @attrs.frozen
@@ -246,6 +250,14 @@ class SubscriptionConfig:
         attrs.field(default=(), kw_only=True, converter=_error_types, validator=checks.error_types)
     )
     """Which errors of a handler reject at once, whatever ``retry_on`` says."""
+    on_failure: Annotated[
+        OnFailure | None, cattrs.override(struct_hook=_only_in_code("on_failure"))
+    ] = attrs.field(default=None, kw_only=True, validator=checks.optional(checks.plain_function))
+    """Asked first, with the error and the attempt that failed, 1 or more; must not block.
+
+    What it returns is done, a retry at the limit excepted; None leaves it to the two above. What it
+    raises is told to the observer (`Scope.POLICY`), and leaves it to them as well.
+    """
     dead_letter_topic: Annotated[str | None, _raw] = attrs.field(
         default=None, kw_only=True, converter=_dead_letter_topic
     )
@@ -265,7 +277,7 @@ class SubscriptionConfig:
     block_timeout: _Seconds = attrs.field(
         default=2.0, kw_only=True, validator=checks.seconds(above=True, endless=True)
     )
-    """How long one read waits on the server; above 0."""
+    """How long one read waits on the server, and at most a quarter of the lease; above 0."""
     ack_batch_size: _Count = attrs.field(default=256, kw_only=True, validator=checks.count(1))
     """How many settlements go to the server at once; at least 1."""
     drain_timeout: _Seconds = attrs.field(
@@ -296,7 +308,7 @@ class SubscriptionConfig:
     def _refuse_retries(self) -> None:
         """Nothing is left to retry once it was acked: a setting about it is a misunderstanding."""
         for field in attrs.fields(type(self)):
-            if field.name not in {"max_retry", "retry_backoff", "retry_on", "reject_on"}:
+            if field.name not in _RETRY_SETTINGS:
                 continue
             value = cast("object", getattr(self, field.name))
             if value != field.default:

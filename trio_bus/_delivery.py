@@ -10,11 +10,9 @@ import attrs
 import trio
 
 from ._backend import Ack, Release, Settlement
-from ._checks import MAX_SECONDS, is_number
 from ._dead_letter import DeadLetter, dead_letter_of
-from ._errors import ValidationError
-from ._names import shown as shown_value
-from ._policy import Reason, shown
+from ._decision import Reason, checked_delay
+from ._policy import shown
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
@@ -48,11 +46,11 @@ class Delivery:
     """One entry that is ours to handle and to settle, once.
 
     ``async with delivery`` is the usual way: leaving the block acks; an `Exception` is told to
-    the observer, settled as ``retry_on`` and ``reject_on`` say, and suppressed; anything else (a
-    cancellation, Ctrl-C) releases the entry and goes on. The block is cancelled, and its
-    cancellation suppressed, when the lease is lost or ``handler_timeout`` is over. What the body
-    settled itself is not settled again. Entering and leaving are checkpoints; the settlement is
-    confirmed in the background.
+    the observer, settled as ``on_failure``, ``retry_on`` and ``reject_on`` say, and suppressed;
+    anything else (a cancellation, Ctrl-C) releases the entry and goes on. The block is cancelled,
+    and its cancellation suppressed, when the lease is lost or ``handler_timeout`` is over. What the
+    body settled itself is not settled again. Entering and leaving are checkpoints; the settlement
+    is confirmed in the background.
 
     The five verbs settle or renew by hand. Each returns when the server confirmed it.
 
@@ -110,7 +108,7 @@ class Delivery:
           LeaseLost: it is no longer ours; nothing was settled.
           ValidationError: *delay* is not such a number.
         """
-        delay = None if delay is None else _checked_delay(delay)
+        delay = checked_delay(delay)
         policy = self._holding.context.policy
         await self._settle(policy.retry(self._holding.receipt, reason, delay), reason)
 
@@ -138,23 +136,25 @@ class Delivery:
         """
         self._holding.check_open()
         keeper = self._holding.context.keeper
-        seconds = 0.0 if delay is None else _checked_delay(delay)
-        if seconds == 0.0:
-            seconds = keeper.release_delay(self._holding)
+        seconds = checked_delay(delay) or keeper.release_delay(self._holding)
         await self._settle(Release(self._holding.receipt, seconds))
 
     async def renew(self) -> None:
         """Start the lease anew. This happens by itself; call it to know that it is still ours.
 
+        Where the entry was deleted from its stream nobody else can have it either: that is told to
+        the observer, and is no error.
+
         Raises:
           DeliveryFinalized: it was settled before.
           LeaseLost: it is no longer ours.
         """
-        await self._holding.context.keeper.renew(self._holding)
+        await self._holding.context.lessor.renew(self._holding)
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Delivery:
         await trio.lowlevel.checkpoint()
+        await self._holding.context.lessor.check(self._holding)
         self._holding.begin()
         return self
 
@@ -184,9 +184,3 @@ class Delivery:
         if self._holding.lost:
             return "lost"
         return "settled" if self._holding.settling else "open"
-
-
-def _checked_delay(delay: float) -> float:
-    if not is_number(delay) or not 0 <= delay <= MAX_SECONDS:
-        raise ValidationError(f"delay: {shown_value(delay)} is not 0 to {MAX_SECONDS:g} seconds")
-    return float(delay)

@@ -77,7 +77,7 @@ def check_headers(value: object, field: str = "headers") -> Headers:
     """Return *value* as `Headers` that may be published.
 
     Raises:
-      ValidationError: it is no mapping of str to str, or a name is reserved.
+      ValidationError: it is no mapping of str to str, or a name is empty or reserved.
     """
     if value is NO_HEADERS:  # nearly always
         return NO_HEADERS
@@ -89,5 +89,7 @@ def check_headers(value: object, field: str = "headers") -> Headers:
     headers = Headers(
         {check_text(name, field): check_text(text, field) for name, text in items.items()}
     )
+    if "" in headers:
+        raise ValidationError(f"{field}: '' is no name of a header")
     refuse_reserved(headers, field)
     return headers

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from ._backend import Ack, Entry, Receipt, Release, Settled, Settlement
+from ._backend import Ack, Entry, Receipt, Release, Settlement
 from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
-from ._observer import Scope, Transition
-from ._policy import Policy, shown
+from ._policy import Policy
+from ._settled import Settled
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
@@ -33,12 +33,24 @@ class Keeper(Protocol):
         """Say how many seconds an entry waits that is released without a delay of its own."""
         ...
 
-    def ended(self, holding: Holding) -> None:
-        """Hear that nothing runs with it any more."""
+    def failed(self, holding: Holding, failure: Exception) -> None:
+        """Tell of a failure, and settle the holding, if it is open, as the policy says."""
         ...
+
+    def ended(self, holding: Holding) -> None:
+        """Hear that what ran with it has ended, and may have left it open."""
+        ...
+
+
+class Lessor(Protocol):
+    """Whoever keeps the leases of a subscription: what one entry needs of it."""
 
     async def renew(self, holding: Holding) -> None:
         """Start its lease anew; raise `LeaseLost` if it is not ours any more."""
+        ...
+
+    async def check(self, holding: Holding) -> bool:
+        """Say whether it may start; wait for a renewal if its lease is doubtful."""
         ...
 
 
@@ -47,9 +59,11 @@ class HoldingContext:
     """What the entries of one subscription share."""
 
     keeper: Keeper
+    lessor: Lessor
     policy: Policy
     notifier: Notifier
     handler_timeout: float
+    lease: float
 
 
 @attrs.define(eq=False)
@@ -67,11 +81,17 @@ class Holding:
     context: HoldingContext
     lease_until: float
     """By trio's clock; past it the entry may have another owner."""
+    number: int = 0
+    """It tells the deliveries of one subscription apart; the first is 1."""
     deadline: float = math.inf
     """By trio's clock: when ``handler_timeout`` ends it."""
     busy: bool = False
     permit: bool = True
+    given_out: bool = False
+    """The user's code has or had it: its lease is lost as soon as it has run out."""
     lost: bool = False
+    vanished: bool = False
+    """It was deleted or trimmed while it was ours: nobody else can have it, or ever will."""
     give_back: bool = False
     """It was lost to nobody in particular: release it when its handler has ended."""
     settling: Settling | None = None
@@ -81,9 +101,19 @@ class Holding:
     """The earlier delivery that it waits for."""
     at_risk: bool = False
     """When it came, a settlement of its predecessor was under way that may hit it too."""
-    task: trio.lowlevel.Task | None = None
+    _task: trio.lowlevel.Task | None = None
     """Who runs with it."""
+    started: float | None = None
+    """By trio's clock."""
+    expired: bool = False
+    """Its ``expires_at`` was over before it could start."""
+    told: bool = False
+    """The observer has heard how this delivery ended."""
+    _around: tuple[trio.Nursery, ...] = ()
+    """The nurseries that this task was in before."""
     _scope: trio.CancelScope | None = None
+    _renewed: trio.Event | None = None
+    """Set when its lease is not in doubt any more; None if nobody waits for that."""
 
     @property
     def receipt(self) -> Receipt:
@@ -105,6 +135,21 @@ class Holding:
         """Whether a settlement of it took effect."""
         return self.settling is not None and self.settling.outcome in {Settled.DONE, Settled.GONE}
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a renewal has to say first that it is still ours, before it may start."""
+        doubtful_at = self.lease_until - self.context.lease / 2
+        return self.open and not self.vanished and trio.current_time() >= doubtful_at
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits for a renewal of it."""
+        return self._renewed is not None
+
+    def is_unclaimed_at(self, time: float) -> bool:
+        """Say whether nobody else had it then: our lease held, or there was nothing to have."""
+        return self.vanished or time < self.lease_until
+
     def check_open(self) -> None:
         """Raise `LeaseLost` or `DeliveryFinalized` unless it is open."""
         if self.lost:
@@ -112,9 +157,33 @@ class Holding:
         if self.settling is not None:
             raise DeliveryFinalized(f"entry {self.entry.id} was settled before")
 
+    async def wait_renewed(self) -> None:
+        """Wait until its lease is renewed, or over."""
+        self._renewed = self._renewed or trio.Event()
+        await self._renewed.wait()
+
+    def renewed(self, lease_until: float) -> None:
+        """Note that it is ours until then."""
+        self.lease_until = lease_until
+        self.wake()
+
+    def vanish(self) -> None:
+        """Note that there is nothing any more that could be lost to another owner."""
+        self.vanished = True
+        self.wake()
+
+    def encloses(self, task: trio.lowlevel.Task | None) -> bool:
+        """Whether its end waits for that of *task*: it runs with it, or was started inside."""
+        nursery: trio.Nursery | None = None
+        while task is not None and task is not self._task:
+            nursery = task.parent_nursery
+            task = nursery and nursery.parent_task
+        return task is not None and nursery not in self._around
+
     def lose(self) -> None:
         """End what runs with it: the lease is gone."""
         self.lost = True
+        self.wake()
         if self._scope is not None:
             self._scope.cancel("the lease was lost")
 
@@ -125,13 +194,21 @@ class Holding:
             raise trio.BusyResourceError(
                 "this delivery is being handled: a handler, or a task in 'async with', is inside"
             )
-        self.busy = True
-        self.task = trio.lowlevel.current_task()
-        self.deadline = trio.current_time() + self.context.handler_timeout
+        self.busy = self.given_out = True
+        self._task = trio.lowlevel.current_task()
+        self._around = tuple(self._task.child_nurseries)
+        self.started = trio.current_time()
+        self.deadline = self.started + self.context.handler_timeout
         self._scope = trio.CancelScope(deadline=self.deadline)
         self._scope.__enter__()
         if self.lost:
             self._scope.cancel("the lease was lost")
+
+    def wake(self) -> None:
+        """Let go on who waits for a renewal."""
+        if self._renewed is not None:
+            self._renewed.set()
+            self._renewed = None
 
     @trio.lowlevel.enable_ki_protection
     def conclude(self, error: BaseException | None, *, ack: bool) -> BaseException | None:
@@ -139,15 +216,13 @@ class Holding:
         failure, onward = _sort(self._leave(error))
         try:
             if failure is not None:
-                self._failed(failure)
+                self.context.keeper.failed(self, failure)
             elif onward is not None:
                 self._submit_if_open(Release(self.receipt))
             elif ack:
                 self._submit_if_open(Ack(self.receipt))
-            elif self.open:
-                self.context.notifier.transition(Transition.UNSETTLED, *self.place)
         finally:
-            self.task = None
+            self._task, self._around = None, ()
             self.context.keeper.ended(self)
         return onward
 
@@ -159,12 +234,6 @@ class Holding:
         if rest is None and scope.cancelled_caught and not self.lost:
             return HandlerTimeout(f"not done after {self.context.handler_timeout} s")
         return rest
-
-    def _failed(self, failure: Exception) -> None:
-        self.context.notifier.error(Scope.HANDLER, failure, *self.place)
-        if self.open:
-            settlement = self.context.policy.after_failure(self.receipt, failure)
-            self.context.keeper.submit(self, settlement, shown(failure))
 
     def _submit_if_open(self, settlement: Ack | Release) -> None:
         if self.open:

@@ -22,7 +22,9 @@ class GroupInfo:
 
     ``pending`` counts what living or dead consumers hold; ``released``, ``delayed`` and ``dead``
     count what the group keeps between deliveries. ``lag``, the entries not yet delivered, is None
-    where the server cannot tell.
+    where the server cannot tell. ``oldest`` is the oldest entry that is not finished: delivered and
+    not done, waiting between deliveries, or not yet delivered; not what was given up. Its ``time``
+    tells how far behind the group is. None where all is done.
     """
 
     name: str
@@ -33,12 +35,19 @@ class GroupInfo:
     delayed: int
     dead: int
     consumers: tuple[ConsumerInfo, ...]
+    oldest: EntryId | None = None
 
 
 @attrs.frozen
 class TopicInfo:
-    """A topic, as the server sees it. ``length`` counts the entries that the stream retains."""
+    """A topic, as the server sees it.
+
+    ``length`` counts the entries that the stream retains, and ``oldest`` is the first of them;
+    ``scheduled`` counts the messages that will be published later.
+    """
 
     topic: str
     length: int
     groups: tuple[GroupInfo, ...]
+    oldest: EntryId | None = None
+    scheduled: int = 0

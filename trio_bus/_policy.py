@@ -1,11 +1,13 @@
-"""What a failure leads to: try again, or bury. Pure."""
+"""What a failure leads to: try again, give back, or bury. Pure, but for the user's function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, cast
 
-from ._backend import Bury, Death, DeathCause, Receipt, Retry, Settlement
+from ._backend import Bury, Death, DeathCause, Receipt, Release, Retry, Settlement
+from ._decision import Action, Decision, Reason
 from ._exception_groups import leaves
 
 if TYPE_CHECKING:
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
 MAX_ERROR_TEXT = 4096
 """Characters of an error's text that are kept: enough for a message, too little for a dump."""
-
-Reason = str | BaseException
 
 
 class Policy:
@@ -25,11 +25,31 @@ class Policy:
         self._random = random
         self.max_attempt: int = config.max_attempt
 
-    def after_failure(self, receipt: Receipt, error: Exception) -> Settlement:
-        """Say what follows an exception of a handler."""
-        if self._rejects(error):
-            return self.reject(receipt, error)
-        return self.retry(receipt, error, None)
+    def decide(
+        self, receipt: Receipt, error: Exception, on_broken: Callable[[Exception], None]
+    ) -> Decision:
+        """Say what follows a failure of a handler; *on_broken* hears what ``on_failure`` raises."""
+        try:
+            return self._asked(receipt, error) or self._default(error)
+        except Exception as broken:  # noqa: BLE001 - the user's own function failed
+            on_broken(broken)
+        return self._default(error)
+
+    def after_failure(
+        self,
+        receipt: Receipt,
+        error: Exception,
+        decision: Decision,
+        release_delay: Callable[[], float],
+    ) -> Settlement:
+        """Say how a decision is carried out; *release_delay* is for one that has no delay."""
+        match decision.action:
+            case Action.RETRY:
+                return self.retry(receipt, error, decision.delay)
+            case Action.REJECT:
+                return self.reject(receipt, error if decision.reason is None else decision.reason)
+            case Action.RELEASE:
+                return Release(receipt, decision.delay or release_delay())
 
     def retry(self, receipt: Receipt, reason: Reason, delay: float | None) -> Settlement:
         """Start it again, or bury it at the limit; None: the delay that ``retry_backoff`` says."""
@@ -43,11 +63,22 @@ class Policy:
         """Bury it at once."""
         return Bury(receipt, death(DeathCause.REJECTED, reason))
 
-    def _rejects(self, error: Exception) -> bool:
+    def _asked(self, receipt: Receipt, error: Exception) -> Decision | None:
+        if self._config.on_failure is None:
+            return None
+        answer = cast("object", self._config.on_failure(error, receipt.attempt))
+        if answer is None or isinstance(answer, Decision):
+            return answer
+        if iscoroutine(answer):
+            answer.close()  # or it would be warned of, somewhere, some time later
+        raise TypeError(f"on_failure returned a {type(answer).__name__}, not a Decision or None")
+
+    def _default(self, error: Exception) -> Decision:
         failures = list(leaves(error))
         if any(isinstance(leaf, self._config.reject_on) for leaf in failures):
-            return True
-        return not all(isinstance(leaf, self._config.retry_on) for leaf in failures)
+            return Decision.reject()
+        worth_it = all(isinstance(leaf, self._config.retry_on) for leaf in failures)
+        return Decision.retry() if worth_it else Decision.reject()
 
 
 def death(cause: DeathCause, reason: Reason) -> Death:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from ._backend import Settled, Settlement
+from ._backend import Settlement
 from ._errors import BusError, LeaseLost
+from ._settled import Settled
 
 if TYPE_CHECKING:
     from ._holding import Holding
@@ -31,6 +32,8 @@ class Settling:
     last_error: Exception | None = None
     outcome: Settled | None = None
     abandoned: BusError | None = None
+    since: float = attrs.field(factory=trio.current_time)
+    """By trio's clock: when it was asked for."""
     _ended: trio.Event | None = attrs.field(default=None, init=False)
 
     @property
@@ -42,6 +45,13 @@ class Settling:
         """Record what became of it and wake who waits."""
         self.outcome = outcome
         self._wake()
+
+    def unconfirmed(self) -> BusError:
+        """Return an error that says that this was not confirmed, and what kept it from being."""
+        what, entry_id = type(self.settlement).__name__, self.holding.entry.id
+        error = BusError(f"{what} of entry {entry_id} is not confirmed")
+        error.__cause__ = self.last_error
+        return error
 
     def abandon(self, error: BusError) -> None:
         """Stop trying: whoever waits gets *error*."""

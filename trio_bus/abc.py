@@ -13,18 +13,20 @@ from ._backend import Receipt as Receipt
 from ._backend import Record as Record
 from ._backend import Release as Release
 from ._backend import Retry as Retry
-from ._backend import Settled as Settled
 from ._backend import Settlement as Settlement
 from ._backend import StreamBackend as StreamBackend
 from ._backend import TakeOver as TakeOver
 from ._codec import Codec as Codec
 from ._credentials import CredentialProvider as CredentialProvider
 from ._observer import Observer as Observer
+from ._observer import SelectiveObserver as SelectiveObserver
+from ._settled import Settled as Settled
 from ._subscription import Handler as Handler
 
 # Users find them here: see ``trio_bus/__init__.py``.
 for _public in (
     *(Ack, Append, Bury, Death, Entry, GroupMember, Look, Membership, Once, Receipt, Release),
     *(Retry, Settled, StreamBackend, TakeOver, Codec, CredentialProvider, Observer),
+    SelectiveObserver,
 ):
     _public.__module__ = __name__

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from . import bench, consume, demo, doctor, publish
+from . import bench, consume, demo, doctor, info, publish
 from .failing import CommandError
 
 Run = Callable[[argparse.Namespace], int]
@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": demo,
     "publish": publish,
     "consume": consume,
+    "info": info,
     "doctor": doctor,
     "bench": bench,
 }

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from trio_bus._bus import Bus
 from trio_bus._config import BusOptions
 from trio_bus._connect import open_bus
-from trio_bus._observer import ErrorEvent, Scope, Transition, TransitionEvent
+from trio_bus._observer import ErrorEvent, Event, Scope, Transition, TransitionEvent
 
 from .failing import CommandError, say
 
@@ -80,12 +80,20 @@ class _Complaints:
     def on_error(self, event: ErrorEvent, /) -> None:
         """Say what failed."""
         if event.scope is not Scope.PUBLISH:
-            entry = "" if event.entry_id is None else f" of entry {event.entry_id}"
-            say(f"{event.scope.value}{entry}: {event.error}")
+            say(f"{event.scope.value}{_place(event)}: {event.error}")
 
     def on_transition(self, event: TransitionEvent, /) -> None:
-        """Say what was lost."""
+        """Say what was lost, and what is well again."""
         if event.transition in _LOSSES:
-            entry = "" if event.entry_id is None else f"entry {event.entry_id} of "
             reason = f": {event.reason}" if event.reason else ""
-            say(f"{entry}group {event.group!r}: {event.transition.value}{reason}")
+            say(f"{event.transition.value}{_place(event)}{reason}")
+        elif event.transition is Transition.RECONNECTED:
+            say("connected again")
+
+
+def _place(event: Event) -> str:
+    """Say what an event is about; a connection is about nothing in particular."""
+    entry = "" if event.entry_id is None else f" of entry {event.entry_id}"
+    topic = f" of topic {event.topic!a}" if event.topic else ""
+    group = f", group {event.group!a}" if event.group else ""
+    return f"{entry}{topic}{group}"

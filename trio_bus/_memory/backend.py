@@ -176,11 +176,12 @@ class MemoryBackend(StreamBackend):
         await trio.lowlevel.checkpoint()
         with self._server.step() as now_ms:
             stream = self._server.store.find_stream(topic)
+            scheduled = len(self._server.schedule(topic))
             if stream is None:
-                return TopicInfo(topic, 0, ())
+                return TopicInfo(topic, 0, (), scheduled=scheduled)
             groups = sorted(stream.groups.items())
             infos = tuple(_group_info(name, group, stream, now_ms) for name, group in groups)
-            return TopicInfo(topic, len(stream.entries), infos)
+            return TopicInfo(topic, len(stream.entries), infos, stream.entries.first(), scheduled)
 
     def delete_topic(self, topic: str) -> bool:
         """Remove the stream of a topic with its groups (DEL); say whether there was one.
@@ -232,7 +233,15 @@ def _group_info(name: str, group: Group, stream: Stream, now_ms: int) -> GroupIn
         _held(group, DUE),
         _held(group, DEAD),
         tuple(_consumer_info(consumer, now_ms) for consumer in members),
+        _oldest(group, stream),
     )
+
+
+def _oldest(group: Group, stream: Stream) -> EntryId | None:
+    """Return the oldest entry that this group has not finished."""
+    held = [it.pending.first() for it in group.consumers.values() if it.name != DEAD]
+    known = [entry_id for entry_id in held if entry_id is not None]
+    return min([*known, *stream.undelivered(group, 1)], default=None)
 
 
 def _held(group: Group, consumer: str) -> int:

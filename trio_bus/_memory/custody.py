@@ -15,12 +15,12 @@ from trio_bus._backend import (
     Record,
     Release,
     Retry,
-    Settled,
     Settlement,
 )
 from trio_bus._dead_letter import context_fields
 from trio_bus._entry_id import EntryId
 from trio_bus._names import DEAD, DUE, FREE, own_key
+from trio_bus._settled import Settled
 
 from .group import Group
 from .sorted_set import SortedSet
@@ -74,7 +74,7 @@ class Custody:
         place = self.place()
         receipt = settlement.receipt
         if not self._owns(place.group, receipt):
-            return Settled.LOST
+            return _lost_or_absent(place, receipt.id)
         if isinstance(settlement, Ack):
             place.group.acknowledge(receipt.id)
             return Settled.DONE
@@ -84,22 +84,23 @@ class Custody:
         self._move(place, settlement, now_ms, due_ms)
         return Settled.DONE
 
-    def renew(self, receipts: Collection[Receipt], now_ms: int) -> set[EntryId]:
-        """Reset the idle time of each; return those that are not ours.
+    def renew(self, receipts: Collection[Receipt], now_ms: int) -> dict[EntryId, Settled]:
+        """Reset the idle time of each; return those where that is over, and why.
 
         Raises:
           StreamError: NOGROUP, WRONGTYPE.
         """
         place = self.place()
-        lost: set[EntryId] = set()
+        over: dict[EntryId, Settled] = {}
         for receipt in receipts:
             if not self._owns(place.group, receipt):
-                lost.add(receipt.id)
+                over[receipt.id] = _lost_or_absent(place, receipt.id)
             elif receipt.id in place.stream.entries:
                 move(place.group, receipt.id, self.membership.consumer, receipt.attempt, now_ms)
             else:
                 drop(place, receipt.id)
-        return lost
+                over[receipt.id] = Settled.GONE
+        return over
 
     def forget(self) -> bool:
         """Remove our consumer unless it owns entries; say whether it is gone.
@@ -164,6 +165,11 @@ def move(group: Group, entry_id: EntryId, consumer: str, count: int, now_ms: int
     owner = group.consumer(consumer, now_ms)
     owner.active_ms = now_ms
     group.assign(entry_id, owner, now_ms, count)
+
+
+def _lost_or_absent(place: Place, entry_id: EntryId) -> Settled:
+    known = entry_id in place.stream.entries or place.group.pending.get(entry_id) is not None
+    return Settled.LOST if known else Settled.ABSENT
 
 
 def drop(place: Place, entry_id: EntryId) -> None:

@@ -14,12 +14,12 @@ from trio_bus._backend import (
     Receipt,
     Release,
     Retry,
-    Settled,
     Settlement,
     TakeOver,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
+from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
 
 from . import looking, takeover
@@ -93,8 +93,8 @@ class MemoryMember(GroupMember):
         with self._server.step() as now_ms:
             return [self._settle(settlement, now_ms) for settlement in settlements]
 
-    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
-        """Start the lease of each anew; return the ids that are no longer ours."""
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        """Start the lease of each anew; return those where that is over, and why."""
         await trio.lowlevel.checkpoint()
         with self._server.step() as now_ms:
             return self._custody.renew(receipts, now_ms)

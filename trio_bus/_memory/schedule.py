@@ -48,6 +48,9 @@ class Schedule:
     def __contains__(self, uid: str) -> bool:
         return uid in self._waiting
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def add(self, uid: str, record: Record, due_ms: int) -> None:
         """Let a record wait whose uid does not."""
         self._number += 1

@@ -24,7 +24,7 @@ from trio_bus._errors import ConnectionLost, PermissionDenied
 from trio_bus._info import TopicInfo
 from trio_bus._names import own_key
 from trio_bus._notifier import Notifier
-from trio_bus._observer import Scope
+from trio_bus._observer import Scope, Transition
 from trio_bus._one_error import one_error
 
 from . import schedule, scripts
@@ -224,7 +224,7 @@ def open_redis(url: str, options: BusOptions) -> AbstractAsyncContextManager[Red
     """Connect to the server of *url*; the block owns all connections.
 
     Entering waits for at most ``connect_timeout`` until the server takes us. Later losses end
-    nothing: the connection comes back by itself, and the observer hears of each loss. What the URL
+    nothing: the connection comes back by itself, and the observer hears of both. What the URL
     says about timeouts goes before *options*.
 
     Raises:
@@ -248,6 +248,7 @@ async def open_secretly(url: Secret, options: BusOptions) -> AsyncGenerator[Redi
         connect_timeout=chosen.connect_timeout,
         command_timeout=chosen.command_timeout,
         on_error=partial(notifier.error, Scope.CONNECT),
+        on_back=partial(notifier.transition, Transition.RECONNECTED),
     )
     wakes = Wakes(
         partial(connect, address, chosen.connect_timeout), partial(notifier.error, Scope.WAKE)

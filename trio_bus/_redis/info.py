@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import attrs
+
+from trio_bus._entry_id import EntryId
 from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
 from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS
 
+from . import scripts
 from .errors import to_exception
 from .link import Link
-from .replies import as_entry_id, as_int, as_list, as_map, as_text
-from .resp import ErrorReply, Reply
+from .replies import as_entry_id, as_int, as_list, as_map, as_row, as_text, checked
+from .resp import Argument, ErrorReply, Reply
+from .schedule import schedule_keys
+from .scripts import ScriptCall
 
 
 async def topic_info(link: Link, topic: str) -> TopicInfo:
@@ -22,18 +28,34 @@ async def topic_info(link: Link, topic: str) -> TopicInfo:
       WrongType: the key of this topic holds something else.
     """
     length, listed = await link.call_many([("XLEN", topic), ("XINFO", "GROUPS", topic)])
-    if as_int(length) == 0 and _is_missing_key(listed):
-        return TopicInfo(topic, 0, ())
-    groups = [as_map(group) for group in as_list(listed)]
+    exists = as_int(length) > 0 or not _is_missing_key(listed)
+    groups = [as_map(group) for group in as_list(listed)] if exists else []
+    oldest, scheduled, unfinished = await _ask_oldest(link, topic, groups)
     # The bytes as they came: a foreign group may have a name that is not text.
     asked = [("XINFO", "CONSUMERS", topic, _name(group)) for group in groups]
     replies = await link.call_many(asked)
     infos = [
-        _group_info(group, reply)
-        for group, reply in zip(groups, replies, strict=True)
+        attrs.evolve(_group_info(group, reply), oldest=first)
+        for group, reply, first in zip(groups, replies, unfinished, strict=True)
         if not _is_gone(reply)
     ]
-    return TopicInfo(topic, as_int(length), tuple(infos))
+    return TopicInfo(topic, as_int(length), tuple(infos), oldest, scheduled)
+
+
+async def _ask_oldest(
+    link: Link, topic: str, groups: Sequence[Mapping[bytes, Reply]]
+) -> tuple[EntryId | None, int, list[EntryId | None]]:
+    """Return the oldest entry, how many are scheduled, and what each group has not finished."""
+    arguments: list[Argument] = []
+    for group in groups:
+        arguments += [_name(group), str(as_entry_id(group[b"last-delivered-id"]))]
+    call = ScriptCall("oldest", (topic, schedule_keys(topic)[0]), arguments)
+    oldest, scheduled, unfinished = as_row(checked(await scripts.run(link, call)), 3)
+    return _id(oldest), as_int(scheduled), [_id(reply) for reply in as_list(unfinished)]
+
+
+def _id(reply: Reply) -> EntryId | None:
+    return as_entry_id(reply) if reply else None
 
 
 def _name(group: Mapping[bytes, Reply]) -> bytes:

@@ -66,11 +66,13 @@ class Link:
         connect_timeout: float,
         command_timeout: float,
         on_error: Callable[[BusError], None],
+        on_back: Callable[[], None],
     ) -> None:
         self._connect = connect
         self._connect_timeout = connect_timeout
         self._timeout = command_timeout
         self._on_error = on_error
+        self._on_back = on_back
         self._pipeline: Pipeline | None = self._make(first)
         self._connected = trio.Event()
         self._connected.set()
@@ -200,6 +202,7 @@ class Link:
             return False
         self._pipeline = self._make(session)
         self._connected.set()
+        self._on_back()
         return True
 
     def _on_loss(self, cause: BaseException | None) -> None:

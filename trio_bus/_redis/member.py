@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 
 import attrs
 import trio
@@ -14,15 +15,17 @@ from trio_bus._backend import (
     Membership,
     Receipt,
     Release,
-    Settled,
     Settlement,
     TakeOver,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, RemoteError
+from trio_bus._parting import parting
+from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
 
 from .group import Group
+from .last_words import see_through
 from .link import Link
 from .pipeline import Pipeline
 from .portion import Portion
@@ -35,7 +38,9 @@ from .strays import Holdings
 class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
-    __slots__ = ("_alarm", "_group", "_holdings", "_link", "_portion", "_reader", "_reading")
+    __slots__ = (
+        "_alarm", "_group", "_holdings", "_link", "_parting", "_portion", "_reader", "_reading",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class RedisMember(GroupMember):
         self._link = link
         self._alarm = Alarm() if alarm is None else alarm
         self._group = Group(link, membership)
+        self._parting = parting(command_timeout)
         self._portion = Portion()
         self._holdings = Holdings(self._group, link, self._portion)
         self._reader = Reader(
@@ -63,7 +69,8 @@ class RedisMember(GroupMember):
         """Wait up to *timeout* seconds for new entries; see `GroupMember.read`.
 
         It runs on its own connection, which is opened by the first read and by the first one
-        after a loss. A cancelled read takes one round trip to end, and at most the command timeout.
+        after a loss. A cancelled read takes one round trip to end, and one to release what it
+        brings all the same: together at most the command timeout, or 10 seconds.
 
         Raises:
           trio.BusyResourceError: another task is reading.
@@ -94,13 +101,17 @@ class RedisMember(GroupMember):
     async def take_over(self, count: int) -> TakeOver:
         """Take what is released, due or abandoned; see `GroupMember.take_over`.
 
-        Cancelled after it was sent, it waits for the answer, for at most the command timeout, and
-        releases what came.
+        Cancelled after it was sent, it waits for the answer and releases what came, for at most the
+        command timeout or 10 seconds.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        taken = await self._take_over(count)
+        await self._holdings.recover()
+        await self._link.wait_connected()
+        async with self._holdings.lock:
+            taken, end = await see_through(partial(self._take_over, count), self._parting)
         if trio.current_effective_deadline() == -float("inf"):
-            with trio.CancelScope(shield=True):
+            end = min(end, trio.current_time() + self._parting)
+            with trio.CancelScope(deadline=end, shield=True):
                 await self._give_back(taken.entries)
             await trio.lowlevel.checkpoint_if_cancelled()
         return taken
@@ -119,14 +130,14 @@ class RedisMember(GroupMember):
                 self._holdings.remove(settlement.receipt)
         return results
 
-    async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
-        """Start the lease of each anew; return the ids that are no longer ours."""
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        """Start the lease of each anew; return those where that is over, and why."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        lost = await self._group.renew(receipts)
+        over = await self._group.renew(receipts)
         for receipt in receipts:
-            if receipt.id in lost:
+            if receipt.id in over:
                 self._holdings.remove(receipt)
-        return lost
+        return over
 
     async def forget(self) -> bool:
         """Remove this consumer unless it owns entries; say whether it is gone."""
@@ -142,21 +153,15 @@ class RedisMember(GroupMember):
         return lambda block_ms: self._group.read_command(count, block_ms)
 
     async def _take_over(self, count: int) -> TakeOver:
-        """Take over; from sending to the answer it cannot be cancelled."""
-        await self._holdings.recover()
-        await self._link.wait_connected()
-        async with self._holdings.lock:
-            taken = TakeOver()
-            with trio.CancelScope(shield=True):  # bounded by the command timeout
-                try:
-                    with self._portion.asking(count) as asked:
-                        taken = await self._group.take_over(asked)
-                        self._portion.came(asked, len(taken.entries))
-                except BusError:
-                    self._holdings.suspect()  # it may have been done, and its answer lost
-                    raise
-            # No checkpoint since the answer came.
-            return attrs.evolve(taken, entries=tuple(self._holdings.add(taken.entries)))
+        try:
+            with self._portion.asking(count) as asked:
+                taken = await self._group.take_over(asked)
+                self._portion.came(asked, len(taken.entries))
+        except (BusError, trio.Cancelled):
+            self._holdings.suspect()  # it may have been done, and its answer lost
+            raise
+        # No checkpoint since the answer came.
+        return attrs.evolve(taken, entries=tuple(self._holdings.add(taken.entries)))
 
     async def _give_back(self, entries: Sequence[Entry]) -> None:
         """Release, uncounted. What cannot be released now is recovered as a stray."""
@@ -166,6 +171,9 @@ class RedisMember(GroupMember):
             results = await self._group.settle([Release(entry.receipt) for entry in entries])
         except BusError:
             self._holdings.suspect()
+        except trio.Cancelled:
+            self._holdings.suspect()
+            raise
         else:
             if any(isinstance(result, RemoteError) for result in results):
                 self._holdings.suspect()

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from trio_bus._errors import BusError, ConnectionLost
+from trio_bus._parting import parting
 
 from .connecting import Capability
 from .link import Link
@@ -54,10 +55,12 @@ class Reader:
     Args:
       open_pipeline: Opens a connection that serves until it is closed.
       link: The command connection, which ends reads.
-      release: Gives back, uncounted, what arrived after a cancel; must not raise.
+      release: Gives back, uncounted, what arrived after a cancel; must not raise, and may be
+        cancelled, when that takes too long.
       on_loss: Hears of a connection that was lost while it owed a read, which may have been
         answered into the void; told the longest time in seconds that the read may still go on.
-      grace: Seconds that an ended read may take to come back, on top of its own time.
+      grace: Seconds that a read may take to come back, on top of its own time. One that is ended
+        has no longer than `parting` says, to come and to be released.
     """
 
     def __init__(
@@ -145,7 +148,7 @@ class Reader:
         if owed.written is None and not owed.arrived:
             connection.pipeline.abandon(owed)
             return
-        deadline = trio.current_time() + self._grace
+        deadline = trio.current_time() + parting(self._grace)
         with trio.CancelScope(deadline=deadline, shield=True):
             await self._unblock(connection.identity, owed)
         if not owed.arrived:
@@ -155,7 +158,7 @@ class Reader:
         except BusError:
             return  # refused: nothing came; lost: on_loss was told
         if fields:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(deadline=deadline, shield=True):
                 await self._release(fields)
 
     async def _unblock(self, identity: Identity, owed: Owed) -> None:

@@ -17,7 +17,7 @@ from trio_bus._names import DEAD, DUE, FREE
 from .link import Link
 from .resp import Argument, Command, ErrorReply, Reply
 
-DONE, LOST, GONE = 1, 0, 2
+DONE, LOST, GONE, ABSENT = 1, 0, 2, 3
 """What a settling script answers for one entry."""
 
 _MAX_FIELDS = 2 * MAX_ONCE_FIELDS
@@ -53,7 +53,7 @@ def _constants() -> str:
     context = ", ".join(f"'{name.decode()}'" for name in CONTEXT)
     return (
         f"local FREE, DUE, DEAD = '{FREE}', '{DUE}', '{DEAD}'\n"
-        f"local DONE, LOST, GONE = {DONE}, {LOST}, {GONE}\n"
+        f"local DONE, LOST, GONE, ABSENT = {DONE}, {LOST}, {GONE}, {ABSENT}\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
         f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"
         f"local CONTEXT = {{{context}}}"

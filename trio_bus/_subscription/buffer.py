@@ -39,8 +39,19 @@ class Buffer:
         """
         while True:
             holding = await self._waiting.receive()
-            if holding.open and not self._core.expire(holding):
+            if await self._is_ours(holding) and not self._core.expire(holding):
+                holding.given_out = True
+                self._core.history.started(holding)
                 return Delivery(holding)
+
+    async def _is_ours(self, holding: Holding) -> bool:
+        """Say whether it is; if that has to be asked and is cancelled, give it back."""
+        try:
+            return await self._core.leases.check(holding)
+        except BaseException:
+            if holding.open:
+                self._core.hand_back(holding)
+            raise
 
     def close(self) -> None:
         """End iteration, and give back what nobody has received."""

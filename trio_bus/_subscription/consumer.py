@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .core import Core
     from .group import Group
 
+READS_PER_LEASE = 4
+"""At least. A lease runs from when the read was sent: one that waited for long brings old ones."""
+
 
 class Consumer:
     """Takes permits, reads at most that many entries, and hands the whole read on.
@@ -29,6 +32,7 @@ class Consumer:
         self._group = group
         self._read_scope: trio.CancelScope | None = None
         self._waits = AsyncValue(0)
+        self._longest = min(core.config.block_timeout, core.lease / READS_PER_LEASE)
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -66,10 +70,11 @@ class Consumer:
             permits.give_back(taken)
             return
         entries: list[Entry] = []
+        sent = trio.current_time()
         try:
             with trio.CancelScope() as self._read_scope:
-                entries = await self._core.member.read(taken, self._core.config.block_timeout)
+                entries = await self._core.member.read(taken, self._longest)
         finally:
             self._read_scope = None
             permits.give_back(taken - len(entries))
-            self._core.receive(entries)
+            self._core.receive(entries, sent)

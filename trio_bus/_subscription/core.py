@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import Enum, unique
@@ -20,8 +20,6 @@ from trio_bus._backend import (
     GroupMember,
     Receipt,
     Release,
-    Retry,
-    Settled,
     Settlement,
 )
 from trio_bus._config import AckMode, SubscriptionConfig
@@ -31,7 +29,6 @@ from trio_bus._errors import (
     BusError,
     HandlerTimeout,
     InternalError,
-    LeaseLost,
     Oversized,
     PermissionDenied,
     SerializationError,
@@ -40,12 +37,17 @@ from trio_bus._errors import (
 from trio_bus._holding import Holding, HoldingContext
 from trio_bus._observer import Scope, Transition
 from trio_bus._policy import Policy, death, shown
+from trio_bus._settled import Settled
 from trio_bus._settling import Settling
 from trio_bus._trio_util import AsyncValue
 
 from .backoff import Pause
 from .flusher import Flusher
+from .history import History
+from .leases import Leases
 from .permits import Permits
+from .pulse import Pulse
+from .remembered import Remembered
 
 if TYPE_CHECKING:
     from trio_bus._gate import Gate
@@ -53,9 +55,6 @@ if TYPE_CHECKING:
 
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
-
-MAX_REMEMBERED = 10_000
-"""Released entries that are remembered; most of them end in another consumer."""
 
 
 @unique
@@ -70,6 +69,10 @@ class SubscriptionState(Enum):
 def _nowhere(holdings: list[Holding]) -> None:
     """Stand where `Life` puts the outlet of the subscription."""
     raise InternalError(f"{len(holdings)} entries came before there was an outlet")
+
+
+def _nobody() -> None:
+    """Stand where `Life` puts what ends the subscription."""
 
 
 class Core:
@@ -99,28 +102,30 @@ class Core:
         self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit)
         self.holdings: dict[Holding, None] = {}  # a dict, for its order
         self.held: AsyncValue[int] = AsyncValue(0)
-        # How often a handler ended and left its entry open.
-        self.left_open: AsyncValue[int] = AsyncValue(0)
+        # How often something happened that the task for leases has to see at once.
+        self.stirred: AsyncValue[int] = AsyncValue(0)
+        self.pulse: Pulse = Pulse(config.claim_idle_timeout)
         # How often a handler ended since the subscription began to end.
         self.ends: AsyncValue[int] = AsyncValue(0)
-        # What our handlers released and has not ended here since; see `release_delay`.
-        self._released: set[EntryId] = set()
+        self._released = Remembered()
+        self._numbers = itertools.count(1)
         # The latest delivery of each entry that is held.
         self._by_id: dict[EntryId, Holding] = {}
-        self.counts: Counter[Transition] = Counter()
-        self.last_errors: dict[Scope, BusError] = {}
+        self.history: History = History(notifier, now)
+        self.last_errors: dict[Scope, Exception] = {}
         self.state: AsyncValue[SubscriptionState] = AsyncValue(SubscriptionState.RUNNING)
         self.fatal: BusError | None = None
-        self.body_scope: trio.CancelScope = trio.CancelScope()
         self.flusher: Flusher = Flusher(
             member, config.ack_batch_size, self.pause, self.report, self._on_settled
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
+        self.leases: Leases = Leases(self)
+        self.on_fatal: Callable[[], None] = _nobody
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
         policy = Policy(config, chance)
-        self._context = HoldingContext(self, policy, notifier, timeout)
+        self._context = HoldingContext(self, self.leases, policy, notifier, timeout, self.lease)
 
     @property
     def lease(self) -> float:
@@ -129,28 +134,41 @@ class Core:
 
     def report(self, scope: Scope, error: BusError, receipt: Receipt | None = None) -> None:
         """Tell the observer of an error; if nothing can heal it, end the subscription."""
+        self.tell(scope, error, receipt)
+        if isinstance(error, FATAL) and self.fatal is None:
+            self.fatal = error
+            self.on_fatal()
+
+    def tell(self, scope: Scope, error: Exception, receipt: Receipt | None = None) -> None:
+        """Remember an error, and tell the observer of it."""
         self.last_errors[scope] = error
         if receipt is None:
             self.notifier.error(scope, error)
         else:
             self.notifier.error(scope, error, receipt.id, receipt.attempt)
-        if isinstance(error, FATAL) and self.fatal is None:
-            self.fatal = error
-            self.body_scope.cancel("the subscription cannot go on")
+
+    def _tell_of(self, holding: Holding, scope: Scope, error: Exception) -> None:
+        self.last_errors[scope] = error
+        self.notifier.error(scope, error, *holding.place, delivery=holding.number)
 
     @trio.lowlevel.enable_ki_protection
-    def receive(self, entries: Iterable[Entry]) -> None:
-        """Hold entries that just became ours, and start those that can be handled.
+    def receive(
+        self, entries: Iterable[Entry], sent: float, transition: Transition = Transition.RECEIVED
+    ) -> None:
+        """Hold entries that became ours after *sent*, and start those that can be handled.
 
         What cannot be decoded is on its way to the dead-letter topic then. What an earlier
         delivery still works on waits until that has ended.
         """
-        lease_until = trio.current_time() + self.lease
-        now = self._now()
-        holdings = [Holding(entry, None, now, self._context, lease_until) for entry in entries]
+        lease_until, now = sent + self.lease, self._now()
+        holdings = [
+            Holding(entry, None, now, self._context, lease_until, next(self._numbers))
+            for entry in entries
+        ]
         self.holdings.update(dict.fromkeys(holdings))
         self.held.value = len(self.holdings)
         ready = [holding for holding in holdings if self._succeeds_nobody(holding)]
+        self.history.began(holdings, transition)
         self._start(ready)
 
     def _succeeds_nobody(self, holding: Holding) -> bool:
@@ -171,6 +189,11 @@ class Core:
         return False
 
     def _start(self, holdings: Iterable[Holding]) -> None:
+        if self.state.value is not SubscriptionState.RUNNING:
+            for holding in holdings:
+                if holding.open:
+                    self.hand_back(holding)
+            return
         ready = [holding for holding in holdings if holding.open and self._decode(holding)]
         if ready:
             self.deliver(ready)
@@ -194,7 +217,7 @@ class Core:
         expires_at = holding.message.expires_at if holding.message else None
         if expires_at is None or self._now() < expires_at:
             return False
-        self.notifier.transition(Transition.EXPIRED, *holding.place, str(expires_at))
+        self.history.expired(holding, expires_at)
         if self.config.dead_letter_topic is None:
             self.submit(holding, Ack(holding.receipt))
         else:
@@ -209,15 +232,9 @@ class Core:
         self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
 
     def release_delay(self, holding: Holding) -> float:
-        """Say how long an entry waits that a handler releases: not at all, the first time.
-
-        Released again by this consumer it waits for a tick, or a handler that always releases
-        would run hot, and nothing behind its entry would be reached.
-        """
+        """Say how long an entry waits that a handler releases: the first time, not at all."""
         if holding.entry.id in self._released:
             return self.config.reclaim_interval
-        if len(self._released) >= MAX_REMEMBERED:
-            self._released.clear()
         self._released.add(holding.entry.id)
         return 0.0
 
@@ -226,6 +243,7 @@ class Core:
         """Hand a settlement to the flusher. Never a checkpoint."""
         holding.check_open()
         settling = holding.settling = Settling(settlement, holding, reason)
+        holding.wake()
         self.flusher.put(settling)
         if not holding.busy:
             self._free(holding)
@@ -233,28 +251,43 @@ class Core:
 
     @trio.lowlevel.enable_ki_protection
     def ended(self, holding: Holding) -> None:
-        """Nothing runs with this entry any more; an open one keeps its permit."""
+        """What ran with this entry has ended; an open one keeps its permit."""
         holding.busy = False
+        if holding.started is not None:
+            self.history.finished(holding)
         if holding.open:
-            self.left_open.value += 1
+            self.stirred.value += 1
+            self.history.left_open(holding)
         else:
             self._free(holding)
         if self.state.value is not SubscriptionState.RUNNING:
             self.ends.value += 1
 
+    def failed(self, holding: Holding, failure: Exception) -> None:
+        """A handler raised, or took too long: settle what it left open as the policy says."""
+        self.history.failures += 1
+        self._tell_of(holding, Scope.HANDLER, failure)
+        if not holding.open:
+            return
+        policy, receipt = self._context.policy, holding.receipt
+        decision = policy.decide(
+            receipt, failure, lambda error: self._tell_of(holding, Scope.POLICY, error)
+        )
+        settlement = policy.after_failure(
+            receipt, failure, decision, lambda: self.release_delay(holding)
+        )
+        self.submit(holding, settlement, shown(decision.reason or failure))
+
     def time_out(self, holding: Holding) -> None:
         """Count an entry as failed that was left open for longer than ``handler_timeout``."""
-        error = HandlerTimeout(f"not settled after {self.config.handler_timeout} s")
-        self.notifier.error(Scope.HANDLER, error, *holding.place)
-        settlement = self._context.policy.after_failure(holding.receipt, error)
-        self.submit(holding, settlement, shown(error))
+        self.failed(holding, HandlerTimeout(f"not settled after {self.config.handler_timeout} s"))
 
     @trio.lowlevel.enable_ki_protection
     def lose(self, holding: Holding) -> None:
         """The entry has another owner: end the handler, settle nothing."""
         if not holding.open:
             return
-        self._tell_lost(holding)
+        self.history.lost(holding)
         holding.lose()
         if not holding.busy:
             self._free(holding)
@@ -265,7 +298,7 @@ class Core:
 
         It may still be pending for us. Giving back is fenced: it does nothing to a new owner.
         """
-        self._tell_lost(holding)
+        self.history.lost(holding)
         self.hand_back_when_ended(holding)
 
     @trio.lowlevel.enable_ki_protection
@@ -282,19 +315,12 @@ class Core:
         self.submit(holding, Release(holding.receipt))
         holding.lose()
 
-    def _tell_lost(self, holding: Holding) -> None:
-        self.counts[Transition.LEASE_LOST] += 1
-        self.notifier.transition(Transition.LEASE_LOST, *holding.place)
-
-    async def renew(self, holding: Holding) -> None:
-        """Start the lease of one entry anew, because its handler asks."""
-        holding.check_open()
-        sent = trio.current_time()
-        lost = await self.member.renew([holding.receipt])
-        if holding.entry.id in lost:
-            self.lose(holding)
-            raise LeaseLost(f"entry {holding.entry.id} is no longer ours")
-        holding.lease_until = sent + self.lease
+    @trio.lowlevel.enable_ki_protection
+    def vanish(self, holding: Holding) -> None:
+        """Tell once that it was deleted. Nobody else can have it: what runs with it goes on."""
+        if not holding.vanished:
+            holding.vanish()
+            self.history.vanished(holding)
 
     def open_holdings(self) -> list[Holding]:
         """Return what is held and not settled."""
@@ -306,7 +332,9 @@ class Core:
         Of several deliveries of one entry only the latest: an answer names the entry.
         """
         return [
-            holding for holding in self._by_id.values() if not holding.lost and not holding.done
+            holding
+            for holding in self._by_id.values()
+            if not holding.lost and not holding.done and not holding.vanished
         ]
 
     def _free(self, holding: Holding) -> None:
@@ -349,32 +377,12 @@ class Core:
 
     def _on_settled(self, settling: Settling) -> None:
         """The server has answered a settlement, or will not be asked any more."""
-        if settling.outcome is not None:
-            self._count(settling)
         holding = settling.holding
+        self.history.settled(settling)
+        if settling.outcome is Settled.LOST:
+            holding.lost = True
+        if settling.outcome is not Settled.DONE or not isinstance(settling.settlement, Release):
+            self._released.discard(holding.entry.id)
         if not holding.permit:
             self.permits.confirmed()
             self._drop(holding)
-
-    def _count(self, settling: Settling) -> None:
-        holding = settling.holding
-        transition = _TRANSITIONS[type(settling.settlement)]
-        if settling.outcome is Settled.LOST:
-            if holding.lost:
-                return  # told before
-            holding.lost = True
-            transition = Transition.LEASE_LOST
-        elif settling.outcome is Settled.GONE:
-            transition = Transition.VANISHED
-        if transition is not Transition.RELEASED:
-            self._released.discard(holding.entry.id)
-        self.counts[transition] += 1
-        self.notifier.transition(transition, *holding.place, settling.reason)
-
-
-_TRANSITIONS: dict[type[Settlement], Transition] = {
-    Ack: Transition.ACKED,
-    Retry: Transition.RETRIED,
-    Release: Transition.RELEASED,
-    Bury: Transition.DEAD_LETTERED,
-}

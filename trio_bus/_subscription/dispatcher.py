@@ -12,7 +12,6 @@ import trio
 from trio_bus._config import AckMode
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
-from trio_bus._observer import Transition
 from trio_bus._one_error import one_error
 
 if TYPE_CHECKING:
@@ -93,9 +92,10 @@ class Dispatcher:
 
     @trio.lowlevel.enable_ki_protection
     async def _handle(self, holding: Holding) -> None:
-        if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE and not await self._acked(holding):
+        acked_first = self._core.ack_mode is AckMode.AUTO_ON_RECEIVE
+        if not await (self._acked(holding) if acked_first else self._core.leases.check(holding)):
             return
-        self._core.notifier.transition(Transition.STARTED, *holding.place)
+        self._core.history.started(holding)
         holding.begin()
         error: BaseException | None = None
         try:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import GroupMember, Settled
+from trio_bus._backend import GroupMember
 from trio_bus._errors import BusError, OutcomeUnknown, RemoteError
 from trio_bus._observer import Scope
+from trio_bus._settled import Settled
 from trio_bus._trio_util import AsyncValue
 
 from .backoff import Pause
@@ -120,10 +121,8 @@ class Flusher:
 
     def _finish(self, settling: Settling, outcome: Settled) -> None:
         """End a settlement that was answered."""
-        if outcome is Settled.LOST and settling.uncertain:
-            outcome = Settled.DONE
         if not settling.over:
-            settling.end(outcome)
+            settling.end(_judged(settling, outcome))
             self._end(settling)
 
     def _end(self, settling: Settling) -> None:
@@ -142,3 +141,13 @@ class Flusher:
         settling.tries += 1
         settling.not_before = trio.current_time() + seconds(settling.tries)
         self._refused.append(settling)
+
+
+def _judged(settling: Settling, outcome: Settled) -> Settled:
+    """Say what an answer means to us."""
+    if outcome not in {Settled.LOST, Settled.ABSENT}:
+        return outcome
+    if settling.uncertain:  # this is how an earlier success answers
+        return Settled.DONE
+    ours = settling.holding.is_unclaimed_at(trio.current_time())
+    return Settled.GONE if outcome is Settled.ABSENT and ours else Settled.LOST

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from trio_bus._backend import Release
-from trio_bus._errors import BusClosed, BusError
+from trio_bus._errors import BusClosed, BusError, ConnectionLost, RemoteError
 from trio_bus._observer import Scope, Transition
 from trio_bus._one_error import one_error
 
 from .consumer import Consumer
 from .core import Core, SubscriptionState
 from .group import Group
-from .leases import Leases
 from .reclaimer import Reclaimer
 
 if TYPE_CHECKING:
@@ -56,13 +57,14 @@ class Life:
     raise for faults that are expected.
     """
 
-    def __init__(
-        self, core: Core, backend: StreamBackend, outlet: Outlet, command_timeout: float
-    ) -> None:
+    def __init__(self, core: Core, backend: StreamBackend, outlet: Outlet, parting: float) -> None:
         self._core = core
         core.deliver = outlet.deliver
+        core.on_fatal = self._end_body
+        self.body_scope: trio.CancelScope = trio.CancelScope()
         self._outlet = outlet
-        self._command_timeout = command_timeout
+        # Seconds: for the end of what is taken in, and again for giving back and being forgotten.
+        self._parting = parting
         self._consumer = Consumer(core, Group(backend, core))
         self._reclaimer = Reclaimer(core, self._consumer)
         self._services = trio.CancelScope(shield=True)
@@ -76,14 +78,28 @@ class Life:
         """Start the tasks."""
         nursery.start_soon(self._serve, name="trio_bus service tasks")
         nursery.start_soon(self._outlet.run, name="trio_bus handlers")
+        nursery.start_soon(self._watch, name="trio_bus watch")
         self._core.notifier.transition(Transition.OPENED)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _watch(self) -> None:
+        """Stop as soon as the block is cancelled: its body may take a while to leave it."""
+        try:
+            await self.wait_draining()
+        finally:
+            self._stop()
+
+    def _end_body(self) -> None:
+        self.body_scope.cancel("the subscription cannot go on")
+        self._stop()
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self) -> None:
         with self._services:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._core.flusher.run)
-                nursery.start_soon(Leases(self._core).run)
+                nursery.start_soon(self._core.leases.run)
+                nursery.start_soon(self._core.pulse.run)
                 nursery.start_soon(self._take_in)
 
     @trio.lowlevel.enable_ki_protection
@@ -103,26 +119,32 @@ class Life:
 
     async def drain(self, timeout: float) -> None:
         """Take in nothing more, wait until nothing is in flight; cancel what takes longer."""
-        await self._stop()
+        self._stop()
         if timeout <= 0:
             self._outlet.cancel()
         if self._is_called_by_a_handler():
+            await self._intake_ended.wait()
             return  # it cannot wait for its own end
         with trio.move_on_after(timeout):
-            await self._core.held.wait_value(0)
+            await self._wait_nothing_held()
             return
         self._outlet.cancel()
         await self._outlet.wait_finished()
         for holding in self._core.open_holdings():
             self._core.hand_back_when_ended(holding)
         await self._wait_ended()
-        with trio.move_on_after(self._core.config.shutdown_timeout + self._command_timeout):
-            await self._core.held.wait_value(0)
+        with trio.move_on_after(self._core.config.shutdown_timeout + self._parting):
+            await self._wait_nothing_held()
+
+    async def _wait_nothing_held(self) -> None:
+        await self._intake_ended.wait()
+        await self._core.held.wait_value(0)
 
     async def close(self) -> None:
-        """Go through the five steps. Cancellation: shortens the drain, skips nothing.
+        """Go through the five steps. A cancellation shortens the drain, skips nothing.
 
-        They have a task of their own: Ctrl-C is raised in the main task alone, shielded or not.
+        It is not raised here, or it would replace the error of the body. The steps have a task of
+        their own: Ctrl-C is raised in the main task alone, shielded or not.
         """
         with one_error():
             async with trio.open_nursery() as nursery:
@@ -130,45 +152,43 @@ class Life:
 
     @trio.lowlevel.enable_ki_protection
     async def _close(self) -> None:
-        try:
-            await self._stop()
-            with trio.move_on_after(self._core.config.drain_timeout):
-                await self._outlet.wait_finished()
-        finally:
-            with trio.CancelScope(shield=True):
-                self._outlet.cancel()
-                await self._outlet.wait_finished()
-                await self._settle()
-                with trio.move_on_after(self._command_timeout):
-                    await self._release_rest()
-                    await self._forget()
-            self._services.cancel("the subscription has ended")
-            self._core.state.value = SubscriptionState.CLOSED
-            self._core.notifier.transition(Transition.CLOSED)
-
-    async def _stop(self) -> None:
-        """Step 1. End the read and the claim that are under way; what they brought is handed back.
-
-        Bounded: the backend ends a read within its command timeout.
-        """
-        self._begin_to_stop()
+        self._stop()
+        with suppress(trio.Cancelled), trio.move_on_after(self._core.config.drain_timeout):
+            await self._outlet.wait_finished()
+        # Bounded: each step in itself, and the end of the intake by the backend.
         with trio.CancelScope(shield=True):
+            self._outlet.cancel()
+            await self._outlet.wait_finished()
             await self._intake_ended.wait()
-        self._outlet.close()
-        for holding in self._core.open_holdings():
-            if holding.predecessor is not None:  # it has not started, and will not
-                self._core.hand_back(holding)
+            await self._settle()
+            with trio.move_on_after(self._parting):
+                await self._release_rest()
+                await self._forget()
+        self._give_up()
+        self._services.cancel("the subscription has ended")
+        self._core.state.value = SubscriptionState.CLOSED
+        self._core.notifier.transition(Transition.CLOSED)
 
     @trio.lowlevel.enable_ki_protection
-    def _begin_to_stop(self) -> None:
-        if self._core.state.value is SubscriptionState.RUNNING:
-            self._core.state.value = SubscriptionState.DRAINING
-            self._core.notifier.transition(Transition.DRAINING)
+    def _stop(self) -> None:
+        """Begin step 1: start nothing more, end the read and the claim that are under way.
+
+        What they bring all the same is handed back, by the backend or as it arrives.
+        """
+        if self._core.state.value is not SubscriptionState.RUNNING:
+            return
+        self._core.state.value = SubscriptionState.DRAINING
+        self._core.notifier.transition(Transition.DRAINING)
         self._intake.cancel("the subscription takes in nothing more")
+        self._outlet.close()
+        for holding in self._core.open_holdings():
+            if not holding.given_out:  # it has not started, and will not
+                self._core.hand_back(holding)
 
     def _is_called_by_a_handler(self) -> bool:
+        """Say whether a handler waits for the end of the caller: itself, or a task inside it."""
         caller = trio.lowlevel.current_task()
-        return any(holding.task is caller for holding in self._core.holdings)
+        return any(holding.encloses(caller) for holding in self._core.holdings)
 
     async def _wait_ended(self) -> None:
         """Wait until nothing runs any more: as long as it takes to honour its cancellation."""
@@ -176,10 +196,12 @@ class Life:
         await self._core.ends.wait_value(lambda _: not any(it.busy for it in holdings))
 
     async def _settle(self) -> None:
-        """Step 3. Wait for the flusher, then give up on what is not confirmed."""
+        """Step 3. Wait for the flusher, then give up on what is not confirmed, and tell of it."""
         with trio.move_on_after(self._core.config.shutdown_timeout):
             await self._core.flusher.outstanding.wait_value(0)
         self.unconfirmed = self._core.flusher.abandon(BusClosed("the subscription has ended"))
+        for settling in self.unconfirmed:
+            self._core.report(Scope.SETTLE, settling.unconfirmed(), settling.holding.receipt)
 
     async def _release_rest(self) -> None:
         """Step 4. Give back, uncounted, what nobody finished.
@@ -188,17 +210,35 @@ class Life:
         """
         for holding in self._core.open_holdings():
             self._core.hand_back(holding)
-        given_up = [Release(settling.holding.receipt) for settling in self.unconfirmed]
-        if given_up:
-            await self._try(lambda: self._core.member.settle(given_up))
+        if self.unconfirmed:
+            await self._insist(self._release_unconfirmed)
         await self._core.flusher.outstanding.wait_value(0)
+
+    async def _release_unconfirmed(self) -> None:
+        releases = [Release(settling.holding.receipt) for settling in self.unconfirmed]
+        for release, result in zip(releases, await self._core.member.settle(releases), strict=True):
+            if isinstance(result, RemoteError):
+                self._core.report(Scope.RELEASE, result, release.receipt)
 
     async def _forget(self) -> None:
         """Step 5. Remove the consumer, unless it still owns entries."""
-        await self._try(self._core.member.forget)
+        await self._insist(self._core.member.forget)
 
-    async def _try(self, step: Callable[[], Awaitable[object]]) -> None:
-        try:
-            await step()
-        except BusError as error:
-            self._core.report(Scope.RELEASE, error)
+    async def _insist(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Try again as long as it is the connection that fails, and whoever calls allows."""
+        for tries in itertools.count(1):
+            try:
+                await step()
+            except ConnectionLost as error:
+                self._core.report(Scope.RELEASE, error)
+                await self._core.pause(tries)
+            except BusError as error:
+                self._core.report(Scope.RELEASE, error)
+                return
+            else:
+                return
+
+    def _give_up(self) -> None:
+        """Wake who waits for what could not be given back, and tell of it: the lease returns it."""
+        for settling in self._core.flusher.abandon(BusClosed("the subscription has ended")):
+            self._core.report(Scope.RELEASE, settling.unconfirmed(), settling.holding.receipt)

@@ -11,8 +11,10 @@ import trio
 
 from trio_bus._backend import Membership
 from trio_bus._config import AckMode, SubscriptionConfig
-from trio_bus._errors import BusError, SubscriptionError, ValidationError
+from trio_bus._errors import SubscriptionError, ValidationError
+from trio_bus._naming import naming
 from trio_bus._one_error import one_error
+from trio_bus._parting import parting
 
 from .buffer import Buffer
 from .core import Core
@@ -23,7 +25,6 @@ from .subscription import PullSubscription, Subscription
 
 if TYPE_CHECKING:
     from trio_bus._bus import Bus
-    from trio_bus._settling import Settling
 
 
 @overload
@@ -50,7 +51,12 @@ def open_subscription(
     Leaving goes through five bounded steps: nothing more is taken in; started handlers run on for
     up to ``drain_timeout``; settlements are confirmed for up to ``shutdown_timeout``; what nobody
     finished is given back, uncounted, for another consumer to start at once; the consumer is
-    removed from its group. The body's own error leaves as itself.
+    removed from its group. All together it takes at most ``drain_timeout``, ``shutdown_timeout``,
+    the time that handlers take to honour their cancellation, and, where the server is silent,
+    twice the ``command_timeout`` or 20 seconds, whichever is less.
+
+    The body's own error leaves as itself; else what ended the subscription; else the settlements
+    that were not confirmed, in one group. The observer hears of each of them in any case.
 
     Entering and leaving are checkpoints.
 
@@ -62,7 +68,8 @@ def open_subscription(
       PermissionDenied: the user may not do this. Ends the block, whenever it is found.
       SubscriptionError: settlements were still unconfirmed at the end.
 
-    Cancellation: handlers are cancelled at once instead of drained; the other steps are the same.
+    Cancellation: handlers are cancelled at once instead of drained, also when it comes during the
+    drain; the other steps are the same. `trio.Cancelled` is replaced by no error of ours.
     """
     if handler is None:
         return _open_pull(bus, config)
@@ -85,7 +92,7 @@ async def _run_push(
 ) -> AsyncGenerator[tuple[Subscription, Life], None]:
     ack_mode = config.ack_mode or AckMode.AUTO_ON_HANDLER_SUCCESS
     async with _core(bus, config, ack_mode) as (core, name):
-        life = Life(core, bus.backend, Dispatcher(core, handler), bus.options.command_timeout)
+        life = Life(core, bus.backend, Dispatcher(core, handler), _parting(bus))
         async with _alive(core, life):
             yield Subscription(core, life, name), life
 
@@ -100,9 +107,13 @@ async def _open_pull(
         raise ValidationError(f"ack_mode: {ack_mode.name} needs a handler")
     async with _core(bus, config, ack_mode) as (core, name):
         buffer = Buffer(core)
-        life = Life(core, bus.backend, buffer, bus.options.command_timeout)
+        life = Life(core, bus.backend, buffer, _parting(bus))
         async with _alive(core, life):
             yield PullSubscription(core, life, name, buffer)
+
+
+def _parting(bus: Bus) -> float:
+    return parting(bus.options.command_timeout)
 
 
 @asynccontextmanager
@@ -122,7 +133,8 @@ async def _core(
         max_attempt=config.max_attempt,
         dead_letter_topic=config.dead_letter_topic,
     )
-    await bus.backend.create_group(config.topic, config.group, first_id(config))
+    with naming(config.topic):
+        await bus.backend.create_group(config.topic, config.group, first_id(config))
     async with bus.backend.join(membership) as member:
         core = Core(
             config, ack_mode, member=member, gate=bus.gate, notifier=notifier, now=bus.clock.now
@@ -138,7 +150,7 @@ async def _alive(core: Core, life: Life) -> AsyncGenerator[None, None]:
         async with trio.open_nursery() as nursery:
             try:
                 life.start(nursery)
-                with core.body_scope:
+                with life.body_scope:
                     yield
             finally:
                 await life.close()
@@ -148,7 +160,7 @@ async def _alive(core: Core, life: Life) -> AsyncGenerator[None, None]:
     unconfirmed = [item for item in life.unconfirmed if not item.holding.lost]
     if unconfirmed:
         raise SubscriptionError(
-            "settlements were not confirmed", [_why(item) for item in unconfirmed]
+            "settlements were not confirmed", [item.unconfirmed() for item in unconfirmed]
         )
 
 
@@ -167,11 +179,3 @@ async def run_subscription(
     async with _run_push(bus, config, handler) as (subscription, life):
         task_status.started(subscription)
         await life.wait_draining()
-
-
-def _why(settling: Settling) -> Exception:
-    """Return the error that kept a settlement from being confirmed."""
-    entry_id = settling.holding.entry.id
-    error = BusError(f"{type(settling.settlement).__name__} of entry {entry_id} is not confirmed")
-    error.__cause__ = settling.last_error
-    return error

@@ -26,6 +26,9 @@ BREATH = 0.02
 class Reclaimer:
     """Looks when something is due, when woken and at each tick; claims what its permits allow.
 
+    After a gap in which this process stood still it claims nothing for a tick: whoever stood still
+    with it has to be able to renew its leases first.
+
     It looks without a permit, and while a claim waits for one: what is scheduled on the topic does
     not wait for our handlers. A look that brought something on its way is followed by another one
     at once; all others are at least `BREATH` apart.
@@ -86,7 +89,7 @@ class Reclaimer:
             self._wanted.set()
         refused = "" if look.refusal is None else look.refusal.code
         if look.refusal is not None and refused != self._refused:
-            self._core.notifier.error(Scope.SCHEDULE, look.refusal)
+            self._core.tell(Scope.SCHEDULE, look.refusal)
         self._refused = refused
 
     async def _rest(self, began: float, due_in: float) -> None:
@@ -114,9 +117,7 @@ class Reclaimer:
             await self._wanted.wait()
             self._wanted = trio.Event()
             try:
-                if await self._claim_once():
-                    self._missed = True
-                    self._progress.set()
+                await self._claim_after_gap()
                 errors = 0
             except BusError as error:
                 errors += 1
@@ -127,24 +128,31 @@ class Reclaimer:
                 self._missed = False
                 self._alarm.ring(0)
 
-    async def _claim_once(self) -> bool:
-        """Take over once; say whether it brought anything."""
+    async def _claim_after_gap(self) -> None:
+        """Take over once; after a gap, look again one tick later instead."""
         taken = await self._consumer.take_permits(self._core.config.max_in_flight)
-        result = TakeOver()
+        claim_at = self._core.pulse.gap_ended + self._core.config.reclaim_interval
+        early = claim_at - trio.current_time()
+        if early > 0:
+            self._core.permits.give_back(taken)
+            self._alarm.ring(early)
+        elif await self._claim_once(taken):
+            self._missed = True
+            self._progress.set()
+
+    async def _claim_once(self, taken: int) -> bool:
+        """Take over once; say whether it brought anything."""
+        result, sent = TakeOver(), trio.current_time()
         try:
             result = await self._core.member.take_over(taken)
         finally:
             self._core.permits.give_back(taken - len(result.entries))
-            self._core.receive(result.entries)
+            self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
         self._tell(result)
         return bool(result.entries or result.buried or result.gone)
 
     def _tell(self, result: TakeOver) -> None:
         for receipt in result.buried:
-            self._core.counts[Transition.DEAD_LETTERED] += 1
-            reason = "its attempts were used up"
-            notifier = self._core.notifier
-            notifier.transition(Transition.DEAD_LETTERED, receipt.id, receipt.attempt, reason)
+            self._core.history.buried(receipt)
         for entry_id in result.gone:
-            self._core.counts[Transition.VANISHED] += 1
-            self._core.notifier.transition(Transition.VANISHED, entry_id)
+            self._core.history.gone(entry_id)

@@ -12,7 +12,6 @@ from trio_bus._observer import Scope, Transition
 if TYPE_CHECKING:
     from trio_bus._config import SubscriptionConfig
     from trio_bus._delivery import Delivery
-    from trio_bus._errors import BusError
 
     from .buffer import Buffer
     from .core import Core, SubscriptionState
@@ -21,21 +20,36 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class SubscriptionStatistics:
-    """What a subscription holds now, and how many entries ended which way since it was opened.
+    """What a subscription holds now, and how many deliveries ended which way since it was opened.
 
-    ``in_flight`` counts what is held, ``pending_acks`` the part of it that only waits for the
-    server to confirm. ``rejected`` counts what was dead-lettered, for whatever cause.
+    Each delivery that was ``received`` ends once, and raises one of ``handled`` to ``unconfirmed``
+    by one, when the server has answered. With AUTO_ON_RECEIVE that is before its handler starts.
     """
 
     state: SubscriptionState
     in_flight: int
+    """Held now: waiting to start, being handled, or waiting for the server to confirm."""
     pending_acks: int
+    """The part of them that waits for the server to confirm."""
+    received: int
+    """New entries, and those that were taken over."""
+    failed: int
+    """How often a handler raised or took too long, whatever came of it."""
     handled: int
+    """Acknowledged."""
     retried: int
     rejected: int
+    """Dead-lettered, for whatever cause; also what was found over its limit when taking over."""
     released: int
+    expired: int
+    """Acknowledged unhandled: their time was over, and there is no dead-letter topic."""
     lost_leases: int
-    last_errors: dict[Scope, BusError]
+    vanished: int
+    """Deleted or trimmed while pending; also what taking over found to be gone."""
+    unconfirmed: int
+    """Not confirmed by the server before the subscription ended."""
+    last_errors: dict[Scope, Exception]
+    """The latest error of each kind that this subscription met."""
 
 
 class _Running:
@@ -58,21 +72,31 @@ class _Running:
 
     def statistics(self) -> SubscriptionStatistics:
         """Return a snapshot."""
-        counts = self._core.counts
+        counts = self._core.history.counts
         return SubscriptionStatistics(
             state=self._core.state.value,
             in_flight=self._core.held.value,
             pending_acks=self._core.flusher.outstanding.value,
+            received=counts[Transition.RECEIVED] + counts[Transition.TAKEN_OVER],
+            failed=self._core.history.failures,
             handled=counts[Transition.ACKED],
             retried=counts[Transition.RETRIED],
             rejected=counts[Transition.DEAD_LETTERED],
             released=counts[Transition.RELEASED],
+            expired=counts[Transition.EXPIRED],
             lost_leases=counts[Transition.LEASE_LOST],
+            vanished=counts[Transition.VANISHED],
+            unconfirmed=counts[Transition.UNCONFIRMED],
             last_errors=dict(self._core.last_errors),
         )
 
     async def wait_idle(self) -> None:
-        """Wait until nothing is held: all that was received is settled and confirmed."""
+        """Wait until nothing is held: all that was received is settled and confirmed.
+
+        Returns at once where that is so, and after the end of the subscription. More may have come
+        when it returns. What waits for another attempt, or was released, is not held. Any number of
+        tasks may wait.
+        """
         await self._core.held.wait_value(0)
 
     async def drain(self) -> None:
@@ -80,8 +104,9 @@ class _Running:
 
         What was received and not started is given back. Started handlers may run on for
         ``drain_timeout`` seconds, then they are cancelled and their entries given back. May be
-        called by several tasks, and again. A handler that calls it, or a task inside ``async with
-        delivery``, does not wait for itself: it returns as soon as nothing more is taken in.
+        called by several tasks, and again. A handler that calls it, a task inside ``async with
+        delivery``, and what these have started, do not wait for themselves: it returns as soon as
+        nothing more is taken in.
 
         Cancellation: nothing more is taken in all the same; call it again to wait.
         """

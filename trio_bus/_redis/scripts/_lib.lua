@@ -1,5 +1,5 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
--- FREE, DUE, DEAD (reserved consumers), DONE, LOST, GONE (answers), CONTEXT (field names),
+-- FREE, DUE, DEAD (reserved consumers), DONE, LOST, GONE, ABSENT (answers), CONTEXT (field names),
 -- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
 -- (of the number before each member of a schedule, and before each row).
 
@@ -46,6 +46,14 @@ end
 local function is_owned(stream, group, me, id, attempt)
   local row = redis.call('XPENDING', stream, group, id, id, 1, me)[1]
   return row ~= nil and row[4] == tonumber(attempt)
+end
+
+-- Why an entry is not ours: somebody else has it or finished it, or it is nowhere any more.
+local function lost_or_absent(stream, group, id)
+  if #redis.call('XRANGE', stream, id, id) > 0 then
+    return LOST
+  end
+  return #redis.call('XPENDING', stream, group, id, id, 1) > 0 and LOST or ABSENT
 end
 
 -- Give a pending entry to a consumer with that count, and start its idle time anew.

@@ -11,7 +11,7 @@ for at = 3, #ARGV, 2 do
     redis.call('XACK', stream, group, id)
     codes[#codes + 1] = DONE
   else
-    codes[#codes + 1] = LOST
+    codes[#codes + 1] = lost_or_absent(stream, group, id)
   end
 end
 return codes

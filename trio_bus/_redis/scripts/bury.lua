@@ -7,7 +7,7 @@ if refused then
   return code(refused) == 'NOGROUP' and all_lost(1) or refused
 end
 if not is_owned(stream, group, me, id, attempt) then
-  return all_lost(1)
+  return {lost_or_absent(stream, group, id)}
 end
 local answer = bury(
   stream, due, dead_letters, group, id, tonumber(attempt), ARGV[5], ARGV[6], ARGV[7])

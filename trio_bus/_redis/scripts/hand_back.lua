@@ -9,7 +9,7 @@ local now, soonest = now_ms(), nil
 
 local function hand_back(id, attempt, count, delay)
   if not is_owned(stream, group, me, id, attempt) then
-    return LOST
+    return lost_or_absent(stream, group, id)
   end
   if not move(stream, group, delay < 0 and FREE or DUE, id, count) then
     redis.call('ZREM', due, id)

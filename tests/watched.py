@@ -1,0 +1,190 @@
+"""Any backend, with a record of what its members were asked, and with faults for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import TypeVar
+
+import attrs
+import trio
+
+from trio_bus import BusError, EntryId, RemoteError, TopicInfo
+from trio_bus.abc import (
+    Append,
+    Entry,
+    GroupMember,
+    Look,
+    Membership,
+    Once,
+    Receipt,
+    Record,
+    Release,
+    Settled,
+    Settlement,
+    StreamBackend,
+    TakeOver,
+)
+
+T = TypeVar("T")
+BRINGS_ENTRIES = ("read", "take_over")
+
+
+@attrs.frozen
+class Call:
+    """What a member was asked, and when."""
+
+    name: str
+    at: float
+
+
+@attrs.define
+class Faults:
+    """What goes wrong from now on, and what was called so far."""
+
+    calls: list[Call] = attrs.field(factory=list[Call])
+    errors: dict[str, BusError] = attrs.field(factory=dict[str, BusError])
+    """What each of these calls raises."""
+    refusal: RemoteError | None = None
+    """What the server says of each settlement."""
+    silent: bool = False
+    """No call is answered any more."""
+    patience: float = 0.0
+    """Seconds that a cancelled call that brings entries waits for an answer all the same."""
+
+    async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Note the call, then do it, fail, or be silent."""
+        self.calls.append(Call(name, trio.current_time()))
+        if name.partition(" ")[0] in self.errors:
+            await trio.lowlevel.checkpoint()
+            raise self.errors[name.partition(" ")[0]]
+        if not self.silent and name not in BRINGS_ENTRIES:
+            return await act()
+        return await self._run_long(name, act)
+
+    async def _run_long(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        try:
+            if not self.silent:
+                return await act()
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            if self.silent and name in BRINGS_ENTRIES:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(self.patience)
+            raise
+
+
+@attrs.define
+class WatchedMember(GroupMember):
+    """A member whose calls are noted."""
+
+    inner: GroupMember
+    faults: Faults
+
+    async def read(self, count: int, timeout: float) -> list[Entry]:
+        """Read."""
+        return await self.faults.run("read", lambda: self.inner.read(count, timeout))
+
+    async def look(self) -> Look:
+        """Look."""
+        return await self.faults.run("look", self.inner.look)
+
+    async def woken(self) -> float:
+        """Wait to be woken."""
+        return await self.inner.woken()
+
+    async def take_over(self, count: int) -> TakeOver:
+        """Take over."""
+        return await self.faults.run("take_over", lambda: self.inner.take_over(count))
+
+    async def tend(self) -> None:
+        """Tend."""
+        await self.faults.run("tend", self.inner.tend)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle, or refuse each; what is given back is noted apart."""
+        back = all(isinstance(it, Release) for it in settlements)
+
+        async def act() -> list[Settled | RemoteError]:
+            if self.faults.refusal is None:
+                return await self.inner.settle(settlements)
+            await trio.lowlevel.checkpoint()
+            return [self.faults.refusal for _ in settlements]
+
+        return await self.faults.run("settle back" if back else "settle", act)
+
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        """Renew."""
+        return await self.faults.run("renew", lambda: self.inner.renew(receipts))
+
+    async def forget(self) -> bool:
+        """Forget."""
+        return await self.faults.run("forget", self.inner.forget)
+
+
+@attrs.define
+class WatchedBackend(StreamBackend):
+    """A backend whose members are watched."""
+
+    inner: StreamBackend
+    faults: Faults = attrs.field(factory=Faults)
+
+    @property
+    def url(self) -> str | None:
+        """Where it is."""
+        return self.inner.url
+
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
+        """Append."""
+        return await self.inner.append(topic, records, once)
+
+    async def append_persisted(
+        self, appends: Sequence[Append], replicas: int
+    ) -> list[EntryId | Exception]:
+        """Append durably."""
+        return await self.inner.append_persisted(appends, replicas)
+
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Append without waiting."""
+        self.inner.append_nowait(topic, record, once, on_result)
+
+    async def schedule(
+        self,
+        topic: str,
+        record: Record,
+        uid: str,
+        when: float | datetime,
+        once: float | None = None,
+    ) -> str:
+        """Schedule."""
+        return await self.inner.schedule(topic, record, uid, when, once)
+
+    async def cancel_scheduled(self, topic: str, uid: str) -> bool:
+        """Cancel what was scheduled."""
+        return await self.inner.cancel_scheduled(topic, uid)
+
+    async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
+        """Create a group."""
+        return await self.inner.create_group(topic, group, start)
+
+    def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
+        """Join as a member that is watched."""
+        return self._join(membership)
+
+    @asynccontextmanager
+    async def _join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
+        async with self.inner.join(membership) as member:
+            yield WatchedMember(member, self.faults)
+
+    async def info(self, topic: str) -> TopicInfo:
+        """Say what there is of a topic."""
+        return await self.inner.info(topic)

@@ -1,0 +1,19 @@
+"""What became of one settlement, or of one lease."""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+
+@unique
+class Settled(Enum):
+    """What became of one settlement, or of the lease of one delivery."""
+
+    DONE = "done"
+    LOST = "lost"
+    """It was no longer ours: nothing changed."""
+    GONE = "gone"
+    """The entry itself was deleted or trimmed; it is not pending any more."""
+    ABSENT = "absent"
+    """It is neither pending for anybody nor in the stream. While our lease held, it was deleted;
+    later it may have been finished by another owner, and trimmed."""
