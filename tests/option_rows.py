@@ -22,6 +22,7 @@ from trio_bus import (
     BusOptions,
     Confirmation,
     ConnectionLost,
+    Decision,
     Delivery,
     EntryId,
     EnvelopeCodec,
@@ -52,6 +53,7 @@ SUBSCRIPTION = SubscriptionConfig(
     dead_letter_topic="{orders}.dead",
 )
 PLAIN = SubscriptionConfig("orders", "billing")
+LONG = attrs.evolve(PLAIN, claim_idle_timeout=3600.0)  # no read is longer than a part of a lease
 STEADY = Backoff(first=1.0, factor=2.0, cap=300.0, jitter=0.0)
 PERSISTED = PublishOptions(confirmation=Confirmation.PERSISTED)
 
@@ -201,6 +203,10 @@ async def _attempts(settings: SubscriptionConfig) -> object:
     return len(shop.starts)
 
 
+def _reject(_: Exception, __: int) -> Decision:
+    return Decision.reject()
+
+
 async def _retry_backoff(settings: SubscriptionConfig) -> object:
     shop = Shop()
     await shop.subscribe(settings, shop.fail)
@@ -340,6 +346,7 @@ OF_SUBSCRIPTIONS = [
         _retry_backoff,
     ),
     subscription("retry_on", [((Exception,), 4), ((OSError,), 1), ((), 1)], _attempts),
+    subscription("on_failure", [(None, 4), (_reject, 1)], _attempts),
     subscription("reject_on", [((), 4), ((ValueError,), 1)], _attempts),
     subscription(
         "dead_letter_topic", [("{orders}.dead", (1, 0)), (None, (0, 1))], _dead_letter_topic
@@ -349,7 +356,7 @@ OF_SUBSCRIPTIONS = [
     ),
     subscription("claim_idle_timeout", [(2.0, 2), (50.0, 50)], _claim_idle_timeout),
     subscription("reclaim_interval", [(0.5, True), (30.0, False)], _reclaim_interval),
-    subscription("block_timeout", [(10.0, 10), (50.0, 2), (math.inf, 1)], _block_timeout),
+    subscription("block_timeout", [(10.0, 10), (50.0, 2), (math.inf, 1)], _block_timeout, LONG),
     subscription("ack_batch_size", [(1, True), (256, False)], _ack_batch_size),
     subscription("drain_timeout", [(0.0, 0), (7.0, 7), (math.inf, 999)], _drain_timeout),
     subscription("shutdown_timeout", [(0.0, 0), (7.0, 7)], _shutdown_timeout),

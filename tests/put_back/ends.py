@@ -134,8 +134,8 @@ CLOSING = (
             put(
                 "for handlers",
                 f"{_SUBSCRIPTION}/life.py",
-                "with trio.move_on_after(self._core.config.drain_timeout):",
-                "with trio.CancelScope():",
+                "trio.move_on_after(self._core.config.drain_timeout)",
+                "trio.CancelScope()",
             ),
             put(
                 "for settlements",
@@ -152,9 +152,8 @@ CLOSING = (
             put(
                 "its last steps are cancelled too",
                 f"{_SUBSCRIPTION}/life.py",
-                "with trio.CancelScope(shield=True):\n                self._outlet.cancel()",
-                "with __import__('contextlib').suppress(trio.Cancelled):\n"
-                "                self._outlet.cancel()",
+                "with trio.CancelScope(shield=True):\n            self._outlet.cancel()",
+                "with suppress(trio.Cancelled):\n            self._outlet.cancel()",
             ),
         ),
     ),
@@ -165,9 +164,10 @@ CLOSING = (
             put(
                 "until somebody settles it",
                 f"{_SUBSCRIPTION}/life.py",
-                "        finally:\n            with trio.CancelScope(shield=True):\n",
+                "        # Bounded: each step in itself",
+                "        with suppress(trio.Cancelled):\n"
                 "            await self._core.held.wait_value(0)\n"
-                "        finally:\n            with trio.CancelScope(shield=True):\n",
+                "        # Bounded: each step in itself",
             ),
         ),
     ),

@@ -92,7 +92,7 @@ return {entries, buried, gone, cursor}""",
             put(
                 "those who leave stay",
                 f"{_SUBSCRIPTION}/life.py",
-                "await self._try(self._core.member.forget)",
+                "await self._insist(self._core.member.forget)",
                 "await trio.lowlevel.checkpoint()",
             ),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fault import Fault, put
+from .fault import Change, Fault, Putting, put
 
 _SUBSCRIPTION = "trio_bus/_subscription"
 _REDIS = "trio_bus/_redis"
@@ -74,10 +74,10 @@ LIFE = (
         "What was sent is not received, because a shield is missing.",
         (
             put(
-                "around a claim",
+                "around what gives a cancelled claim back",
                 f"{_REDIS}/member.py",
-                "with trio.CancelScope(shield=True):  # bounded by the command timeout",
-                "with trio.CancelScope():",
+                "with trio.CancelScope(deadline=end, shield=True):",
+                "with trio.CancelScope(deadline=end):",
             ),
         ),
         select="take_over",
@@ -125,8 +125,8 @@ LIFE = (
             put(
                 "in memory",
                 f"{_MEMORY}/custody.py",
-                "            if not self._owns(place.group, receipt):\n                lost",
-                "            if receipt.id not in place.group.pending:\n                lost",
+                "            if not self._owns(place.group, receipt):\n                over",
+                "            if receipt.id not in place.group.pending:\n                over",
             ),
         ),
     ),
@@ -164,11 +164,18 @@ LIFE = (
         "a release is forgotten",
         "What nobody received is not given back when iteration ends.",
         (
-            put(
-                "in the buffer",
-                f"{_SUBSCRIPTION}/buffer.py",
-                "            if holding.open:\n                self._core.hand_back(holding)",
-                "            if holding.lost:\n                self._core.hand_back(holding)",
+            Putting(
+                "neither by the buffer nor by the end",
+                (
+                    Change(
+                        f"{_SUBSCRIPTION}/buffer.py",
+                        "                return\n            if holding.open:\n",
+                        "                return\n            if holding.lost:\n",
+                    ),
+                    Change(
+                        f"{_SUBSCRIPTION}/life.py", "if not holding.given_out:", "if holding.lost:"
+                    ),
+                ),
             ),
         ),
     ),
@@ -179,8 +186,8 @@ LIFE = (
             put(
                 "its scope is not cancelled",
                 "trio_bus/_holding.py",
-                "self.lost = True\n        if self._scope is not None:",
-                "self.lost = True\n        if not self.lost:",
+                "self.wake()\n        if self._scope is not None:",
+                "self.wake()\n        if not self.lost:",
             ),
         ),
     ),

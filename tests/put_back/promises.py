@@ -48,8 +48,8 @@ TELLING = (
         (
             put(
                 "nobody hears of them",
-                "trio_bus/_holding.py",
-                "        self.context.notifier.error(Scope.HANDLER, failure, *self.place)\n",
+                f"{_SUBSCRIPTION}/core.py",
+                "        self._tell_of(holding, Scope.HANDLER, failure)\n",
                 "",
             ),
         ),
@@ -73,14 +73,14 @@ TELLING = (
             put(
                 "no time to drain",
                 f"{_SUBSCRIPTION}/life.py",
-                "with trio.move_on_after(self._core.config.drain_timeout):",
-                "with trio.move_on_after(self._core.config.drain_timeout or 30.0):",
+                "trio.move_on_after(self._core.config.drain_timeout)",
+                "trio.move_on_after(self._core.config.drain_timeout or 30.0)",
             ),
             put(
                 "a retry at once",
                 "trio_bus/_delivery.py",
-                "delay = None if delay is None else _checked_delay(delay)",
-                "delay = _checked_delay(delay) if delay else None",
+                "delay = checked_delay(delay)",
+                "delay = checked_delay(delay or None)",
             ),
             put(
                 "when it is set",
@@ -97,8 +97,8 @@ TELLING = (
             put(
                 "block_timeout",
                 f"{_SUBSCRIPTION}/consumer.py",
-                "self._core.config.block_timeout",
-                "2.0",
+                "core.config.block_timeout, core.lease",
+                "2.0, core.lease",
             ),
             put(
                 "ack_batch_size",
