@@ -113,6 +113,13 @@ def servers(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Put known faults back into a copy, one at a time: a test has to notice each (on demand)."""
+    _install(session, "tests")
+    session.run("python", "-m", "tests.put_back", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the manual; a warning is an error (the tests run its examples)."""
     _install(session, "docs")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from random import Random
 
 import attrs
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -319,6 +320,7 @@ class World:
 
 
 @given(seed=st.integers(min_value=0, max_value=2**32), dead_letter_topic=st.booleans())
+@pytest.mark.guards("the fake is unlike the real stream")
 def test_entries_are_where_the_contract_says(seed: int, *, dead_letter_topic: bool) -> None:
     world = World(seed, dead_letter_topic="dead" if dead_letter_topic else None)
     trio.run(world.run, clock=MockClock(autojump_threshold=0))

@@ -29,6 +29,7 @@ def wire(server_kind: str) -> Iterator[Wire]:
         yield wire
 
 
+@pytest.mark.guards("the fake is unlike the real stream")
 def test_every_reply_is_the_same(server_kind: str, wire: Wire) -> None:
     """At least 50,000 replies of each server are compared, in the quick profile too."""
     version = real_version(server_kind)

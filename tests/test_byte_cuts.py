@@ -54,6 +54,7 @@ def test_every_public_call_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.guards("a retry is not one step")
 async def test_a_connection_cut_at_any_byte_loses_nothing(row: Row, server_url: str) -> None:
     """Cut or reset; before the server has the command, and at every byte of the reply to it."""
     async with open_redis(server_url, options()) as direct:

@@ -172,6 +172,7 @@ def test_what_cannot_work_is_refused_by_name(field: str, value: object) -> None:
         ("reject_on", (ValueError, KeyError)),
     ],
 )
+@pytest.mark.guards("zeros become defaults")
 def test_the_edges_are_taken_as_they_are(field: str, value: object) -> None:
     """Zero means zero: nothing is replaced."""
     config = subscription(**{"topic": "orders", "group": "billing", field: value})

@@ -363,6 +363,7 @@ def test_headers_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 1000])
+@pytest.mark.guards("a limit that nobody sees")
 def test_the_limit_is_the_payload_in_base64_and_the_allowance(size: int) -> None:
     """A message without much else is far below; its payload fits exactly."""
     now = datetime.now(UTC)  # one for both: its text ends where its zeros begin

@@ -567,6 +567,7 @@ async def names(backend: MemoryBackend, member: GroupMember) -> list[str]:
 # Leases and leaving
 
 
+@pytest.mark.guards("a renewal does not ask who owns it")
 async def test_renewing_starts_the_lease_anew_and_names_what_is_lost(
     autojump_clock: MockClock, backend: MemoryBackend, me: GroupMember
 ) -> None:

@@ -388,6 +388,7 @@ async def test_the_observer_hears_of_each_attempt_of_a_batch_once(
     assert [event.topic for event in here.recorder.errors] == ["orders", "others"] * 2
 
 
+@pytest.mark.guards("a batch shares one key")
 async def test_duplicates_within_a_batch(autojump_clock: MockClock, flaky: FlakyBackend) -> None:
     """Both results are the first id; the same key in another topic is another key."""
     here = desk(flaky)

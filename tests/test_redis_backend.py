@@ -47,6 +47,7 @@ from trio_bus._redis.replies import read_entries
 from trio_bus._settled import Settled
 
 
+@pytest.mark.guards("a batch loses its order")
 async def test_append_keeps_order_fields_and_bytes(backend: RedisBackend) -> None:
     """Order is that of the list, over chunks too; names may repeat and hold any byte."""
     odd: Record = ((b"a", b"\x00\r\n"), (b"a", b""), (b"", b"\xff"))
@@ -168,6 +169,7 @@ async def test_settling_is_fenced_by_owner_and_attempt(backend: RedisBackend) ->
         assert await raw_pending(backend) == {entry.id: ("us", 1) for entry in entries}
 
 
+@pytest.mark.guards("results of a batch are swapped")
 async def test_a_batch_is_settled_each_for_itself(backend: RedisBackend) -> None:
     """Results stand in the order of the settlements, whatever their kinds."""
     await publish(backend, 5)
@@ -214,6 +216,7 @@ async def test_deleted_entries_are_gone(
     assert await raw_pending(backend) == {}
 
 
+@pytest.mark.guards("undecodable bytes are lost")
 async def test_a_buried_entry_keeps_its_bytes_and_gets_its_context(backend: RedisBackend) -> None:
     """The dead-letter topic has the fields as they came, and behind them why."""
     record: Record = ((b"a", b"\x00\xff"), (b"a", b""))

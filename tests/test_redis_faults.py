@@ -46,6 +46,7 @@ from trio_bus._redis.replies import as_text
 from trio_bus._settled import Settled
 
 
+@pytest.mark.guards("a renewal does not ask who owns it")
 async def test_scripts_come_back_after_a_flush(backend: RedisBackend) -> None:
     """A server that forgot the scripts is told again, in the middle of a batch too."""
     await publish(backend, 4)
@@ -62,6 +63,7 @@ async def test_scripts_come_back_after_a_flush(backend: RedisBackend) -> None:
         assert not await backend.create_group(TOPIC, GROUP, None)
 
 
+@pytest.mark.guards("a connection does not come back")
 async def test_the_connection_comes_back(server_url: str) -> None:
     """A loss ends nothing: the next command waits for the new connection; the observer hears."""
     listener = Listener()
@@ -79,6 +81,7 @@ async def test_the_connection_comes_back(server_url: str) -> None:
     assert all(isinstance(event.error, ConnectionLost) for event in listener.errors)
 
 
+@pytest.mark.guards("a connection does not come back")
 async def test_a_member_goes_on_after_the_loss_of_both_connections(backend: RedisBackend) -> None:
     """Reading, settling and taking over continue on new connections."""
     await publish(backend, 2)

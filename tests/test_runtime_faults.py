@@ -39,6 +39,7 @@ async def ok(delivery: Delivery) -> None:
 
 
 @pytest.mark.parametrize("when", list(When))
+@pytest.mark.guards("a failed ack is forgotten")
 async def test_a_failed_ack_is_tried_again_and_counts_once(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, when: When
 ) -> None:
@@ -110,6 +111,7 @@ async def test_a_lease_that_ran_out_by_our_clock_is_lost(
     assert world.recorder.ids(Transition.LEASE_LOST)
 
 
+@pytest.mark.guards("a lost lease goes unnoticed")
 async def test_a_lease_taken_by_another_cancels_that_handler_alone(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
@@ -252,6 +254,7 @@ async def test_the_error_of_the_body_beats_the_fatal_one(
                 raise ValueError("mine")
 
 
+@pytest.mark.guards("close has no deadline")
 async def test_settlements_that_stay_unconfirmed_leave_as_one_group(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:

@@ -116,6 +116,7 @@ async def test_an_instant_is_an_instant(real: World) -> None:
     assert 0.38 <= arrivals.times[2] - began < 0.4 + IN_TIME
 
 
+@pytest.mark.guards("a delay is a sleep")
 async def test_in_virtual_time_it_comes_exactly_when_it_is_due(
     autojump_clock: MockClock, world: World
 ) -> None:

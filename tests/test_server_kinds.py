@@ -37,6 +37,18 @@ def test_a_server_is_what_its_name_says(server_kind: str, server_url: str) -> No
     assert f"{family}_version:{number}" in told
 
 
+@pytest.mark.guards("no test meets a real server")
+def test_an_ordinary_run_meets_memory_and_real_servers() -> None:
+    """Both the runtime and the backend, without being asked."""
+    shown = run(
+        "--collect-only", "tests/test_subscription.py", "tests/test_redis_backend.py"
+    ).stdout
+    for kind in ("memory", "valkey-9.1", "redis-server"):
+        assert f"is_retried_in_place_and_only_in_its_group[{kind}]" in shown
+    for kind in ("valkey-9.1", "redis-server"):
+        assert f"test_settling_is_fenced_by_owner_and_attempt[{kind}]" in shown
+
+
 def test_only_what_speaks_to_a_server_runs_when_servers_are_named() -> None:
     shown = run("--collect-only", "--servers=valkey-9.1", "tests/test_subscription.py").stdout
     lines = [line for line in shown.splitlines() if "::" in line]
@@ -44,6 +56,7 @@ def test_only_what_speaks_to_a_server_runs_when_servers_are_named() -> None:
     assert all("valkey-9.1" in line for line in lines)
 
 
+@pytest.mark.guards("no test meets a real server")
 def test_a_named_server_that_is_missing_is_a_failure(tmp_path: Path) -> None:
     """Without being named, it is skipped; both say its name."""
     test = f"{Path(__file__).relative_to(ROOT)}::test_a_server_is_what_its_name_says"

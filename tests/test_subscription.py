@@ -112,6 +112,8 @@ async def test_no_more_handlers_run_than_max_in_flight(world: World) -> None:
     assert most == 3
 
 
+@pytest.mark.guards("a retry publishes again", "handler errors vanish")
+@pytest.mark.guards("an ack comes before its handler")
 async def test_a_failed_entry_is_retried_in_place_and_only_in_its_group(world: World) -> None:
     """The attempt is the server's count; other groups never see the retry."""
     bus, other = world.bus(), Tally()
@@ -224,6 +226,7 @@ async def test_a_retry_waits_for_its_delay(world: World) -> None:
     assert starts[1] - starts[0] >= 0.3
 
 
+@pytest.mark.guards("a release counts")
 async def test_a_release_is_not_counted(world: World) -> None:
     """Handing back is not failing."""
     bus, attempts = world.bus(), list[int]()
@@ -239,6 +242,7 @@ async def test_a_release_is_not_counted(world: World) -> None:
     assert attempts == [1, 1, 1, 1]
 
 
+@pytest.mark.guards("a crash does not count")
 async def test_entries_of_a_dead_consumer_are_taken_over(world: World) -> None:
     """A consumer that vanishes without a word loses its lease; the attempt counts."""
     bus, tally = world.bus(), Tally()
@@ -254,6 +258,7 @@ async def test_entries_of_a_dead_consumer_are_taken_over(world: World) -> None:
     assert tally.attempts == [2] * 5
 
 
+@pytest.mark.guards("consumers are never removed")
 async def test_a_dead_consumer_that_owns_nothing_is_removed(world: World) -> None:
     """The group does not collect the names of the dead."""
     bus, tally = world.bus(), Tally()
@@ -273,6 +278,7 @@ async def test_a_dead_consumer_that_owns_nothing_is_removed(world: World) -> Non
         assert names == {subscription.name}
 
 
+@pytest.mark.guards("a crash does not count")
 async def test_a_message_that_kills_its_process_is_dead_lettered(world: World) -> None:
     """Starts without an end count; over the limit it is buried instead of being started."""
     bus, tally = world.bus(), Tally()
@@ -296,6 +302,7 @@ async def test_a_message_that_kills_its_process_is_dead_lettered(world: World) -
         assert (letter.attempts, letter.cause) == (2, DeathCause.EXHAUSTED)
 
 
+@pytest.mark.guards("a long handler runs twice")
 async def test_a_handler_longer_than_its_lease_runs_once(world: World) -> None:
     """Leases are renewed while a handler runs."""
     bus, tally = world.bus(), Tally()
@@ -315,6 +322,7 @@ async def test_a_handler_longer_than_its_lease_runs_once(world: World) -> None:
     assert tally.attempts == [1, 1]
 
 
+@pytest.mark.guards("consumers are never removed", "close hands nothing back")
 async def test_leaving_hands_back_what_was_not_finished(world: World) -> None:
     """Released entries are uncounted and claimable at once, long before the lease is over."""
     bus, tally = world.bus(), Tally()
@@ -446,6 +454,7 @@ async def test_auto_on_receive_is_at_most_once(world: World) -> None:
     assert (await world.group()).pending == 0
 
 
+@pytest.mark.guards("undecodable bytes are lost")
 async def test_undecodable_entries_go_to_the_dead_letter_topic_with_their_bytes(
     world: World,
 ) -> None:
@@ -557,6 +566,7 @@ async def test_run_subscription_returns_when_it_is_drained(world: World) -> None
     assert (await world.group()).consumers == ()
 
 
+@pytest.mark.guards("NOGROUP does not heal")
 async def test_a_vanished_group_is_created_again_at_its_start(world: World) -> None:
     """A flush, or a failover, does not end a subscription; the observer is told."""
     bus, tally = world.bus(), Tally()
@@ -571,6 +581,7 @@ async def test_a_vanished_group_is_created_again_at_its_start(world: World) -> N
     assert recreated.count(Transition.GROUP_RECREATED) == 1
 
 
+@pytest.mark.guards("a backoff never delays")
 async def test_a_backoff_longer_than_the_lease_is_kept(world: World) -> None:
     """A delayed entry has no owner and no lease: nobody takes it early."""
     bus, starts = world.bus(), list[float]()

@@ -46,6 +46,7 @@ async def _hand_over(world: World) -> float:
     raise AssertionError
 
 
+@pytest.mark.guards("a wake-up is lost")
 async def test_a_released_entry_starts_elsewhere_at_once(backend_url: str) -> None:
     """Not at the next tick, which is half a minute away."""
     async with open_world(backend_url) as world:
@@ -193,6 +194,7 @@ async def test_a_look_that_fails_is_tried_again_with_growing_pauses(
         assert flaky.plan.calls["look"] - before < 30
 
 
+@pytest.mark.guards("a wake-up is lost")
 async def test_an_alarm_keeps_the_earliest_time(autojump_clock: MockClock) -> None:
     """Until it is asked for; a cancelled wait takes nothing away."""
     alarm = Alarm()

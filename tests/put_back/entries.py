@@ -1,0 +1,283 @@
+"""Faults of the ancestor in what it read, claimed and tried again."""
+
+from __future__ import annotations
+
+from .fault import Change, Fault, Putting, put
+
+_SUBSCRIPTION = "trio_bus/_subscription"
+_REDIS = "trio_bus/_redis"
+_MEMORY = "trio_bus/_memory"
+_SCRIPTS = "trio_bus/_redis/scripts"
+
+CLAIMING = (
+    Fault(
+        "a read is dropped by a select",
+        "A read dropped by a select strands entries.",
+        (
+            put(
+                "a cancelled read is not received",
+                f"{_REDIS}/reader.py",
+                "            await self._end(connection, owed, block)\n",
+                "",
+            ),
+            put(
+                "what a cancelled read brings is thrown away",
+                f"{_REDIS}/reader.py",
+                "await self._release(fields)",
+                "await trio.lowlevel.checkpoint()",
+            ),
+            put(
+                "what a cancelled claim brings is thrown away",
+                f"{_REDIS}/member.py",
+                "await self._give_back(taken.entries)",
+                "await trio.lowlevel.checkpoint()",
+            ),
+        ),
+    ),
+    Fault(
+        "more is claimed than can start",
+        "A consumer claims more than it can start, and resets the idle time of what it cannot.",
+        (
+            Putting(
+                "a claim does not ask for its permits",
+                (
+                    Change(
+                        f"{_SUBSCRIPTION}/reclaimer.py",
+                        "member.take_over(taken)",
+                        "member.take_over(1000)",
+                    ),
+                    Change(
+                        f"{_SUBSCRIPTION}/permits.py",
+                        "trio.Semaphore(max_in_flight, max_value=max_in_flight)",
+                        "trio.Semaphore(max_in_flight)",
+                    ),
+                ),
+            ),
+            put(
+                "the script does not count",
+                f"{_SCRIPTS}/take_over.lua",
+                "return #entries < count and looks > 0",
+                "return looks > 0",
+            ),
+            put(
+                "a claim on a server touches what it leaves",
+                f"{_SCRIPTS}/take_over.lua",
+                "return {entries, buried, gone, cursor}",
+                """for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', 100)) do
+  redis.call('XCLAIM', stream, group, row[2], 0, row[1], 'JUSTID')
+end
+return {entries, buried, gone, cursor}""",
+            ),
+            put(
+                "a claim in memory touches what it leaves",
+                f"{_MEMORY}/takeover.py",
+                "    _forget_rows_without_entry(place, now_ms, looks)\n",
+                """    _forget_rows_without_entry(place, now_ms, looks)
+    for entry_id in place.group.pending:
+        place.group.pending[entry_id].delivered_ms = now_ms
+""",
+            ),
+        ),
+    ),
+    Fault(
+        "consumers are never removed",
+        "Consumers are never removed.",
+        (
+            put(
+                "the dead stay",
+                f"{_SUBSCRIPTION}/reclaimer.py",
+                "await self._core.member.tend()",
+                "await trio.lowlevel.checkpoint()",
+            ),
+            put(
+                "those who leave stay",
+                f"{_SUBSCRIPTION}/life.py",
+                "await self._insist(self._core.member.forget)",
+                "await trio.lowlevel.checkpoint()",
+            ),
+        ),
+    ),
+    Fault(
+        "a long handler runs twice",
+        "A handler longer than the lease runs twice at once.",
+        (
+            put(
+                "leases are not renewed",
+                f"{_SUBSCRIPTION}/leases.py",
+                "member.renew([holding.receipt for holding in holdings])",
+                "member.renew([])",
+            ),
+        ),
+    ),
+)
+
+RETRYING = (
+    Fault(
+        "a retry publishes again",
+        "A retry publishes again, to every group.",
+        (
+            put(
+                "in memory",
+                f"{_MEMORY}/custody.py",
+                "        counted = isinstance(settlement, Retry)\n",
+                """        if isinstance(settlement, Retry):
+            body = place.stream.entries[receipt.id]
+            xadd(self._store, self.membership.topic, "*", body, now_ms)
+            drop(place, receipt.id)
+            return
+        counted = isinstance(settlement, Retry)
+""",
+            ),
+            put(
+                "on a server",
+                f"{_SCRIPTS}/hand_back.lua",
+                "  if not move(stream, group, delay < 0",
+                """  if delay >= 0 then
+    redis.call('XADD', stream, '*', unpack(redis.call('XRANGE', stream, id, id)[1][2]))
+    redis.call('XACK', stream, group, id)
+    return DONE
+  end
+  if not move(stream, group, delay < 0""",
+            ),
+        ),
+    ),
+    Fault(
+        "a retry is not one step",
+        "A retry, or the way to the dead-letter topic, is not atomic.",
+        (
+            Putting(
+                "the delay of a retry is set by a second command",
+                (
+                    Change(
+                        f"{_SCRIPTS}/hand_back.lua",
+                        "    redis.call('ZADD', due, as_text(at), id)",
+                        "    local later = id",
+                    ),
+                    Change(
+                        f"{_REDIS}/group.py",
+                        "        return results\n",
+                        """        for it, result in zip(settlements, results, strict=True):
+            if isinstance(it, Retry | Release) and it.delay and result is Settled.DONE:
+                seconds = as_int(int(as_list(await self._link.call("TIME"))[0])) + it.delay
+                due_ms = int(seconds * 1000)
+                await self._link.call("ZADD", self._keys[1], due_ms, str(it.receipt.id))
+        return results
+""",
+                    ),
+                ),
+            ),
+            Putting(
+                "a dead letter is acked by a second command",
+                (
+                    Change(
+                        f"{_SCRIPTS}/_lib.lua",
+                        "    return added\n  end\n  drop(stream, due, group, id)\n",
+                        "    return added\n  end\n",
+                    ),
+                    Change(
+                        f"{_REDIS}/group.py",
+                        "        return results\n",
+                        """        for it, result in zip(settlements, results, strict=True):
+            if isinstance(it, Bury) and result is Settled.DONE:
+                us = self._us
+                await self._link.call("XACK", us.topic, us.group, str(it.receipt.id))
+        return results
+""",
+                    ),
+                ),
+            ),
+        ),
+        select="settle",
+    ),
+    Fault(
+        "attempts can be forged",
+        "Attempts live in a header that a publisher can forge.",
+        (
+            put(
+                "what a handler is told",
+                "trio_bus/_delivery.py",
+                "            attempt=self._holding.entry.attempt,",
+                """            attempt=int(
+                self.message.headers.get("attempt", str(self._holding.entry.attempt))
+            ),""",
+            ),
+            put(
+                "what the limit is compared with",
+                "trio_bus/_subscription/core.py",
+                "            holding.message = self._gate.decode(holding.entry.record)\n",
+                """            holding.message = self._gate.decode(holding.entry.record)
+            import attrs
+
+            forged = int(holding.message.headers.get("attempt", str(holding.entry.attempt)))
+            holding.entry = attrs.evolve(holding.entry, attempt=forged)
+""",
+            ),
+        ),
+    ),
+    Fault(
+        "a crash does not count",
+        "Attempts ignore crashes.",
+        (
+            Putting(
+                "on a server",
+                (
+                    Change(
+                        f"{_SCRIPTS}/take_over.lua",
+                        "redis.call('XCLAIM', stream, group, me, 0, id)[1]",
+                        "redis.call("
+                        "'XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', attempt + 1)[1]",
+                    ),
+                    Change(
+                        f"{_SCRIPTS}/take_over.lua",
+                        "    for _, row in ipairs(rows) do\n      take(row[1], row[4])\n",
+                        "    for _, row in ipairs(rows) do\n"
+                        "      take(row[1], consumer == FREE and row[4] or row[4] - 1)\n",
+                    ),
+                ),
+            ),
+            put(
+                "in memory",
+                f"{_MEMORY}/takeover.py",
+                "    body = place.stream.entries.get(entry_id)\n    if body is None:\n",
+                """    if place.group.pending[entry_id].consumer.name not in RESERVED_CONSUMERS:
+        receipt = attrs.evolve(receipt, attempt=receipt.attempt - 1)
+    body = place.stream.entries.get(entry_id)
+    if body is None:
+""",
+            ),
+        ),
+    ),
+    Fault(
+        "a delay is a sleep",
+        "The delay of a publish is a sleep of the publisher.",
+        (
+            put(
+                "schedule sleeps, then publishes",
+                "trio_bus/_bus.py",
+                "        when = check_when(delay, at)\n",
+                """        when = check_when(delay, at)
+        if isinstance(when, float):
+            await trio.sleep(when)
+            when = 0.0
+""",
+            ),
+        ),
+    ),
+    Fault(
+        "order is lost on retry",
+        "Order is lost on retry.",
+        unreached="messages with a key are not kept in order yet (``OrderingMode.KEY``).",
+    ),
+    Fault(
+        "a backoff never delays",
+        "``retry_backoff`` never delays a retry.",
+        (
+            put(
+                "a retry is due at once",
+                "trio_bus/_policy.py",
+                "self._config.retry_backoff.delay_after(receipt.attempt, self._random)",
+                "0.0",
+            ),
+        ),
+    ),
+)
