@@ -28,6 +28,7 @@ class Told:
     """A process, and what it has told so far: words with an entry id and an attempt."""
 
     process: trio.Process
+    form: str
     text: str = ""
 
     def of(self, word: str) -> list[tuple[str, str]]:
@@ -55,7 +56,7 @@ async def telling(url: str, form: str) -> AsyncGenerator[Told, None]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
-        told = Told(process)
+        told = Told(process, form)
         await told.until(lambda: "opened" in told.text)
         yield told
     finally:
@@ -75,7 +76,8 @@ async def stop_with_a_full_socket(world: World, told: Told) -> tuple[list[EntryI
     had = await publish(world.bus(), 3)
     await until_pending(world, 3)
     for _ in range(50):
-        await told.until(lambda: len(told.of("began")) >= 1)
+        running = len(had) if told.form == "push" else 1
+        await told.until(lambda: len(told.of("began")) == running)  # noqa: B023 - awaited here
         await trio.sleep(0.1)
         told.process.send_signal(signal.SIGSTOP)
         coming = await publish(world.bus(), 1)  # more would not come with the same read
