@@ -117,11 +117,13 @@ async def wait_finished(backend: StreamBackend, last: EntryId) -> None:
     await wait_empty(left)
 
 
-async def wait_empty(left: Callable[[], Awaitable[Collection[object]]]) -> None:
+async def wait_empty(
+    left: Callable[[], Awaitable[Collection[object]]], pause: float = 0.05
+) -> None:
     """Wait until nothing is left; fail when what is left does not change any more."""
     seen, since = await left(), trio.current_time()
     while seen:
-        await trio.sleep(0.05)
+        await trio.sleep(pause)
         now = await left()
         if now != seen:
             seen, since = now, trio.current_time()

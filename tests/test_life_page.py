@@ -142,10 +142,9 @@ async def stolen(world: World) -> AsyncGenerator[str]:
     async with open_subscription(world.bus(), settings, hang):
         await told(world, Transition.STARTED)
         async with world.backend.join(thief) as them:
-            await trio.sleep(0.01)
             while not (await them.take_over(1)).entries:
+                await trio.sleep(0.01)
                 await them.look()
-                await them.tend()
             await told(world, Transition.LEASE_LOST)
             yield "them"
 
