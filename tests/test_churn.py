@@ -22,7 +22,7 @@ from trio.testing import MockClock
 
 from tests.churn import DEAD_TOPIC, GROUP, TOPIC, Guest, Scribe, config, messages, seeded
 from tests.churn_account import PATIENCE, Account, group_of, wait_empty, wait_finished
-from tests.churn_processes import CALM, GUESTS
+from tests.churn_processes import CALM, GUESTS, LEAST_KILLED
 from tests.harness import World, open_world
 from tests.ledger import buried_in
 from tests.redis_world import command
@@ -75,12 +75,13 @@ async def churn(world: World, count: int, seconds: float) -> None:
             )
             nursery.start_soon(guest.run)
         last = await publish(world.bus(), count, seconds)
+        while sum(line.startswith("joined") for line in lines) <= 60:
+            await trio.sleep(0.05)
         calm.set()
         await wait_finished(world.backend, last)
         nursery.cancel_scope.cancel()
     account = Account.of({"here": lines}, guests=20)
     account.check(count, await buried_in(world.backend, DEAD_TOPIC))
-    assert account.joined["here"] > 40, "they came and went"
     assert not account.errors
     for number, (done,) in account.done.items():
         assert done.attempt == 1 + account.failed[number], "leaving does not count"
@@ -205,6 +206,6 @@ async def test_200_consumers_in_20_processes_that_are_killed_lose_nothing(
     )
     print(measured, dict(account.errors))
     record_property("measured", measured)
-    assert len(told["killed"]) > 10
+    assert len(told["killed"]) >= LEAST_KILLED
     assert told["failed"] == []
     assert group.consumers == (), "everybody is gone but those that are reserved"
