@@ -130,6 +130,13 @@ class Crowd:
         assert await self.process.wait() == 0
         return told
 
+    async def all_gone(self) -> None:
+        """Wait for those that it has forked: they leave without it, and share its output."""
+        assert self.process.stdout is not None
+        with trio.move_on_after(PATIENCE):
+            while await self.process.stdout.receive_some():
+                pass
+
     def books(self) -> dict[str, list[str]]:
         """Return what each process has written."""
         books = [path for path in self.directory.iterdir() if path.name != CALM]
@@ -156,6 +163,7 @@ async def crowded(url: str, seed: str) -> AsyncGenerator[Crowd]:
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
+                await crowd.all_gone()
 
 
 async def wait_forgotten(backend: StreamBackend, crowd: Crowd, living: list[str]) -> None:
