@@ -40,7 +40,7 @@ KILLED = 0.7
 """Which part of those that are struck is killed; the others are stopped for a while."""
 LEAST_KILLED = 10
 """So many have to be killed before there is calm, on however slow a machine."""
-KINDNESS = 10
+KINDNESS = 5
 """What `os.nice` gets: other tests run on this machine."""
 
 

@@ -143,6 +143,12 @@ class Crowd:
         return {path.name: path.read_text().splitlines() for path in books}
 
 
+def _environment() -> dict[str, str]:
+    """Return what the processes get: nobody measures what is killed, and it is slow."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
 @asynccontextmanager
 async def crowded(url: str, seed: str) -> AsyncGenerator[Crowd]:
     """Run so many processes."""
@@ -153,7 +159,7 @@ async def crowded(url: str, seed: str) -> AsyncGenerator[Crowd]:
             stdout=subprocess.PIPE,
             start_new_session=True,  # if it is killed, those that it has stopped go on, and end
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=_environment(),
         )
         crowd = Crowd(process, Path(directory))
         try:
