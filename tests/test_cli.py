@@ -304,6 +304,30 @@ def test_it_ends_when_its_reader_goes_away(server_url: str) -> None:
     assert info(server_url, "t").groups[0].consumers == ()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [("doctor URL", ""), ("doctor URL", "1"), ("bench --rounds 1 --messages 9 --url URL", "")],
+)
+def test_what_nobody_reads_ends_like_other_commands(
+    server_url: str, arguments: str, unbuffered: str
+) -> None:
+    """SIGPIPE kills those; Python ignores it, and would complain, now or at its end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ran = subprocess.run(
+            [*COMMAND, *arguments.replace("URL", server_url).split()],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 async def test_a_broken_pipe_hands_the_unprinted_entry_back() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -98,6 +98,19 @@ def test_a_signal_leaves_nothing_behind(
     assert set(leak_guard.iterdir()) == before  # the guard itself looks for servers
 
 
+def test_it_ends_when_its_reader_goes_away(leak_guard: Path) -> None:
+    """Without a word, like what SIGPIPE kills; and it leaves nothing behind."""
+    before = set(leak_guard.iterdir())
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
+        assert process.stderr.read() == b""
+    assert set(leak_guard.iterdir()) == before
+
+
 READINGS = (
     "date,precipitation,temp_max,temp_min,wind,weather\n"
     "2012/01/01,0.0,12.8,5.0,4.7,drizzle\n"

@@ -12,10 +12,13 @@ import pytest
 from tests.servers import Servers
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+SERVICES = {"service"}
+"""What ends on a signal: `tests/test_service.py` runs it."""
+PROGRAMS = [path for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in SERVICES]
 PAGES = [page.read_text() for page in EXAMPLES.parent.rglob("*.rst")]
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_example_prints_what_the_manual_says(path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(path)],

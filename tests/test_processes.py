@@ -1,8 +1,9 @@
-"""Consumers in processes of their own, and what happens when one is killed."""
+"""Consumers in processes of their own, and what happens when one is killed, or stopped."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from tests.harness import numbered, open_world, publish
+from tests.harness import World, numbered, open_world, publish
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = 300
@@ -57,6 +58,13 @@ class Lines:
         return self._text.split(b"\n")[:-1]
 
 
+async def finished(world: World) -> None:
+    """Wait until nothing is pending."""
+    with trio.fail_after(PATIENCE):
+        while (await world.group()).pending:
+            await trio.sleep(0.01)
+
+
 async def test_a_consumer_killed_with_50_entries_loses_none(server_url: str) -> None:
     """SIGKILL leaves no time for a word: the other takes over when the lease is over."""
     async with open_world(server_url) as world, consumer(server_url, "hold") as victim:
@@ -69,8 +77,28 @@ async def test_a_consumer_killed_with_50_entries_loses_none(server_url: str) -> 
         await victim.wait()
         async with consumer(server_url, "handle") as survivor:
             handled = await Lines(survivor).until(PUBLISHED)
-            with trio.fail_after(PATIENCE):
-                while (await world.group()).pending:
-                    await trio.sleep(0.01)
+            await finished(world)
     assert sorted(handled, key=int) == numbered(PUBLISHED), "each of them, and each once"
     assert set(held) <= set(handled)
+
+
+async def test_a_process_stopped_for_longer_than_its_lease_settles_nothing(
+    server_url: str,
+) -> None:
+    """Others have taken over. When it goes on its handlers are cancelled, and their verbs raise."""
+    async with open_world(server_url) as world, consumer(server_url, "cling") as sleeper:
+        await world.backend.create_group("orders", "billing", None)
+        await publish(world.bus(), HELD)
+        lines = Lines(sleeper)
+        await lines.until(HELD)
+        sleeper.send_signal(signal.SIGSTOP)
+        async with consumer(server_url, "handle") as other:
+            handled = await Lines(other).until(HELD)
+            await finished(world)
+            sleeper.send_signal(signal.SIGCONT)
+            told = await lines.until(2 * HELD)
+            assert sorted(set(told) - set(numbered(HELD))) == sorted(
+                b"lost " + payload for payload in numbered(HELD)
+            )
+            await finished(world)
+    assert sorted(handled) == sorted(numbered(HELD)), "each of them, and each once"

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from tests.harness import config, numbered, open_world, publish, until
+from tests.harness import PATIENCE, Recorder, config, numbered, open_world, publish, until
 from tests.restartable import Restartable, running
 from tests.servers import command
 from trio_bus import (
@@ -21,6 +21,7 @@ from trio_bus import (
     Message,
     OutcomeUnknown,
     Scope,
+    SubscriptionError,
     open_bus,
     open_subscription,
 )
@@ -108,6 +109,31 @@ async def test_a_subscription_outlives_a_restart_of_the_server(server: Restartab
         assert (group.pending, group.released, group.delayed) == (0, 0, 0)
     assert set(counting.seen) == set(numbered(100))
     assert sum(counting.seen.values()) <= 100 + 10
+
+
+async def test_a_server_that_dies_before_the_last_acks_holds_up_nobody(
+    server: Restartable,
+) -> None:
+    """Leaving ends in its time and says what was not confirmed; that is handled again."""
+    ending, counting = trio.Event(), Counting()
+
+    async def handler(delivery: Delivery) -> None:
+        await ending.wait()
+
+    hasty = attrs.evolve(config(), shutdown_timeout=0.5, claim_idle_timeout=1.0)
+    options = BusOptions(observer=Recorder(), connect_timeout=PATIENCE, command_timeout=0.5)
+    async with open_bus(server.url, options) as bus:
+        with pytest.raises(SubscriptionError) as caught, trio.fail_after(PATIENCE):
+            async with open_subscription(bus, hasty, handler) as subscription:
+                await publish(bus, 5)
+                await until(lambda: subscription.statistics().in_flight == 5)
+                server.kill()
+                ending.set()
+        assert len(caught.value.exceptions) == 5
+        server.start()
+        async with open_bus(server.url) as other, open_subscription(other, hasty, counting):
+            await until(lambda: len(counting.seen) == 5, PATIENCE)
+    assert counting.seen == Counter(numbered(5))
 
 
 async def test_a_publish_whose_answer_is_lost_says_so(server: Restartable) -> None:

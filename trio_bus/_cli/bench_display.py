@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .console import PipeConsole
+
 if TYPE_CHECKING:
     from .bench import Report
 
@@ -39,7 +41,7 @@ class Display:
 
     def table(self, report: Report) -> None:
         """Show all medians, and what trio_bus reaches of each."""
-        console = Console(highlight=False)
+        console = PipeConsole(highlight=False)
         fancy = console.is_terminal
         if not fancy:
             console.width = 100

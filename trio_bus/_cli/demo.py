@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -43,12 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _demo(display: Display, expected: Expected) -> int:
     async with stopped_by_signals() as stop:
+        display.on_unread = partial(stop.end, signal.SIGPIPE)
         outcome = await Play(display, expected).run()
         proof = checks(outcome, expected)
         display.means(outcome.tally.means)
         display.proof(proof)
         if not all(check.ok for check in proof):
             raise CommandError("the sums are wrong: see the table", FAILED)
-        return 0
+        return stop.exit_code if stop.signal == signal.SIGPIPE else 0
     display.note("stopped; nothing is left behind")
     return stop.exit_code

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TextIO, final
 
 import trio
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from .console import PipeConsole
+from .failing import hush
 from .verdict import Check
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -23,13 +25,17 @@ _WARMTH = ((4, "#5f87d7"), (8, "#5fafaf"), (12, "#87af87"), (16, "#d7af5f"), (99
 
 @final
 class Display:
-    """Writes to standard output: with colours and bars to a terminal, plain text elsewhere."""
+    """Writes to standard output: with colours and bars to a terminal, plain text elsewhere.
+
+    When nobody reads that any more it calls ``on_unread``, and writes nothing from then on.
+    """
 
     def __init__(self, *, plain: bool) -> None:
+        self.on_unread: Callable[[], object] = _nothing
         output: TextIO = sys.stdout
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="replace")  # it may be a terminal that knows ASCII only
-        self._console = Console(
+        self._console = PipeConsole(
             highlight=False,
             no_color=True if plain else None,
             force_terminal=False if plain else None,
@@ -47,7 +53,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """Say what happened."""
-        self._console.print(f"[dim]·[/] {escape(text)}" if self._fancy else text, soft_wrap=True)
+        self._print(f"[dim]·[/] {escape(text)}" if self._fancy else text, soft_wrap=True)
 
     def move(self, name: str, done: int) -> None:
         """Set a bar; it is drawn with the next frame."""
@@ -82,8 +88,8 @@ class Display:
         for year in sorted({month[:4] for month in means}):
             cells = [means.get(f"{year}/{month:02}") for month in range(1, 13)]
             table.add_row(year, *map(_temperature, cells))
-        self._console.print()
-        self._console.print(table)
+        self._print("")
+        self._print(table)
 
     def proof(self, checks: list[Check]) -> None:
         """Show the checks, and whether they hold."""
@@ -95,8 +101,20 @@ class Display:
         for check in checks:
             verdict = Text("ok", style="green") if check.ok else Text("WRONG", style="bold red")
             table.add_row(check.what, f"{check.found:,}", check.expected, verdict)
-        self._console.print()
-        self._console.print(table)
+        self._print("")
+        self._print(table)
+
+    def _print(self, shown: str | Table, *, soft_wrap: bool = False) -> None:
+        try:
+            self._console.print(shown, soft_wrap=soft_wrap)
+        except BrokenPipeError:
+            hush()
+            self._console.quiet = True
+            self.on_unread()
+
+
+def _nothing() -> None:
+    """Go on."""
 
 
 def _temperature(mean: Fraction | None) -> Text:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 
 FAILED = 1
 MISUSED = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _LONGEST = 1000
+
+
+def ended_by(number: int) -> int:
+    """Return the exit code of what a signal has ended, as shells count."""
+    return 128 + number
 
 
 class CommandError(Exception):
@@ -21,6 +28,18 @@ class CommandError(Exception):
 def missing_extra(extra: str, what: str) -> CommandError:
     """Say which extra has to be installed for *what*."""
     return CommandError(f"{what} is not installed: pip install 'trio-bus[{extra}]'", FAILED)
+
+
+def hush() -> int:
+    """Be silent from now on, because nobody reads what is printed; return the exit code.
+
+    It is what other commands end with that are killed by SIGPIPE, which Python ignores.
+    """
+    with contextlib.suppress(OSError, ValueError):  # it may be no file
+        fd = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(fd, sys.stdout.fileno())  # what is buffered is not tried again at the end
+        os.close(fd)
+    return ended_by(signal.SIGPIPE)
 
 
 def say(text: str) -> None:

@@ -11,6 +11,8 @@ import trio
 
 from trio_bus._one_error import one_error
 
+from .failing import ended_by
+
 
 @attrs.define(eq=False)
 class Stop:
@@ -23,7 +25,13 @@ class Stop:
     @property
     def exit_code(self) -> int:
         """How shells report an end by this signal; 0 if none came."""
-        return 0 if self.signal is None else 128 + self.signal
+        return 0 if self.signal is None else ended_by(self.signal)
+
+    def end(self, number: int) -> None:
+        """End the block because of this signal, unless one came before."""
+        if self.signal is None:
+            self.signal = number
+            self.scope.cancel(f"signal {number}")
 
 
 @asynccontextmanager
@@ -48,6 +56,4 @@ def _signals() -> list[signal.Signals]:
 
 async def _watch(signals: AsyncIterator[int], stop: Stop) -> None:
     async for number in signals:
-        if stop.signal is None:
-            stop.signal = number
-            stop.scope.cancel(f"signal {number}")
+        stop.end(number)
