@@ -11,7 +11,9 @@ DUE = "~due"
 """Holds entries that wait for their time: retried, or released with a delay."""
 DEAD = "~dead"
 """Holds entries that were buried where there is no dead-letter topic."""
-RESERVED_CONSUMERS = frozenset({FREE, DUE, DEAD})
+SUSPECT = "~suspect"
+"""Holds entries that lost their owner again and again: each waits to be started alone."""
+RESERVED_CONSUMERS = frozenset({FREE, DUE, SUSPECT, DEAD})
 """The consumers of every group that are no members: they hold what is not running."""
 
 MAX_TOPIC_BYTES = 1024

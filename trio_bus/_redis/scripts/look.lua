@@ -86,7 +86,7 @@ local function holds_claimable(name)
   if name == DUE or name == FREE then
     return true
   end
-  if name == me or is_reserved(name) then
+  if name ~= SUSPECT and (name == me or is_reserved(name)) then
     return false
   end
   return #redis.call('XPENDING', stream, group, 'IDLE', ARGV[3], '-', '+', 1, name) > 0
