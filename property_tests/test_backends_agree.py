@@ -56,7 +56,7 @@ class Spot:
     due: int = 0
     deleted: bool = False
     suspect: bool = False
-    """Whether it was a suspect when its consumer took it."""
+    """Whether it was a suspect when its consumer took it; in ``due``, whether it is one."""
 
 
 class Model:
@@ -186,7 +186,8 @@ class World:
             self._bury(key)
             return Settled.DONE
         spot.count -= isinstance(word, Release)
-        if isinstance(word, Release) and not word.delay and spot.suspect:
+        spot.suspect = spot.suspect and isinstance(word, Release)
+        if spot.suspect and not word.delay:
             self._set_apart(key)
             return Settled.DONE
         spot.holder = "due" if isinstance(word, Retry) or word.delay else "free"
@@ -195,7 +196,7 @@ class World:
 
     def _set_apart(self, key: EntryId) -> None:
         spot = self._model.spots[key]
-        spot.holder, spot.since = "suspect", -LEASE_MS
+        spot.holder, spot.since, spot.suspect = "suspect", -LEASE_MS, False
 
     def _bury(self, key: EntryId) -> None:
         if self._dead_letter_topic is None:
@@ -344,7 +345,7 @@ class World:
                 gone.append(key)
             elif spot.count >= MAX_ATTEMPT:
                 buried.append((key, spot.count))
-            elif spot.holder in CONSUMERS and spot.count >= SUSPICIOUS_FROM:
+            elif spot.suspect or (spot.holder in CONSUMERS and spot.count >= SUSPICIOUS_FROM):
                 suspects.append((key, spot.count))
             else:
                 entries.append((key, spot.count + 1))

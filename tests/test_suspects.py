@@ -181,19 +181,33 @@ async def test_a_suspect_that_is_released_is_one_as_before(backend: StreamBacken
     assert again == entry
 
 
-@pytest.mark.parametrize("settle", [Retry, Release])
-async def test_a_suspect_whose_handler_puts_it_off_is_none_any_more(
-    backend: StreamBackend, settle: type[Retry | Release]
+async def test_a_suspect_that_is_put_off_is_one_when_its_time_has_come(
+    backend: StreamBackend,
 ) -> None:
+    """It counts as not delivered, now or later."""
+    (key,) = await suspect(backend)
+    async with backend.join(US) as us:
+        (entry,) = (await us.take_booked(key)).entries
+        assert await us.settle([Release(entry.receipt, 0.001)]) == [Settled.DONE]
+        assert await spots(backend) == [Spot(DUE, 2)]
+        assert await found(us, book=True) == TakeOver(suspects=(Receipt(key, 2),), booked=key)
+        assert (await us.look()).due_in is None, "it waits for no time any more"
+        assert (await us.take_booked(key)).entries == (entry,)
+
+
+async def test_a_suspect_whose_handler_failed_is_none_any_more(backend: StreamBackend) -> None:
     """It has not killed its process."""
     (key,) = await suspect(backend)
     async with backend.join(US) as us:
         (entry,) = (await us.take_booked(key)).entries
-        assert await us.settle([settle(entry.receipt, 0.001)]) == [Settled.DONE]
-        ((place, _),) = [(it.place, it.count) for it in await spots(backend)]
-        assert place == DUE
-        (again,) = (await found(us)).entries
-    assert not again.suspect
+        assert await us.settle([Retry(entry.receipt, 0.001)]) == [Settled.DONE]
+        assert await spots(backend) == [Spot(DUE, 3)]
+        assert (await found(us, book=True)).entries == (again(entry),)
+
+
+def again(entry: Entry) -> Entry:
+    """Return what an entry is that is taken beside others after it was a suspect."""
+    return Entry(entry.id, entry.record, entry.attempt + 1)
 
 
 async def test_what_is_booked_is_left_alone_for_a_lease(backend: StreamBackend) -> None:
@@ -229,9 +243,10 @@ async def test_a_booking_that_is_given_up_is_free_at_once(backend: StreamBackend
         with trio.move_on_after(0.2):  # what was handed back before may still wake us
             while True:
                 await them.woken()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(them.woken)
-            await us.give_up_booking(key)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(them.woken)
+                await us.give_up_booking(key)
         assert (await them.take_over(1, book=True)).booked == key
         await them.take_booked(key)
         await us.give_up_booking(key)

@@ -19,6 +19,7 @@ from trio_bus import (
     Delivery,
     Message,
     OutcomeUnknown,
+    PullSubscription,
     Scope,
     Subscription,
     SubscriptionConfig,
@@ -163,6 +164,19 @@ async def test_with_one_permit_that_a_read_holds(autojump_clock: MockClock, worl
     assert [payload for _, payload in work.starts()] == [b"0", b"1", b"0"]
 
 
+async def test_a_read_that_waits_long_does_not_hold_it_up(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """It is ended, and begins anew afterwards."""
+    await suspects(world, 1)
+    patient = attrs.evolve(BRIEF, block_timeout=1000.0)
+    async with open_subscription(world.bus(), patient, work := Work({b"0": 5.0})) as s:
+        await trio.sleep(LEASE + 2.0)
+        await world.bus().publish(Message("orders", b"new"))
+        await until(lambda: s.statistics().handled == 2)
+    assert work.starts() == [(LEASE, b"0"), (LEASE + 5.0, b"new")]
+
+
 async def test_receive_hands_it_out_when_nothing_else_is_held(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -179,14 +193,14 @@ async def test_receive_hands_it_out_when_nothing_else_is_held(
             assert patience.cancelled_caught, "b and c were given back, and 0 is not alone"
             places = sorted(spot.place for spot in await spots(world))
             assert places == sorted([s.name, "~free", "~free", SUSPECT])
-        suspect = await s.receive()
+        suspect = await soon(s)
         assert (a.message.payload, suspect.message.payload) == (b"a", b"0")
         assert suspect.state.attempt == 3
         async with suspect:
             with trio.move_on_after(5.0) as patience:
                 await s.receive()
             assert patience.cancelled_caught
-        rest = [await s.receive(), await s.receive()]
+        rest = [await soon(s), await soon(s)]
         assert [it.message.payload for it in rest] == [b"b", b"c"]
         assert [it.state.attempt for it in rest] == [1, 1], "given back uncounted"
 
@@ -203,21 +217,38 @@ async def test_what_is_left_open_holds_it_up_for_a_lease(
         await trio.sleep(LEASE + 1.0)
         began = trio.current_time()
         await bus.publish(Message("orders", b"b"))
-        b = await s.receive()
+        b = await soon(s)
         assert b.message.payload == b"b"
         assert trio.current_time() - began <= LEASE
         assert [spot.place for spot in await spots(world)] == [SUSPECT, s.name, s.name]
         await a.ack()
         await b.ack()
-        suspect = await s.receive()
+        suspect = await soon(s)
         assert (suspect.message.payload, suspect.state.attempt) == (b"0", 3)
         assert trio.current_time() - began <= 2 * LEASE + 0.1
         # It is left open itself: what comes then does not wait for ever either.
         await bus.publish(Message("orders", b"c"))
-        c = await s.receive()
+        c = await soon(s)
         assert c.message.payload == b"c"
         await suspect.ack()
         await c.ack()
+
+
+async def test_what_nobody_receives_is_given_back(autojump_clock: MockClock, world: World) -> None:
+    """After a lease; what comes behind it would be received together with it otherwise."""
+    await suspects(world, 1)
+    bus = world.bus()
+    async with open_subscription(bus, BRIEF) as s:
+        await trio.sleep(LEASE + 1.0)
+        assert [spot.place for spot in await spots(world)] == [s.name]
+        await bus.publish(Message("orders", b"new"))
+        await trio.sleep(LEASE)
+        assert [spot.place for spot in await spots(world)] == [SUSPECT, s.name]
+        async with await soon(s) as new:
+            assert new.message.payload == b"new"
+        suspect = await soon(s)
+        assert (suspect.message.payload, suspect.state.attempt) == (b"0", 3)
+        await suspect.ack()
 
 
 async def test_somebody_else_may_have_what_one_gives_up(
@@ -232,7 +263,7 @@ async def test_somebody_else_may_have_what_one_gives_up(
         await trio.sleep(LEASE + 0.5)
         async with open_subscription(world.bus(), BRIEF) as other:
             began = trio.current_time()
-            assert (await other.receive()).message.payload == b"0"
+            assert (await soon(other)).message.payload == b"0"
             assert LEASE - 1.0 < trio.current_time() - began < LEASE
 
 
@@ -365,6 +396,12 @@ async def test_one_that_cannot_be_decoded_is_buried(
     async with open_subscription(narrow, BRIEF, Work()) as s:
         await until(lambda: s.statistics().rejected == 1)
         await still_handles(world, s)
+
+
+async def soon(subscription: PullSubscription) -> Delivery:
+    """Receive, or fail."""
+    with trio.fail_after(10 * LEASE):
+        return await subscription.receive()
 
 
 async def still_handles(world: World, subscription: Subscription) -> None:

@@ -154,10 +154,11 @@ class Custody:
         counted = isinstance(settlement, Retry)
         target = DUE if counted or settlement.delay > 0 else FREE
         count = receipt.attempt if counted else receipt.attempt - 1
-        if target == FREE and receipt.suspect:
-            set_apart(place.group, receipt.id, count, now_ms)
-            return
-        move(place.group, receipt.id, target, count, now_ms)
+        if receipt.suspect and not counted:
+            place_of_suspect = DUE if target == DUE else SUSPECT
+            set_apart(place.group, place_of_suspect, receipt.id, count, now_ms)
+        else:
+            move(place.group, receipt.id, target, count, now_ms)
         if target == DUE:
             place.due.add(str(receipt.id), due_ms(settlement.delay))
 
@@ -169,13 +170,14 @@ def move(group: Group, entry_id: EntryId, consumer: str, count: int, now_ms: int
     group.assign(entry_id, owner, now_ms, count)
 
 
-def set_apart(group: Group, entry_id: EntryId, count: int, now_ms: int) -> None:
-    """Let a pending entry wait to be started alone.
+def set_apart(group: Group, consumer: str, entry_id: EntryId, count: int, now_ms: int) -> None:
+    """Give a suspect to ``~suspect``, where it waits to run alone, or to ``~due`` until then.
 
-    Its idle time tells how long ago it was booked: for ever, at first.
+    It has been idle for ever: that marks it in ``~due``; in ``~suspect``, idle time tells how long
+    ago it was booked.
     """
-    move(group, entry_id, SUSPECT, count, now_ms)
-    group.assign(entry_id, group.consumer(SUSPECT, now_ms), 0, count)
+    move(group, entry_id, consumer, count, now_ms)
+    group.assign(entry_id, group.consumer(consumer, now_ms), 0, count)
 
 
 def drop(place: Place, entry_id: EntryId) -> None:

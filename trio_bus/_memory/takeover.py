@@ -15,7 +15,7 @@ from trio_bus._suspects import suspicious_from
 
 from .custody import Custody, Place, drop, move, set_apart
 from .errors import StreamError
-from .group import Consumer, Group
+from .group import Consumer, Group, Pending
 from .ids import MAX_ID, MIN_ID
 
 _EXTRA_LOOKS = 100
@@ -111,7 +111,10 @@ def book(custody: Custody, entry_id: EntryId, now_ms: int, *, keep: bool) -> boo
         return False
     count = place.group.pending[entry_id].count
     if entry_id in place.stream.entries:  # otherwise whoever takes it tells that it is gone
-        (_keep if keep else set_apart)(place.group, entry_id, count, now_ms)
+        if keep:
+            _keep(place.group, entry_id, count, now_ms)
+        else:
+            set_apart(place.group, SUSPECT, entry_id, count, now_ms)
     return True
 
 
@@ -143,14 +146,24 @@ def _take(custody: Custody, place: Place, entry_id: EntryId, now_ms: int, haul: 
             haul.refusal = haul.refusal or refusal
         else:
             haul.buried.append(receipt)
-    elif owner not in RESERVED_CONSUMERS and receipt.attempt >= suspicious_from(us.max_attempt):
-        set_apart(place.group, entry_id, receipt.attempt, now_ms)
+    elif _is_suspect(pending, us.max_attempt):
+        set_apart(place.group, SUSPECT, entry_id, receipt.attempt, now_ms)
+        place.due.remove(str(entry_id))
         haul.suspects.append(receipt)
     else:
         move(place.group, entry_id, us.consumer, receipt.attempt + 1, now_ms)
         place.due.remove(str(entry_id))
         suspect = owner == SUSPECT
         haul.entries.append(Entry(entry_id, body, receipt.attempt + 1, suspect=suspect))
+
+
+def _is_suspect(pending: Pending, max_attempt: int) -> bool:
+    """Say whether it is to be set apart: it was in ``~due`` before, or lost its owner again."""
+    if pending.consumer.name == DUE:
+        return pending.delivered_ms == 0
+    return pending.consumer.name not in RESERVED_CONSUMERS and pending.count >= suspicious_from(
+        max_attempt
+    )
 
 
 def _book(custody: Custody, place: Place, now_ms: int, haul: _Haul) -> None:

@@ -42,8 +42,7 @@ _PAGE = 1000
 _MOST_DUE = 100
 _LARGEST_DUE = 1024 * 1024
 """How many scheduled messages, and after how many bytes of them no more, one look appends."""
-_FREE_AT_ONCE = -1
-_SET_APART = -2
+_AT_ONCE = -1
 _EXHAUSTED = Death(
     DeathCause.EXHAUSTED,
     "trio_bus.AttemptsExhausted",
@@ -203,14 +202,13 @@ def _pair(receipt: Receipt) -> tuple[str, int]:
 
 
 def _hand_back(settlement: Settlement) -> tuple[Argument, ...]:
-    """Return id, attempt, new count and delay for the script."""
+    """Return id, attempt, new count, delay, and whether it stays a suspect, for the script."""
     receipt = settlement.receipt
     if isinstance(settlement, Retry):
-        return *_pair(receipt), receipt.attempt, math.ceil(settlement.delay * 1000)
+        return *_pair(receipt), receipt.attempt, math.ceil(settlement.delay * 1000), 0
     delay = settlement.delay if isinstance(settlement, Release) else 0.0
-    at_once = _SET_APART if receipt.suspect else _FREE_AT_ONCE
-    delay_ms = math.ceil(delay * 1000) if delay > 0 else at_once
-    return *_pair(receipt), receipt.attempt - 1, delay_ms
+    delay_ms = math.ceil(delay * 1000) if delay > 0 else _AT_ONCE
+    return *_pair(receipt), receipt.attempt - 1, delay_ms, int(receipt.suspect)
 
 
 def _codes(reply: Reply, count: int) -> list[Settled | RemoteError]:

@@ -71,7 +71,8 @@ class Turn:
             self._booked, used = None, len(result.entries)
             self._core.receive(result.entries)
             self._tell(result)
-            await self._nothing_is_held()
+            if not await self._nothing_is_held():
+                self._core.recall()  # nobody has received it: later it would not be alone
         finally:
             permits.give_back(taken - used)
 

@@ -60,10 +60,15 @@ local function move(stream, group, consumer, id, attempt, ...)
   return #moved == 1
 end
 
--- Let a pending entry wait to be started alone. Its idle time tells how long ago it was booked:
--- for ever, at first.
-local function set_apart(stream, group, id, attempt)
-  return move(stream, group, SUSPECT, id, attempt, 'TIME', 0)
+-- Give a suspect to SUSPECT, where it waits to be started alone, or to DUE until then. It has been
+-- idle for ever: that marks it in DUE; in SUSPECT, idle time tells how long ago it was booked.
+local function set_apart(stream, group, consumer, id, attempt)
+  return move(stream, group, consumer, id, attempt, 'TIME', 0)
+end
+
+-- Whether an entry of DUE is one: the row is that of XPENDING.
+local function is_set_apart(row)
+  return row[3] > now_ms() / 2
 end
 
 local function drop(stream, due, group, id)

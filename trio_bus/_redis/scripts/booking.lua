@@ -15,7 +15,7 @@ end
 if ARGV[4] == '1' then
   move(stream, group, SUSPECT, id, row[4])
 else
-  set_apart(stream, group, id, row[4])
+  set_apart(stream, group, SUSPECT, id, row[4])
   wake(channel, 0, group)
 end
 return 1

@@ -37,30 +37,30 @@ local function bury_exhausted(id, attempt)
   end
 end
 
-local function take(id, attempt)
+local function claim(id, attempt)
+  local claimed = redis.call('XCLAIM', stream, group, me, 0, id)[1]
+  if claimed then
+    entries[#entries + 1] = {id, claimed[2], attempt + 1}
+  end
+  return claimed
+end
+
+local function part(id, attempt)
+  local parted = set_apart(stream, group, SUSPECT, id, attempt)
+  if parted then
+    suspects[#suspects + 1] = {id, attempt}
+  end
+  return parted
+end
+
+-- Take an entry, or bury it, or set it apart; the row is that of XPENDING.
+local function take(row, is_suspect)
+  local id, attempt = row[1], row[4]
   looks = looks - 1
   if attempt >= max_attempt then
     bury_exhausted(id, attempt)
-    return
-  end
-  local claimed = redis.call('XCLAIM', stream, group, me, 0, id)[1]
-  if claimed then
+  elseif (is_suspect and part or claim)(id, attempt) then
     redis.call('ZREM', due, id)
-    entries[#entries + 1] = {id, claimed[2], attempt + 1}
-  else
-    drop(stream, due, group, id)
-    gone[#gone + 1] = id
-  end
-end
-
-local function take_unless_suspect(id, attempt)
-  if attempt < suspicious or attempt >= max_attempt then
-    take(id, attempt)
-    return
-  end
-  looks = looks - 1
-  if set_apart(stream, group, id, attempt) then
-    suspects[#suspects + 1] = {id, attempt}
   else
     drop(stream, due, group, id)
     gone[#gone + 1] = id
@@ -82,7 +82,7 @@ local function take_due(now)
       local row = redis.call('XPENDING', stream, group, id, id, 1, DUE)[1]
       local before = taken()
       if row then
-        take(id, row[4])
+        take(row, is_set_apart(row))
         kept = kept + (taken() == before and 1 or 0)
       else
         looks = looks - 1
@@ -103,7 +103,7 @@ local function take_rowless()
       end
       cursor = '(' .. row[1]
       if not redis.call('ZSCORE', due, row[1]) then
-        take(row[1], row[4])
+        take(row, is_set_apart(row))
       end
     end
     if #rows < PAGE then
@@ -114,13 +114,13 @@ local function take_rowless()
 end
 
 -- 3 and 4. Entries of one consumer, idle for at least so many milliseconds, in id order.
-local function take_from(consumer, idle, take_one)
+local function take_from(consumer, idle, suspicious_from)
   local start = '-'
   while has_room() do
     local page = math.min(looks, count - #entries)
     local rows = redis.call('XPENDING', stream, group, 'IDLE', idle, start, '+', page, consumer)
     for _, row in ipairs(rows) do
-      take_one(row[1], row[4])
+      take(row, row[4] >= suspicious_from)
     end
     if #rows < page then
       return
@@ -132,7 +132,7 @@ end
 local function take_abandoned(consumers)
   for _, consumer in ipairs(consumers) do
     if consumer.name ~= me and consumer.pending > 0 and not is_reserved(consumer.name) then
-      take_from(consumer.name, lease, take_unless_suspect)
+      take_from(consumer.name, lease, suspicious)
     end
   end
 end
@@ -145,7 +145,7 @@ local function take_all()
       take_rowless()
     end
   end
-  take_from(FREE, 0, take)
+  take_from(FREE, 0, math.huge)
   take_abandoned(consumers)
 end
 
@@ -168,7 +168,7 @@ if wish == '' or wish == 'book' then
 else
   local row = redis.call('XPENDING', stream, group, wish, wish, 1, SUSPECT)[1]
   if row then
-    take(row[1], row[4])
+    take(row, false)
   end
 end
 if refusal and taken() == 0 and booked == '' then
