@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend, Plan, When
 from tests.harness import World, config, numbered, publish, until
 from tests.ledger import Spot, ledger_of
 from trio_bus import (
@@ -28,6 +29,8 @@ from trio_bus import (
 )
 from trio_bus._names import SUSPECT
 from trio_bus.abc import Membership, TakeOver
+
+T = TypeVar("T")
 
 LEASE = 3.0
 BRIEF = attrs.evolve(config(), claim_idle_timeout=LEASE, drain_timeout=1000.0)
@@ -167,14 +170,41 @@ async def test_with_one_permit_that_a_read_holds(autojump_clock: MockClock, worl
 async def test_a_read_that_waits_long_does_not_hold_it_up(
     autojump_clock: MockClock, world: World
 ) -> None:
-    """It is ended, and begins anew afterwards."""
+    """It is ended though a permit is free, and begins anew afterwards."""
     await suspects(world, 1)
+    await world.bus().publish(Message("orders", b"short"))
     patient = attrs.evolve(BRIEF, block_timeout=1000.0)
     async with open_subscription(world.bus(), patient, work := Work({b"0": 5.0})) as s:
         await trio.sleep(LEASE + 2.0)
         await world.bus().publish(Message("orders", b"new"))
-        await until(lambda: s.statistics().handled == 2)
-    assert work.starts() == [(LEASE, b"0"), (LEASE + 5.0, b"new")]
+        await until(lambda: s.statistics().handled == 3)
+    assert work.starts() == [(0.0, b"short"), (LEASE, b"0"), (LEASE + 5.0, b"new")]
+
+
+@attrs.define
+class _StubbornReads(Plan):
+    """Lets a read go on that is cancelled, as one does whose answer is on its way."""
+
+    async def run(self, operation: str, act: Callable[[], Awaitable[T]]) -> T:
+        with trio.CancelScope(shield=operation == "read"):
+            return await super().run(operation, act)
+        raise AssertionError("this scope is not cancelled itself")
+
+
+async def test_what_a_read_brings_that_is_being_ended_comes_first(
+    autojump_clock: MockClock,
+) -> None:
+    """It is ours by then."""
+    backend = FlakyBackend(_StubbornReads())
+    world = World("memory:", backend)
+    await suspects(world, 1)
+    await world.bus().publish(Message("orders", b"short"))
+    settings = attrs.evolve(BRIEF, block_timeout=5.0)
+    async with open_subscription(world.bus(), settings, work := Work({b"0": 4.0})) as s:
+        await trio.sleep(LEASE + 1.0)
+        await world.bus().publish(Message("orders", b"new"))
+        await until(lambda: s.statistics().handled == 3)
+    assert work.starts() == [(0.0, b"short"), (LEASE + 1.0, b"new"), (LEASE + 2.0, b"0")]
 
 
 async def test_receive_hands_it_out_when_nothing_else_is_held(
