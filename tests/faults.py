@@ -93,10 +93,6 @@ class FlakyMember(GroupMember):
         """Take over, or fail."""
         return await self.plan.run("take_over", lambda: self.inner.take_over(count))
 
-    async def tend(self) -> None:
-        """Tend, or fail."""
-        await self.plan.run("tend", self.inner.tend)
-
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle, or fail."""
         return await self.plan.run("settle", lambda: self.inner.settle(settlements))

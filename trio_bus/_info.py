@@ -21,7 +21,8 @@ class GroupInfo:
     """A group, as the server sees it.
 
     ``pending`` counts what living or dead consumers hold; ``released``, ``delayed`` and ``dead``
-    count what the group keeps between deliveries. ``lag``, the entries not yet delivered, is None
+    count what the group keeps between deliveries; what dead consumers held counts as released as
+    soon as somebody has noticed. ``lag``, the entries not yet delivered, is None
     where the server cannot tell.
     """
 

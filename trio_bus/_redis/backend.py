@@ -147,7 +147,7 @@ class RedisBackend(StreamBackend):
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new."""
         position = "$" if start is None else str(start)
-        keys = (topic, own_key(topic, "due", group))
+        keys = (topic, own_key(topic, "due", group), own_key(topic, "tending", group))
         call = ScriptCall("create_group", keys, (group, position))
         try:
             return as_int(await scripts.run(self._link, call)) == 1

@@ -10,7 +10,6 @@ import trio
 from trio_bus._backend import (
     Entry,
     GroupMember,
-    Look,
     Membership,
     Receipt,
     Release,
@@ -20,6 +19,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, RemoteError
+from trio_bus._look import Look
 from trio_bus._wake import Alarm
 
 from .group import Group
@@ -104,11 +104,6 @@ class RedisMember(GroupMember):
                 await self._give_back(taken.entries)
             await trio.lowlevel.checkpoint_if_cancelled()
         return taken
-
-    async def tend(self) -> None:
-        """Remove consumers of this group that own nothing and have been idle for two leases."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._group.tend()
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many in one write; see `GroupMember.settle`."""
