@@ -166,7 +166,8 @@ class RedisBackend(StreamBackend):
         timeout = self._options.command_timeout
         channel = schedule.wake_channel(membership.topic)
         alarm = self._wakes.add(channel, membership.group)
-        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm)
+        hint = partial(self._wakes.hint, channel, membership.group)
+        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm, hint=hint)
         try:
             yield member
         finally:

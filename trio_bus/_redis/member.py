@@ -13,6 +13,7 @@ from trio_bus._backend import (
     Membership,
     Receipt,
     Release,
+    Retry,
     Settled,
     Settlement,
     TakeOver,
@@ -35,7 +36,9 @@ from .strays import Holdings
 class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
-    __slots__ = ("_alarm", "_group", "_holdings", "_link", "_portion", "_reader", "_reading")
+    __slots__ = (
+        *("_alarm", "_group", "_hint", "_holdings", "_link", "_portion", "_reader", "_reading"),
+    )
 
     def __init__(
         self,
@@ -44,9 +47,12 @@ class RedisMember(GroupMember):
         open_pipeline: Callable[[], Awaitable[Pipeline]],
         command_timeout: float,
         alarm: Alarm | None = None,
+        *,
+        hint: Callable[[float], None] | None = None,
     ) -> None:
         self._link = link
         self._alarm = Alarm() if alarm is None else alarm
+        self._hint = self._alarm.ring if hint is None else hint
         self._group = Group(link, membership)
         self._portion = Portion()
         self._holdings = Holdings(self._group, link, self._portion)
@@ -112,6 +118,8 @@ class RedisMember(GroupMember):
         for settlement, result in zip(settlements, results, strict=True):
             if isinstance(result, Settled):
                 self._holdings.remove(settlement.receipt)
+            if result is Settled.DONE and isinstance(settlement, Retry | Release):
+                self._hint(settlement.delay)
         return results
 
     async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:
