@@ -40,7 +40,7 @@ async def age(backend: RedisBackend, entries: list[Entry], seconds: float) -> No
 
 async def look_on(member: GroupMember) -> Look:
     """Look as long as we are told to do so at once."""
-    for _ in range(20):
+    for _ in range(40):
         look = await member.look()
         if look.due_in != 0:
             return look
@@ -146,7 +146,7 @@ async def test_a_full_server_is_tended_too(backend: RedisBackend, server_url: st
     try:
         async with backend.join(US_PATIENT) as us:
             found: list[EntryId] = []
-            for _ in range(5):
+            for _ in range(MANY // 100 + 2):
                 look = await us.look()
                 assert look.refusal is not None
                 assert look.refusal.code == "OOM"

@@ -6,7 +6,7 @@
 -- without a row goes on (ROWLESS), and of each consumer when to look at its leases again (WATCHED).
 -- It goes when nobody tends any more; without it, everything is looked at anew.
 local TENDED, ROWLESS, WATCHED = 'tended', 'rowless', 'watched'
-local ROWS = 500 -- pending entries that one step looks at: about a millisecond
+local ROWS = 100 -- pending entries that one step looks at: to move them takes half a millisecond
 
 -- Answers whether something was moved to where all can take it, the ids of deleted entries, and
 -- whether another step should follow at once. Times are in milliseconds: *every* is how long the
