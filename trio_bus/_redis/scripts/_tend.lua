@@ -12,7 +12,7 @@ local ROWS = 100 -- pending entries that one step looks at: to move them takes h
 -- whether another step should follow at once. Times are in milliseconds: *every* is how long the
 -- group is left alone, *patience* how long a consumer without entries may be idle.
 local function tend(stream, due, tending, group, me, now, lease, every, patience)
-  local rows_left, unfinished, moved, gone = ROWS, false, false, {}
+  local rows_left, unfinished, changed, moved, gone = ROWS, false, false, false, {}
 
   local last = redis.call('HGET', tending, TENDED)
   local since = last and now - tonumber(last) or every
@@ -67,6 +67,7 @@ local function tend(stream, due, tending, group, me, now, lease, every, patience
       first, start = known[2], known[3]
     end
     rows, start = rows_of(consumer, start)
+    changed = true
     for _, row in ipairs(rows) do
       if row[3] >= lease then
         abandon(row[1], row[4])
@@ -94,7 +95,12 @@ local function tend(stream, due, tending, group, me, now, lease, every, patience
     end
   end
   redis.call('HSET', tending, TENDED, as_text(unfinished and 0 or now))
-  redis.call('HSET', tending, WATCHED, cmsgpack.pack(watched))
+  for name in pairs(known) do
+    changed = changed or not watched[name]
+  end
+  if changed then -- else replicas and the append-only file have it already
+    redis.call('HSET', tending, WATCHED, cmsgpack.pack(watched))
+  end
   redis.call('PEXPIRE', tending, patience)
   return moved, gone, unfinished
 end
