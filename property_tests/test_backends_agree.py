@@ -23,20 +23,22 @@ from trio_bus._backend import (
     Entry,
     GroupMember,
     Membership,
-    Once,
     Receipt,
     Release,
     Retry,
     Settled,
     Settlement,
+    TakeOver,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._memory import MemoryBackend
 from trio_bus._memory.stream_commands import Row, xrange
+from trio_bus._once import Once
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 LEASE_MS = 4000
-MAX_ATTEMPT = 3
+MAX_ATTEMPT = 4
+SUSPICIOUS_FROM = 2
 DEATH = Death(DeathCause.REJECTED, "ValueError", "no good")
 CONSUMERS = ("a", "b", "c")
 STEPS = 150
@@ -44,9 +46,9 @@ STEPS = 150
 
 @attrs.define
 class Spot:
-    """Where the model says that it is: with a consumer, ``free``, ``due``, ``abandoned``, ``dead``.
+    """Where the model says it is: with a consumer, or another place of the group.
 
-    Times are in milliseconds.
+    Times are in milliseconds. ``since`` is, of a suspect, when it was booked.
     """
 
     holder: str
@@ -54,6 +56,8 @@ class Spot:
     since: int
     due: int = 0
     deleted: bool = False
+    suspect: bool = False
+    """Whether it was a suspect when its consumer took it."""
 
 
 class Model:
@@ -98,6 +102,11 @@ class Model:
                     gone.append(key)
         return gone
 
+    def bookable(self, now: int) -> list[EntryId]:
+        """List the suspects that nobody has booked within a lease."""
+        spots = self.held("suspect")
+        return [key for key in sorted(spots) if now - spots[key].since >= LEASE_MS]
+
 
 class World:
     """A backend, a model, and what is done to both."""
@@ -129,6 +138,7 @@ class World:
                 self._members[name] = member
         acts = [self._append, self._read, self._settle, self._settle, self._stale, self._take_over]
         acts += [self._take_over, self._renew, self._forget, self._delete, self._sleep]
+        acts += [self._take_booked, self._take_booked, self._keep_booking, self._give_up_booking]
         acts += [self._schedule, self._cancel, self._look_around]
         for _ in range(STEPS):
             await self._random.choice(acts)(self._random.choice(CONSUMERS))
@@ -168,7 +178,9 @@ class World:
     async def _settle(self, name: str) -> None:
         held = self._model.held(name)
         chosen = self._random.sample(sorted(held), k=min(len(held), self._random.randint(0, 4)))
-        words = [self._word(Receipt(key, held[key].count)) for key in chosen]
+        words = [
+            self._word(Receipt(key, held[key].count, suspect=held[key].suspect)) for key in chosen
+        ]
         results = await self._members[name].settle(words)
         assert results == [self._after(word) for word in words]
 
@@ -188,10 +200,17 @@ class World:
         if isinstance(word, Bury):
             self._bury(key)
             return Settled.DONE
-        spot.holder = "due" if isinstance(word, Retry) or word.delay else "free"
         spot.count -= isinstance(word, Release)
+        if isinstance(word, Release) and not word.delay and spot.suspect:
+            self._set_apart(key)
+            return Settled.DONE
+        spot.holder = "due" if isinstance(word, Retry) or word.delay else "free"
         spot.due = self._now() + round(word.delay * 1000)
         return Settled.DONE
+
+    def _set_apart(self, key: EntryId) -> None:
+        spot = self._model.spots[key]
+        spot.holder, spot.since = "suspect", -LEASE_MS
 
     def _bury(self, key: EntryId) -> None:
         if self._dead_letter_topic is None:
@@ -211,11 +230,38 @@ class World:
 
     async def _take_over(self, name: str) -> None:
         count = self._random.randint(1, 4)
+        book = self._random.random() < 0.7
         claimable = await self._look(name)
-        candidates = self._model.candidates(self._now())
-        assert claimable == bool(candidates)
-        taken = await self._members[name].take_over(count)
-        entries, buried, gone = self._split(candidates, count)
+        candidates, bookable = self._model.candidates(self._now()), self._bookable()
+        assert claimable == bool(candidates or bookable)
+        taken = await self._members[name].take_over(count, book=book)
+        entries, buried, gone, suspects = self._split(candidates, count)
+        assert [(receipt.id, receipt.attempt) for receipt in taken.suspects] == suspects
+        assert not any(entry.suspect for entry in taken.entries)
+        for key, _ in suspects:
+            self._set_apart(key)
+        booked = None
+        for key in self._bookable() if book else ():
+            if not self._model.spots[key].deleted:
+                booked = key
+                self._model.spots[key].since = self._now()
+                break
+            gone.append(key)
+        assert taken.booked == booked
+        self._taken(name, taken, entries, buried, gone)
+
+    def _bookable(self) -> list[EntryId]:
+        return self._model.bookable(self._now())
+
+    def _taken(
+        self,
+        name: str,
+        taken: TakeOver,
+        entries: list[tuple[EntryId, int]],
+        buried: list[tuple[EntryId, int]],
+        gone: list[EntryId],
+    ) -> None:
+        """Compare what came, and do it to the model."""
         assert [(entry.id, entry.attempt) for entry in taken.entries] == entries
         assert [(receipt.id, receipt.attempt) for receipt in taken.buried] == buried
         assert list(taken.gone) == gone
@@ -225,6 +271,39 @@ class World:
             self._bury(key)
         for key in gone:
             del self._model.spots[key]
+
+    def _any_key(self) -> EntryId | None:
+        """Choose an entry, mostly a suspect; there need not be one."""
+        suspects = list(self._model.held("suspect"))
+        keys = suspects if self._random.random() < 0.9 else list(self._model.spots)
+        return self._random.choice(keys) if keys else None
+
+    async def _take_booked(self, name: str) -> None:
+        """Take one, whoever has booked it; what is none is not taken."""
+        key = self._any_key()
+        if key is not None:
+            taken = await self._members[name].take_booked(key)
+            found = [key] if self._model.spots[key].holder == "suspect" else []
+            entries, buried, gone, _ = self._split(found, 1)
+            assert all(entry.suspect for entry in taken.entries)
+            self._taken(name, taken, entries, buried, gone)
+
+    async def _keep_booking(self, name: str) -> None:
+        key = self._any_key()
+        if key is not None:
+            spot = self._model.spots[key]
+            kept = await self._members[name].keep_booking(key)
+            assert kept == (spot.holder == "suspect")
+            if kept and not spot.deleted:
+                spot.since = self._now()
+
+    async def _give_up_booking(self, name: str) -> None:
+        key = self._any_key()
+        if key is not None:
+            spot = self._model.spots[key]
+            await self._members[name].give_up_booking(key)
+            if spot.holder == "suspect" and not spot.deleted:
+                self._set_apart(key)
 
     async def _schedule(self, _: str) -> None:
         delay = self._random.choice([0.0, 1.5, 1.5, 6.0])
@@ -265,8 +344,14 @@ class World:
 
     def _split(
         self, candidates: list[EntryId], count: int
-    ) -> tuple[list[tuple[EntryId, int]], list[tuple[EntryId, int]], list[EntryId]]:
+    ) -> tuple[
+        list[tuple[EntryId, int]],
+        list[tuple[EntryId, int]],
+        list[EntryId],
+        list[tuple[EntryId, int]],
+    ]:
         entries: list[tuple[EntryId, int]] = []
+        suspects: list[tuple[EntryId, int]] = []
         buried: list[tuple[EntryId, int]] = []
         gone: list[EntryId] = []
         for key in candidates:
@@ -277,9 +362,11 @@ class World:
                 gone.append(key)
             elif spot.count >= MAX_ATTEMPT:
                 buried.append((key, spot.count))
+            elif spot.holder == "abandoned" and spot.count >= SUSPICIOUS_FROM:
+                suspects.append((key, spot.count))
             else:
                 entries.append((key, spot.count + 1))
-        return entries, buried, gone
+        return entries, buried, gone, suspects
 
     async def _renew(self, name: str) -> None:
         held = self._model.held(name)
@@ -311,7 +398,8 @@ class World:
         return round((trio.current_time() - self._began) * 1000)
 
     def _now_held_by(self, name: str, entry: Entry) -> None:
-        self._model.spots[entry.id] = Spot(name, entry.attempt, self._now())
+        spot = Spot(name, entry.attempt, self._now(), suspect=entry.suspect)
+        self._model.spots[entry.id] = spot
         self._seen.append(entry.receipt)
 
     async def _check(self) -> None:
@@ -321,8 +409,8 @@ class World:
         model = self._model
         assert group.lag == len(model.undelivered)
         released = len(model.held("free")) + len(model.held("abandoned"))
-        places = (released, len(model.held("due")), len(model.held("dead")))
-        assert (group.released, group.delayed, group.dead) == places
+        kept = [released, *(len(model.held(place)) for place in ("due", "dead", "suspect"))]
+        assert [group.released, group.delayed, group.dead, group.suspects] == kept
         counts = {it.name: it.pending for it in group.consumers if it.pending}
         assert counts == {name: n for name in CONSUMERS if (n := len(model.held(name)))}
         assert group.pending == sum(counts.values())

@@ -20,10 +20,10 @@ class ConsumerInfo:
 class GroupInfo:
     """A group, as the server sees it.
 
-    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed`` and ``dead``
-    count what the group keeps between deliveries; what dead consumers held counts as released as
-    soon as somebody has noticed. ``lag``, the entries not yet delivered, is None
-    where the server cannot tell.
+    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed``, ``dead`` and
+    ``suspects`` (what may kill its process) count what the group keeps between deliveries; what
+    dead consumers held counts as released as soon as somebody has noticed. ``lag``, the entries not
+    yet delivered, is None where the server cannot tell.
     """
 
     name: str
@@ -34,6 +34,7 @@ class GroupInfo:
     delayed: int
     dead: int
     consumers: tuple[ConsumerInfo, ...]
+    suspects: int = 0
 
 
 @attrs.frozen

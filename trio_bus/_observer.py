@@ -46,6 +46,8 @@ class Transition(Enum):
     LEASE_LOST = "lease-lost"
     VANISHED = "vanished"
     """A pending entry had been deleted or trimmed from its stream: it is lost."""
+    SUSPECTED = "suspected"
+    """It may have killed its process, and more than once: it will be started alone."""
     UNSETTLED = "unsettled"
     """A handler in MANUAL mode returned and left its delivery open."""
     GROUP_RECREATED = "group-recreated"
@@ -103,6 +105,7 @@ _NOTEWORTHY = {
     Transition.EXPIRED,
     Transition.LEASE_LOST,
     Transition.VANISHED,
+    Transition.SUSPECTED,
     Transition.UNSETTLED,
     Transition.GROUP_RECREATED,
 }

@@ -1,13 +1,11 @@
 """The contracts: what to implement for an own backend, codec, observer or credential provider."""
 
 from ._backend import Ack as Ack
-from ._backend import Append as Append
 from ._backend import Bury as Bury
 from ._backend import Death as Death
 from ._backend import Entry as Entry
 from ._backend import GroupMember as GroupMember
 from ._backend import Membership as Membership
-from ._backend import Once as Once
 from ._backend import Receipt as Receipt
 from ._backend import Record as Record
 from ._backend import Release as Release
@@ -20,6 +18,8 @@ from ._codec import Codec as Codec
 from ._credentials import CredentialProvider as CredentialProvider
 from ._look import Look as Look
 from ._observer import Observer as Observer
+from ._once import Append as Append
+from ._once import Once as Once
 from ._subscription import Handler as Handler
 
 # Users find them here: see ``trio_bus/__init__.py``.

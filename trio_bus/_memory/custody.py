@@ -20,7 +20,7 @@ from trio_bus._backend import (
 )
 from trio_bus._dead_letter import context_fields
 from trio_bus._entry_id import EntryId
-from trio_bus._names import DEAD, DUE, FREE, own_key
+from trio_bus._names import DEAD, DUE, FREE, SUSPECT, own_key
 
 from .group import Group
 from .sorted_set import SortedSet
@@ -154,6 +154,9 @@ class Custody:
         counted = isinstance(settlement, Retry)
         target = DUE if counted or settlement.delay > 0 else FREE
         count = receipt.attempt if counted else receipt.attempt - 1
+        if target == FREE and receipt.suspect:
+            set_apart(place.group, receipt.id, count, now_ms)
+            return
         move(place.group, receipt.id, target, count, now_ms)
         if target == DUE:
             place.due.add(str(receipt.id), due_ms(settlement.delay))
@@ -164,6 +167,15 @@ def move(group: Group, entry_id: EntryId, consumer: str, count: int, now_ms: int
     owner = group.consumer(consumer, now_ms)
     owner.active_ms = now_ms
     group.assign(entry_id, owner, now_ms, count)
+
+
+def set_apart(group: Group, entry_id: EntryId, count: int, now_ms: int) -> None:
+    """Let a pending entry wait to be started alone.
+
+    Its idle time tells how long ago it was booked: for ever, at first.
+    """
+    move(group, entry_id, SUSPECT, count, now_ms)
+    group.assign(entry_id, group.consumer(SUSPECT, now_ms), 0, count)
 
 
 def drop(place: Place, entry_id: EntryId) -> None:

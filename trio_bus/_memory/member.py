@@ -74,11 +74,31 @@ class MemoryMember(GroupMember):
         """Wait until something is handed back or scheduled; return in how many seconds."""
         return await self._alarm.wait()
 
-    async def take_over(self, count: int) -> TakeOver:
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
         """Take at most *count* entries that are due, were released, or were found abandoned."""
         await trio.lowlevel.checkpoint()
         with self._server.step() as now_ms:
-            return takeover.take_over(self._custody, count, now_ms)
+            return takeover.take_over(self._custody, count, now_ms, book=book)
+
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take this suspect; nothing if it is not set apart any more."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return takeover.take_booked(self._custody, entry_id, now_ms)
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Book this suspect for another lease; say whether it is still set apart."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return takeover.book(self._custody, entry_id, now_ms, keep=True)
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Let any member book this suspect at once, and wake the others."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            if takeover.book(self._custody, entry_id, now_ms, keep=False):
+                us = self._membership
+                self._server.alarms.ring(us.topic, 0.0, us.group)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many; one result for each, in order: what became of it, or the refusal.

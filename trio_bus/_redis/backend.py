@@ -9,14 +9,7 @@ from functools import partial
 
 import trio
 
-from trio_bus._backend import (
-    Append,
-    GroupMember,
-    Membership,
-    Once,
-    Record,
-    StreamBackend,
-)
+from trio_bus._backend import GroupMember, Membership, Record, StreamBackend
 from trio_bus._config import BusOptions
 from trio_bus._credentials import Secret
 from trio_bus._entry_id import EntryId
@@ -25,6 +18,7 @@ from trio_bus._info import TopicInfo
 from trio_bus._names import own_key
 from trio_bus._notifier import Notifier
 from trio_bus._observer import Scope
+from trio_bus._once import Append, Once
 from trio_bus._one_error import one_error
 
 from . import schedule, scripts

@@ -27,6 +27,7 @@ from trio_bus._errors import RemoteError
 from trio_bus._look import Look
 from trio_bus._names import own_key
 from trio_bus._patience import patience
+from trio_bus._suspects import suspicious_from
 
 from . import scripts
 from .errors import to_exception
@@ -43,6 +44,7 @@ _MOST_DUE = 100
 _LARGEST_DUE = 1024 * 1024
 """How many scheduled messages, and after how many bytes of them no more, one look appends."""
 _FREE_AT_ONCE = -1
+_SET_APART = -2
 _EXHAUSTED = Death(
     DeathCause.EXHAUSTED,
     "trio_bus.AttemptsExhausted",
@@ -75,6 +77,7 @@ class Group:
         self._who = (membership.group, membership.consumer)
         times = (membership.lease, membership.tend_every, patience(membership))
         self._times = tuple(math.ceil(seconds * 1000) for seconds in times)
+        self._suspicious_from = suspicious_from(membership.max_attempt)
 
     def read_command(self, count: int, block_ms: int) -> Command:
         """Return the blocking read of at most *count* new entries."""
@@ -101,19 +104,28 @@ class Group:
             gone=tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
         )
 
-    async def take_over(self, count: int) -> TakeOver:
-        """Take what is due, released or abandoned."""
+    async def take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
+        """Take what is due, released or abandoned; or, where one is given, that suspect alone."""
+        wish = ("book" if book else "") if suspect is None else str(suspect)
         arguments: tuple[Argument, ...] = (
-            *(*self._who, count, self._us.max_attempt, _EXTRA_LOOKS),
+            *(*self._who, count, self._times[0], self._us.max_attempt, _EXTRA_LOOKS),
             *(_EXHAUSTED.cause.value, _EXHAUSTED.error_type, _EXHAUSTED.error_text),
+            *(self._suspicious_from, wish),
         )
         reply = await self._run("take_over", self._bury_keys, arguments)
-        entries, buried, gone = as_row(reply, 3)
+        entries, buried, gone, suspects, booked = as_row(reply, 5)
         return TakeOver(
-            tuple(_entry(row) for row in as_list(entries)),
+            tuple(_entry(row, suspect=suspect is not None) for row in as_list(entries)),
             tuple(_receipt(row) for row in as_list(buried)),
             tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
+            tuple(_receipt(row) for row in as_list(suspects)),
+            as_entry_id(booked) if booked else None,
         )
+
+    async def book(self, suspect: EntryId, *, keep: bool) -> bool:
+        """Book a suspect for another lease, or give it up; say whether it is still set apart."""
+        arguments = (self._who[0], self._channel, str(suspect), int(keep))
+        return as_int(await self._run("booking", self._keys[:1], arguments)) == 1
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many in one write; one result, or the refusal, for each."""
@@ -150,10 +162,15 @@ class Group:
         while True:
             command = ("XPENDING", self._us.topic, self._us.group, start, "+", _PAGE, self._who[1])
             rows = [as_row(row, 4) for row in as_list(await self._link.call(*command))]
-            found += [Receipt(as_entry_id(row[0]), as_int(row[3])) for row in rows]
+            found += [self._stray(as_entry_id(row[0]), as_int(row[3])) for row in rows]
             if len(rows) < _PAGE:
                 return found
             start = f"({found[-1].id}"
+
+    def _stray(self, entry_id: EntryId, attempt: int) -> Receipt:
+        """Nobody knows any more whether it was a suspect; so its counts decide."""
+        suspect = attempt - 1 >= self._suspicious_from
+        return Receipt(entry_id, attempt, suspect=suspect)
 
     async def _run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         return checked(await scripts.run(self._link, ScriptCall(name, keys, arguments)))
@@ -195,7 +212,8 @@ def _hand_back(settlement: Settlement) -> tuple[Argument, ...]:
     if isinstance(settlement, Retry):
         return *_pair(receipt), receipt.attempt, math.ceil(settlement.delay * 1000)
     delay = settlement.delay if isinstance(settlement, Release) else 0.0
-    delay_ms = math.ceil(delay * 1000) if delay > 0 else _FREE_AT_ONCE
+    at_once = _SET_APART if receipt.suspect else _FREE_AT_ONCE
+    delay_ms = math.ceil(delay * 1000) if delay > 0 else at_once
     return *_pair(receipt), receipt.attempt - 1, delay_ms
 
 
@@ -206,9 +224,9 @@ def _codes(reply: Reply, count: int) -> list[Settled | RemoteError]:
     return [_ANSWERS[as_int(code)] for code in as_list(reply)]
 
 
-def _entry(row: Reply) -> Entry:
+def _entry(row: Reply, *, suspect: bool) -> Entry:
     entry_id, fields, attempt = as_row(row, 3)
-    return Entry(as_entry_id(entry_id), as_record(fields), as_int(attempt))
+    return Entry(as_entry_id(entry_id), as_record(fields), as_int(attempt), suspect=suspect)
 
 
 def _receipt(row: Reply) -> Receipt:

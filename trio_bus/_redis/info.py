@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
-from trio_bus._names import ABANDONED, DEAD, DUE, FREE, RESERVED_CONSUMERS
+from trio_bus._names import ABANDONED, DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
 
 from .errors import to_exception
 from .link import Link
@@ -68,6 +68,7 @@ def _group_info(group: Mapping[bytes, Reply], reply: Reply) -> GroupInfo:
         delayed=held.get(DUE, 0),
         dead=held.get(DEAD, 0),
         consumers=members,
+        suspects=held.get(SUSPECT, 0),
     )
 
 

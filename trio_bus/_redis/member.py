@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import attrs
@@ -97,19 +98,27 @@ class RedisMember(GroupMember):
         """Wait for the wake channel; see `GroupMember.woken`."""
         return await self._alarm.wait()
 
-    async def take_over(self, count: int) -> TakeOver:
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
         """Take what is released, due or abandoned; see `GroupMember.take_over`.
 
         Cancelled after it was sent, it waits for the answer, for at most the command timeout, and
         releases what came.
         """
+        return await self._take(count, None, book=book)
+
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take this suspect; see `GroupMember.take_booked`. Cancelled, it is like `take_over`."""
+        return await self._take(1, entry_id, book=False)
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Book this suspect for another lease; say whether it is still set apart."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        taken = await self._take_over(count)
-        if trio.current_effective_deadline() == -float("inf"):
-            with trio.CancelScope(shield=True):
-                await self._give_back(taken.entries)
-            await trio.lowlevel.checkpoint_if_cancelled()
-        return taken
+        return await self._group.book(entry_id, keep=True)
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Let any member book this suspect at once, and wake the others."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._group.book(entry_id, keep=False)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many in one write; see `GroupMember.settle`."""
@@ -144,7 +153,23 @@ class RedisMember(GroupMember):
     def _read_command(self, count: int) -> Callable[[int], Command]:
         return lambda block_ms: self._group.read_command(count, block_ms)
 
-    async def _take_over(self, count: int) -> TakeOver:
+    async def _take(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        taken = await self._take_over(count, suspect, book=book)
+        if trio.current_effective_deadline() == -float("inf"):
+            with trio.CancelScope(shield=True):
+                await self._give_back(taken.entries)
+                await self._give_up(taken.booked)
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return taken
+
+    async def _give_up(self, booked: EntryId | None) -> None:
+        """Give a booking up. One that cannot be given up now ends with its lease."""
+        if booked is not None:
+            with contextlib.suppress(BusError):
+                await self._group.book(booked, keep=False)
+
+    async def _take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
         """Take over; from sending to the answer it cannot be cancelled."""
         await self._holdings.recover()
         await self._link.wait_connected()
@@ -153,7 +178,7 @@ class RedisMember(GroupMember):
             with trio.CancelScope(shield=True):  # bounded by the command timeout
                 try:
                     with self._portion.asking(count) as asked:
-                        taken = await self._group.take_over(asked)
+                        taken = await self._group.take_over(asked, suspect, book=book)
                         self._portion.came(asked, len(taken.entries))
                 except BusError:
                     self._holdings.suspect()  # it may have been done, and its answer lost

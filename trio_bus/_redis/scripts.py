@@ -9,10 +9,10 @@ from importlib.resources import files
 
 import attrs
 
-from trio_bus._backend import MAX_ONCE_FIELDS
 from trio_bus._dead_letter import CONTEXT
 from trio_bus._errors import ConnectionLost, OutcomeUnknown
-from trio_bus._names import ABANDONED, DEAD, DUE, FREE
+from trio_bus._names import ABANDONED, DEAD, DUE, FREE, SUSPECT
+from trio_bus._once import MAX_ONCE_FIELDS
 
 from .link import Link
 from .resp import Argument, Command, ErrorReply, Reply
@@ -56,8 +56,8 @@ def _constants() -> str:
     """Write down, for Lua, the names that Python owns."""
     context = ", ".join(f"'{name.decode()}'" for name in CONTEXT)
     return (
-        f"local FREE, DUE, DEAD = '{FREE}', '{DUE}', '{DEAD}'\n"
-        f"local ABANDONED = '{ABANDONED}'\n"
+        f"local FREE, DUE, ABANDONED = '{FREE}', '{DUE}', '{ABANDONED}'\n"
+        f"local SUSPECT, DEAD = '{SUSPECT}', '{DEAD}'\n"
         f"local DONE, LOST, GONE = {DONE}, {LOST}, {GONE}\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
         f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"

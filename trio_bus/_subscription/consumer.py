@@ -28,6 +28,7 @@ class Consumer:
         self._core = core
         self._group = group
         self._read_scope: trio.CancelScope | None = None
+        self._reads = AsyncValue(0)
         self._waits = AsyncValue(0)
 
     @trio.lowlevel.enable_ki_protection
@@ -58,6 +59,17 @@ class Consumer:
         finally:
             self._waits.value -= 1
 
+    async def pause(self) -> None:
+        """Begin no read until `go_on`; return when the one under way has ended."""
+        self._waits.value += 1
+        if self._read_scope is not None:
+            self._read_scope.cancel("a suspect is to run alone")
+        await self._reads.wait_value(0)
+
+    def go_on(self) -> None:
+        """Take back one `pause`, also one that was cancelled."""
+        self._waits.value -= 1
+
     async def _read_once(self) -> None:
         await self._waits.wait_value(0)
         permits = self._core.permits
@@ -66,6 +78,7 @@ class Consumer:
             permits.give_back(taken)
             return
         entries: list[Entry] = []
+        self._reads.value = 1
         try:
             with trio.CancelScope() as self._read_scope:
                 entries = await self._core.member.read(taken, self._core.config.block_timeout)
@@ -73,3 +86,4 @@ class Consumer:
             self._read_scope = None
             permits.give_back(taken - len(entries))
             self._core.receive(entries)
+            self._reads.value = 0

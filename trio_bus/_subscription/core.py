@@ -72,6 +72,10 @@ def _nowhere(holdings: list[Holding]) -> None:
     raise InternalError(f"{len(holdings)} entries came before there was an outlet")
 
 
+def _nothing() -> None:
+    """Stand where `Life` puts how the outlet gives back what has not started."""
+
+
 class Core:
     """The entries a subscription holds, from their arrival to their end.
 
@@ -116,6 +120,7 @@ class Core:
             member, config.ack_batch_size, self.pause, self.report, self._on_settled
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
+        self.recall: Callable[[], None] = _nothing
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout

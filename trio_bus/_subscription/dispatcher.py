@@ -47,6 +47,9 @@ class Dispatcher:
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self._forgo(holdings)
 
+    def recall(self) -> None:
+        """Do nothing: each has a task, or will have one in a moment."""
+
     def close(self) -> None:
         """Start nothing more; what waits is given back."""
         self._closed = True
@@ -95,7 +98,7 @@ class Dispatcher:
     async def _handle(self, holding: Holding) -> None:
         if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE and not await self._acked(holding):
             return
-        self._core.notifier.transition(Transition.STARTED, *holding.place)
+        self._core.notifier.transition(Transition.STARTED, *holding.place, _why(holding))
         holding.begin()
         error: BaseException | None = None
         try:
@@ -121,6 +124,13 @@ class Dispatcher:
                 return False
             raise
         return True
+
+
+def _why(holding: Holding) -> str:
+    """Say why it starts in another way than the rest."""
+    if not holding.entry.suspect:
+        return ""
+    return f"alone: taken from an expired lease after {holding.entry.attempt - 1} deliveries"
 
 
 @trio.lowlevel.disable_ki_protection

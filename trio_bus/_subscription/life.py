@@ -31,6 +31,10 @@ class Outlet(Protocol):
         """Take these on."""
         ...
 
+    def recall(self) -> None:
+        """Give back what has not started; go on with what comes."""
+        ...
+
     def close(self) -> None:
         """Start nothing more."""
         ...
@@ -60,7 +64,7 @@ class Life:
         self, core: Core, backend: StreamBackend, outlet: Outlet, command_timeout: float
     ) -> None:
         self._core = core
-        core.deliver = outlet.deliver
+        core.deliver, core.recall = outlet.deliver, outlet.recall
         self._outlet = outlet
         self._command_timeout = command_timeout
         self._consumer = Consumer(core, Group(backend, core))

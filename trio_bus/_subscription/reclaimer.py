@@ -14,6 +14,8 @@ from trio_bus._look import Look
 from trio_bus._observer import Scope, Transition
 from trio_bus._wake import Alarm
 
+from .turn import Turn
+
 if TYPE_CHECKING:
     from trio_bus._entry_id import EntryId
 
@@ -48,6 +50,7 @@ class Reclaimer:
         # The last look, or a claim since it began, brought something: there may be more.
         self._progress = trio.Event()
         self._refused = ""
+        self._turn = Turn(core, consumer, self._tell)
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -129,12 +132,15 @@ class Reclaimer:
         taken = await self._consumer.take_permits(self._core.config.max_in_flight)
         result = TakeOver()
         try:
-            result = await self._core.member.take_over(taken)
+            result = await self._core.member.take_over(taken, book=self._turn.is_wanted)
         finally:
             self._core.permits.give_back(taken - len(result.entries))
             self._core.receive(result.entries)
         self._tell(result)
-        return bool(result.entries or result.buried or result.gone)
+        if result.booked is not None:
+            await self._turn.give(result.booked)
+            return True
+        return bool(result.entries or result.suspects or result.buried or result.gone)
 
     def _tell(self, result: TakeOver) -> None:
         for receipt in result.buried:
@@ -142,6 +148,9 @@ class Reclaimer:
             reason = "its attempts were used up"
             notifier = self._core.notifier
             notifier.transition(Transition.DEAD_LETTERED, receipt.id, receipt.attempt, reason)
+        for receipt in result.suspects:
+            self._core.counts[Transition.SUSPECTED] += 1
+            self._core.notifier.transition(Transition.SUSPECTED, receipt.id, receipt.attempt)
         self._tell_gone(result.gone)
 
     def _tell_gone(self, gone: Iterable[EntryId]) -> None:

@@ -1,5 +1,5 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
--- FREE, DUE, DEAD, ABANDONED (reserved consumers), DONE, LOST, GONE (answers), CONTEXT (field names),
+-- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE (answers), CONTEXT (field names),
 -- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
 -- (of the number before each member of a schedule, and before each row).
 
@@ -48,16 +48,22 @@ local function is_owned(stream, group, me, id, attempt)
   return row ~= nil and row[4] == tonumber(attempt)
 end
 
--- Give a pending entry to a consumer with that count, and start its idle time anew.
--- False if the entry was deleted from the stream; it is not pending any more then.
-local function move(stream, group, consumer, id, attempt)
+-- Give a pending entry to a consumer with that count, and start its idle time anew, unless other
+-- options of XCLAIM follow. False if the entry was deleted from the stream; it is not pending then.
+local function move(stream, group, consumer, id, attempt, ...)
   if KEEPS_DELETED and #redis.call('XRANGE', stream, id, id) == 0 then
     redis.call('XACK', stream, group, id)
     return false
   end
   local moved = redis.call(
-    'XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt, 'JUSTID')
+    'XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt, 'JUSTID', ...)
   return #moved == 1
+end
+
+-- Let a pending entry wait to be started alone. Its idle time tells how long ago it was booked:
+-- for ever, at first.
+local function set_apart(stream, group, id, attempt)
+  return move(stream, group, SUSPECT, id, attempt, 'TIME', 0)
 end
 
 local function drop(stream, due, group, id)

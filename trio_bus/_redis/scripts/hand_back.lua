@@ -1,5 +1,6 @@
 -- KEYS stream, due. ARGV group, me, wake channel, then id, attempt, new count and delay of each:
--- milliseconds, or -1 for an entry that is free at once. Answers a code for each.
+-- milliseconds, or -1 for an entry that is free at once, or -2 for a suspect.
+-- Answers a code for each.
 local stream, due, group, me, channel = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local refused = group_error(stream, group)
 if refused then
@@ -7,11 +8,18 @@ if refused then
 end
 local now, soonest = now_ms(), nil
 
+local function put_back(id, count, delay)
+  if delay == -2 then
+    return set_apart(stream, group, id, count)
+  end
+  return move(stream, group, delay < 0 and FREE or DUE, id, count)
+end
+
 local function hand_back(id, attempt, count, delay)
   if not is_owned(stream, group, me, id, attempt) then
     return LOST
   end
-  if not move(stream, group, delay < 0 and FREE or DUE, id, count) then
+  if not put_back(id, count, delay) then
     redis.call('ZREM', due, id)
     return GONE
   end

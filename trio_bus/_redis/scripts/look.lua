@@ -93,6 +93,11 @@ local function holds_something(consumer)
   return #redis.call('XPENDING', stream, group, '-', '+', 1, consumer) > 0
 end
 
+-- Those that are booked are few: one for each member.
+local function holds_bookable()
+  return #redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '+', 1, SUSPECT) > 0
+end
+
 -- Rows that speak of no waiting entry are forgotten, so that they hide nothing.
 local function is_claimable()
   local ids = redis.call('ZRANGEBYSCORE', due, '-inf', as_text(now), 'LIMIT', 0, DUE_ROWS)
@@ -103,7 +108,7 @@ local function is_claimable()
     redis.call('ZREM', due, id)
   end
   more = more or #ids == DUE_ROWS
-  return holds_something(FREE) or holds_something(ABANDONED)
+  return holds_something(FREE) or holds_something(ABANDONED) or holds_bookable()
 end
 
 append_due()

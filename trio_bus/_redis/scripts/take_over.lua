@@ -1,28 +1,32 @@
 -- KEYS stream, due and, where there is one, the dead-letter stream.
--- ARGV group, me, count, max attempt, extra looks; cause, error type and error text of an exhausted
--- entry. Answers entries (id, fields, attempt), buried (id, attempt), gone ids.
+-- ARGV group, me, count, lease in milliseconds, max attempt, extra looks; cause, error type and
+-- error text of an exhausted entry; with how many counts an abandoned entry is a suspect; what to
+-- do about suspects: 'book' one, or the id of the only one to take, or ''.
+-- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, suspects that were set
+-- apart (id, attempt), and the id of the one that was booked, or ''.
 local stream, due, dead_letters, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
-local count, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4])
-local looks = count + tonumber(ARGV[5])
+local count, lease, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local looks = count + tonumber(ARGV[6])
+local suspicious, wish = tonumber(ARGV[10]), ARGV[11]
 local PAGE = 100
 local refused = group_error(stream, group)
 if refused then
   return refused
 end
-local entries, buried, gone, refusal = {}, {}, {}, nil
+local entries, buried, gone, suspects, booked, refusal = {}, {}, {}, {}, '', nil
 
 local function has_room()
   return #entries < count and looks > 0
 end
 
 local function taken()
-  return #entries + #buried + #gone
+  return #entries + #buried + #gone + #suspects
 end
 
 local function bury_exhausted(id, attempt)
-  local text = string.gsub(ARGV[8], '%%d', as_text(attempt))
+  local text = string.gsub(ARGV[9], '%%d', as_text(attempt))
   local answer = bury(
-    stream, due, dead_letters, group, id, attempt, ARGV[6], ARGV[7], text)
+    stream, due, dead_letters, group, id, attempt, ARGV[7], ARGV[8], text)
   if answer == GONE then
     gone[#gone + 1] = id
   elseif answer == DONE then
@@ -42,6 +46,20 @@ local function take(id, attempt)
   if claimed then
     redis.call('ZREM', due, id)
     entries[#entries + 1] = {id, claimed[2], attempt + 1}
+  else
+    drop(stream, due, group, id)
+    gone[#gone + 1] = id
+  end
+end
+
+local function take_unless_suspect(id, attempt)
+  if attempt < suspicious or attempt >= max_attempt then
+    take(id, attempt)
+    return
+  end
+  looks = looks - 1
+  if set_apart(stream, group, id, attempt) then
+    suspects[#suspects + 1] = {id, attempt}
   else
     drop(stream, due, group, id)
     gone[#gone + 1] = id
@@ -74,13 +92,13 @@ local function take_due(now)
 end
 
 -- 2 and 3. Entries of one consumer, in id order.
-local function take_from(consumer)
+local function take_from(consumer, take_one)
   local start = '-'
   while has_room() do
     local page = math.min(looks, count - #entries)
     local rows = redis.call('XPENDING', stream, group, start, '+', page, consumer)
     for _, row in ipairs(rows) do
-      take(row[1], row[4])
+      take_one(row[1], row[4])
     end
     if #rows < page then
       return
@@ -89,10 +107,35 @@ local function take_from(consumer)
   end
 end
 
-take_due(as_text(now_ms()))
-take_from(FREE)
-take_from(ABANDONED)
-if refusal and taken() == 0 then
+local function take_all()
+  take_due(as_text(now_ms()))
+  take_from(FREE, take)
+  take_from(ABANDONED, take_unless_suspect)
+end
+
+-- The first suspect that nobody has booked within a lease; those that were deleted are dropped.
+local function book()
+  for _ = 1, PAGE do
+    local row = redis.call('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1, SUSPECT)[1]
+    if not row or move(stream, group, SUSPECT, row[1], row[4]) then
+      return row and row[1] or ''
+    end
+    drop(stream, due, group, row[1])
+    gone[#gone + 1] = row[1]
+  end
+  return ''
+end
+
+if wish == '' or wish == 'book' then
+  take_all()
+  booked = wish == 'book' and book() or ''
+else
+  local row = redis.call('XPENDING', stream, group, wish, wish, 1, SUSPECT)[1]
+  if row then
+    take(row[1], row[4])
+  end
+end
+if refusal and taken() == 0 and booked == '' then
   return refusal
 end
-return {entries, buried, gone}
+return {entries, buried, gone, suspects, booked}
