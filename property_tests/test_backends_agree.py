@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from random import Random
 
@@ -45,7 +46,7 @@ STEPS = 150
 
 @attrs.define
 class Spot:
-    """Where the model says it is: with a consumer, or ``free``, ``due``, ``suspect`` or ``dead``.
+    """Where the model says it is: with a consumer, or another place of the group.
 
     Times are in milliseconds. ``since`` is, of a suspect, when it was booked.
     """
@@ -70,6 +71,7 @@ class Model:
         self.dead_letters = 0
         # What waits until it is due, in the order in which it was scheduled.
         self.scheduled: dict[str, int] = {}
+        self.tended = -math.inf
 
     def held(self, consumer: str) -> dict[EntryId, Spot]:
         return {key: spot for key, spot in self.spots.items() if spot.holder == consumer}
@@ -80,14 +82,25 @@ class Model:
         due += self.scheduled.values()
         return (min(due) - now) / 1000 if due else None
 
-    def candidates(self, me: str, now: int) -> list[EntryId]:
+    def candidates(self, now: int) -> list[EntryId]:
         """List what may be taken over, in the order of the contract."""
         due = {key: spot.due for key, spot in self.held("due").items() if spot.due <= now}
-        found = sorted(due, key=lambda key: (due[key], str(key))) + sorted(self.held("free"))
+        found = sorted(due, key=lambda key: (due[key], str(key)))
+        return [*found, *sorted(self.held("free")), *sorted(self.held("abandoned"))]
+
+    def tend(self, me: str, now: int, every: int) -> list[EntryId]:
+        """Tend, unless somebody did; return what had been deleted."""
+        if now - self.tended < every:
+            return []
+        self.tended, gone = now, list[EntryId]()
         for consumer in CONSUMERS:
             spots = self.held(consumer) if consumer != me else {}
-            found += [key for key in sorted(spots) if now - spots[key].since >= LEASE_MS]
-        return found
+            for key in sorted(key for key in spots if now - spots[key].since >= LEASE_MS):
+                spots[key].holder = "abandoned"
+                if spots[key].deleted:
+                    del self.spots[key]
+                    gone.append(key)
+        return gone
 
     def bookable(self, now: int) -> list[EntryId]:
         """List the suspects that nobody has booked within a lease."""
@@ -98,13 +111,14 @@ class Model:
 class World:
     """A backend, a model, and what is done to both."""
 
-    def __init__(self, seed: int, *, dead_letter_topic: str | None) -> None:
+    def __init__(self, seed: int, *, dead_letter_topic: str | None, tend_every_ms: int) -> None:
         self._random = Random(seed)  # noqa: S311 - a test must be repeatable
         self._backend = MemoryBackend(wall_start=START)
         self._model = Model()
         self._members: dict[str, GroupMember] = {}
         self._seen: list[Receipt] = []
         self._dead_letter_topic = dead_letter_topic
+        self._tend_every_ms = tend_every_ms
         self._began = 0.0
 
     async def run(self) -> None:
@@ -118,6 +132,7 @@ class World:
                 lease=LEASE_MS / 1000,
                 max_attempt=MAX_ATTEMPT,
                 dead_letter_topic=self._dead_letter_topic,
+                tend_every=self._tend_every_ms / 1000,
             )
             async with self._backend.join(membership) as member:
                 self._members[name] = member
@@ -217,8 +232,9 @@ class World:
     async def _take_over(self, name: str) -> None:
         count = self._random.randint(1, 4)
         book = self._random.random() < 0.7
-        candidates, bookable = self._model.candidates(name, self._now()), self._bookable()
-        assert await self._look(name) == bool(candidates or bookable)
+        claimable = await self._look(name)
+        candidates, bookable = self._model.candidates(self._now()), self._bookable()
+        assert claimable == bool(candidates or bookable)
         taken = await self._members[name].take_over(count, book=book)
         entries, buried, gone, suspects = self._split(candidates, count)
         assert [(receipt.id, receipt.attempt) for receipt in taken.suspects] == suspects
@@ -313,6 +329,7 @@ class World:
         expected = [list(model.scheduled)[n] for _, n in due]
         for uid in expected:
             del model.scheduled[uid]
+        gone = model.tend(name, now, self._tend_every_ms)
         before = len(self._stream())
         look = await self._members[name].look()
         added = self._stream()[before:]
@@ -320,6 +337,7 @@ class World:
         model.undelivered += [key for key, _ in added]
         assert look.due_in == model.due_in(now)
         assert look.refusal is None
+        assert list(look.gone) == gone
         return look.claimable
 
     def _stream(self) -> list[Row]:
@@ -345,7 +363,7 @@ class World:
                 gone.append(key)
             elif spot.count >= MAX_ATTEMPT:
                 buried.append((key, spot.count))
-            elif spot.suspect or (spot.holder in CONSUMERS and spot.count >= SUSPICIOUS_FROM):
+            elif spot.suspect or (spot.holder == "abandoned" and spot.count >= SUSPICIOUS_FROM):
                 suspects.append((key, spot.count))
             else:
                 entries.append((key, spot.count + 1))
@@ -391,7 +409,8 @@ class World:
         (group,) = info.groups
         model = self._model
         assert group.lag == len(model.undelivered)
-        kept = [len(model.held(place)) for place in ("free", "due", "dead", "suspect")]
+        released = len(model.held("free")) + len(model.held("abandoned"))
+        kept = [released, *(len(model.held(place)) for place in ("due", "dead", "suspect"))]
         assert [group.released, group.delayed, group.dead, group.suspects] == kept
         counts = {it.name: it.pending for it in group.consumers if it.pending}
         assert counts == {name: n for name in CONSUMERS if (n := len(model.held(name)))}
@@ -399,7 +418,14 @@ class World:
         assert (await self._backend.info("dead")).length == model.dead_letters
 
 
-@given(seed=st.integers(min_value=0, max_value=2**32), dead_letter_topic=st.booleans())
-def test_entries_are_where_the_contract_says(seed: int, *, dead_letter_topic: bool) -> None:
-    world = World(seed, dead_letter_topic="dead" if dead_letter_topic else None)
+@given(
+    seed=st.integers(min_value=0, max_value=2**32),
+    dead_letter_topic=st.booleans(),
+    tend_every_ms=st.sampled_from([0, 500, 3000]),
+)
+def test_entries_are_where_the_contract_says(
+    seed: int, *, dead_letter_topic: bool, tend_every_ms: int
+) -> None:
+    dead = "dead" if dead_letter_topic else None
+    world = World(seed, dead_letter_topic=dead, tend_every_ms=tend_every_ms)
     trio.run(world.run, clock=MockClock(autojump_threshold=0))

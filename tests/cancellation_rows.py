@@ -42,7 +42,7 @@ from trio_bus._backend import (
 )
 from trio_bus._connect import open_backend
 from trio_bus._entry_id import EntryId
-from trio_bus._names import DUE, FREE, SUSPECT
+from trio_bus._names import ABANDONED, DUE, FREE, SUSPECT
 from trio_bus._once import Append, Once
 
 
@@ -387,18 +387,24 @@ async def give_up_booking(stage: Stage, cut: Cut) -> None:
     assert await stage.ledger() == {suspect: Spot(SUSPECT, 0)}
 
 
-@row("GroupMember.tend")
+@row("GroupMember.look")
 async def tend(stage: Stage, cut: Cut) -> None:
-    """An idle consumer goes, or stays."""
+    """An idle consumer goes, or stays; what another held is where all can take it, or held."""
     await stage.hand_back([Release])
-    assert await stage.consumers() == {"them"}
-    brief = attrs.evolve(stage.membership(), lease=0.001)
-    await trio.sleep(0.004)
-    async with stage.backend.join(brief) as member:
-        returned = await cut(member.tend)
-    left = await stage.consumers()
-    assert left == set() if returned else left <= {"them"}
-    assert left or not cut.early
+    async with stage.backend.join(stage.membership("holder")) as holder:
+        (held,) = (await holder.take_over(1)).entries
+        assert await stage.consumers() == {"holder", "them"}
+        brief = attrs.evolve(stage.membership(), lease=0.001)
+        await trio.sleep(0.004)
+        async with stage.backend.join(brief) as member:
+            returned = await cut(member.look)
+        left, ledger = await stage.consumers(), await stage.ledger()
+        tended = ledger == {held.id: Spot(ABANDONED, 1)}
+        assert tended or not returned
+        assert not (tended and cut.early)
+        assert tended or ledger == {held.id: Spot("holder", 1)}
+        assert left == ({"holder", "us"} if tended else {"holder", "them"})
+        await holder.settle([Release(held.receipt)])
 
 
 _SETTLED: tuple[tuple[Callable[[Receipt], Settlement], Spot], ...] = (

@@ -487,6 +487,7 @@ async def everything_to_take(world: World) -> None:
     async with world.direct.join(membership_of(world.topic, "them", 60)) as them:
         world.entries += await them.read(1, 5)
     await world.wait_leases(2)
+    await world.member.look()  # it finds what is abandoned
 
 
 async def take_over(world: World) -> object:
@@ -518,7 +519,7 @@ async def an_idle_consumer(world: World) -> None:
 
 
 async def tend(world: World) -> object:
-    await world.member.tend()
+    await world.member.look()
     return None
 
 
@@ -678,7 +679,7 @@ ROWS = [
     Row("keep_booking", "of a suspect", a_suspect, keep_booking, judge_booking),
     Row("give_up_booking", "of a suspect", a_suspect, give_up_booking, judge_booking),
     Row("forget", "after a lost read", lose_a_read, forget, judge_strays, both_ways=False),
-    Row("tend", "an idle consumer", an_idle_consumer, tend, judge_tend, lease=LEASE),
+    Row("look", "an idle consumer", an_idle_consumer, tend, judge_tend, lease=LEASE),
     Row("settle", "in all ways", hold_six, settle, judge_settle),
     Row("renew", "with one lost", hold_three_and_lose_one, renew, judge_renew),
     Row("forget", "owning nothing", hold_none, forget, judge_forget(goes=True)),

@@ -105,10 +105,6 @@ class FlakyMember(GroupMember):
         """Give it up, or fail."""
         await self.plan.run("give_up_booking", lambda: self.inner.give_up_booking(entry_id))
 
-    async def tend(self) -> None:
-        """Tend, or fail."""
-        await self.plan.run("tend", self.inner.tend)
-
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle, or fail."""
         return await self.plan.run("settle", lambda: self.inner.settle(settlements))

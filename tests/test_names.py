@@ -6,6 +6,7 @@ import pytest
 
 from trio_bus._errors import ValidationError
 from trio_bus._names import (
+    ABANDONED,
     DEAD,
     DUE,
     FREE,
@@ -88,8 +89,8 @@ def test_room_can_be_reserved_in_a_consumer_name() -> None:
 
 def test_reserved_consumers_are_no_valid_names() -> None:
     """So no member of a group can be one of them."""
-    assert {FREE, DUE, SUSPECT, DEAD} == RESERVED_CONSUMERS
-    assert {"~free", "~due", "~suspect", "~dead"} == RESERVED_CONSUMERS
+    assert {FREE, DUE, ABANDONED, SUSPECT, DEAD} == RESERVED_CONSUMERS
+    assert {"~free", "~due", "~abandoned", "~suspect", "~dead"} == RESERVED_CONSUMERS
     for name in RESERVED_CONSUMERS:
         with pytest.raises(ValidationError):
             check_consumer(name)

@@ -74,6 +74,7 @@ async def taken(member: GroupMember, count: int) -> list[Entry]:
     entries: list[Entry] = []
     with trio.fail_after(10):
         while len(entries) < count:
+            await member.look()
             entries += (await member.take_over(count)).entries
             await trio.sleep(0.005)
     return entries
@@ -82,8 +83,10 @@ async def taken(member: GroupMember, count: int) -> list[Entry]:
 async def found(member: GroupMember, *, book: bool = False) -> TakeOver:
     """Take over until that brings anything."""
     with trio.fail_after(10):
+        await member.look()
         while (result := await member.take_over(10, book=book)) == TakeOver():
             await trio.sleep(0.005)
+            await member.look()
     return result
 
 
@@ -94,6 +97,7 @@ async def suspect(backend: StreamBackend, count: int = 1) -> list[EntryId]:
         parted: list[Receipt] = []
         with trio.fail_after(10):
             while len(parted) < count:
+                await brief.look()
                 parted += (await brief.take_over(10)).suspects
                 await trio.sleep(0.005)
     assert sorted(parted, key=lambda it: it.id) == [Receipt(key, 2) for key in ids]
@@ -282,6 +286,8 @@ async def test_a_suspect_that_was_deleted_is_told(backend: StreamBackend) -> Non
         assert not await us.keep_booking(one)
     async with backend.join(BRIEF) as brief:
         lone = await lost(backend, 1, 2)
+        await trio.sleep(2 * BRIEF.lease)
+        await brief.look()  # it is abandoned now
         await delete(backend, *lone)
         assert (await found(brief)).gone == tuple(lone), "also when it would have been set apart"
 

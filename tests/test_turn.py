@@ -55,6 +55,7 @@ async def suspects(world: World, count: int) -> None:
         assert len(await first.read(count, 1.0)) == count
     await trio.sleep(0.2)
     async with world.backend.join(ghost(2)) as second:
+        assert (await second.look()).claimable
         assert len((await second.take_over(count)).entries) == count
 
 

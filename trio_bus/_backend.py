@@ -25,6 +25,7 @@ import attrs
 from ._entry_id import EntryId
 from ._errors import RemoteError
 from ._info import TopicInfo
+from ._look import Look
 from ._once import Append, Once
 
 Record = tuple[tuple[bytes, bytes], ...]
@@ -148,19 +149,6 @@ class TakeOver:
 
 
 @attrs.frozen(kw_only=True)
-class Look:
-    """What a member sees that looks around; see `GroupMember.look`."""
-
-    claimable: bool
-    """Whether `GroupMember.take_over` would find anything."""
-    due_in: float | None = None
-    """Seconds until the next entry that waits in this group, or the next scheduled message of this
-    topic, is due; None if nothing waits. 0: look again at once, more is due than one look moves."""
-    refusal: RemoteError | None = None
-    """Why a scheduled message that is due was not appended; each look tries again."""
-
-
-@attrs.frozen(kw_only=True)
 class Membership:
     """One consumer of one group, and the rules by which it takes over entries."""
 
@@ -172,6 +160,8 @@ class Membership:
     max_attempt: int
     """An entry delivered this often before is buried instead of being taken over."""
     dead_letter_topic: str | None = None
+    tend_every: float = 0.0
+    """Seconds for which a group is left alone after any of its members tended it."""
 
 
 class GroupMember(abc.ABC):
@@ -198,6 +188,11 @@ class GroupMember(abc.ABC):
         Cheap, and one atomic step. A scheduled message is appended and leaves the schedule in that
         one step: first the one that is due first, and what is due together in the order in which
         it was scheduled. A bounded number of them is appended by one call.
+
+        The first look after ``tend_every`` seconds also tends the group. Entries whose owner lost
+        its lease are laid where every member can take them, whoever looks, and all are woken for
+        them: not our own. Other consumers that own nothing are removed when they were idle for two
+        leases, and for four times ``tend_every``; who looks is not idle.
         """
 
     @abc.abstractmethod
@@ -214,7 +209,7 @@ class GroupMember(abc.ABC):
 
     @abc.abstractmethod
     async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
-        """Take at most *count* entries that are released, due, or whose owner lost its lease.
+        """Take at most *count* entries that are due, were released, or were found abandoned.
 
         One atomic step on the server: each is counted as delivered, over-limit ones are buried,
         deleted ones dropped. Where a burial is refused, that entry stays; the refusal is raised
@@ -233,10 +228,6 @@ class GroupMember(abc.ABC):
     @abc.abstractmethod
     async def give_up_booking(self, entry_id: EntryId) -> None:
         """Let any member book this suspect at once, and wake the others."""
-
-    @abc.abstractmethod
-    async def tend(self) -> None:
-        """Remove consumers of this group that own nothing and have been idle for two leases."""
 
     @abc.abstractmethod
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:

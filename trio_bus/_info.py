@@ -21,8 +21,9 @@ class GroupInfo:
     """A group, as the server sees it.
 
     ``pending`` counts what living or dead consumers hold; ``released``, ``delayed``, ``dead`` and
-    ``suspects`` (what may kill its process) count what the group keeps between deliveries.
-    ``lag``, the entries not yet delivered, is None where the server cannot tell.
+    ``suspects`` (what may kill its process) count what the group keeps between deliveries; what
+    dead consumers held counts as released as soon as somebody has noticed. ``lag``, the entries not
+    yet delivered, is None where the server cannot tell.
     """
 
     name: str

@@ -5,7 +5,6 @@ from ._backend import Bury as Bury
 from ._backend import Death as Death
 from ._backend import Entry as Entry
 from ._backend import GroupMember as GroupMember
-from ._backend import Look as Look
 from ._backend import Membership as Membership
 from ._backend import Receipt as Receipt
 from ._backend import Record as Record
@@ -17,6 +16,7 @@ from ._backend import StreamBackend as StreamBackend
 from ._backend import TakeOver as TakeOver
 from ._codec import Codec as Codec
 from ._credentials import CredentialProvider as CredentialProvider
+from ._look import Look as Look
 from ._observer import Observer as Observer
 from ._once import Append as Append
 from ._once import Once as Once

@@ -1,4 +1,4 @@
-"""Taking over: entries that were released, are due, or whose owner lost its lease."""
+"""Taking over: entries that are due, were released, or whose owner lost its lease."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import attrs
 
 from trio_bus._backend import Death, DeathCause, Entry, Receipt, TakeOver
 from trio_bus._entry_id import EntryId
-from trio_bus._names import DUE, FREE, RESERVED_CONSUMERS, SUSPECT
+from trio_bus._names import ABANDONED, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
+from trio_bus._patience import patience
 from trio_bus._suspects import suspicious_from
 
 from .custody import Custody, Place, drop, move, set_apart
@@ -51,14 +52,23 @@ class _Haul:
         )
 
 
+@attrs.define
+class Tended:
+    """What tending found: whether something can be taken now, and what had been deleted."""
+
+    moved: bool = False
+    gone: list[EntryId] = attrs.field(factory=list[EntryId])
+
+
 def claimable(custody: Custody, now_ms: int) -> bool:
-    """Say whether `take_over` would find something.
+    """Say whether `take_over` would find something; forget rows that hide what is due.
 
     Raises:
       StreamError: NOGROUP, WRONGTYPE.
     """
     place = custody.place()
-    candidates = _candidates(custody, place, now_ms, 1 + _EXTRA_LOOKS)
+    _forget_rows_without_entry(place, now_ms, 1 + _EXTRA_LOOKS)
+    candidates = _candidates(place, now_ms, 1 + _EXTRA_LOOKS)
     return next(chain(candidates, _bookable(custody, place, now_ms)), None) is not None
 
 
@@ -75,7 +85,7 @@ def take_over(custody: Custody, count: int, now_ms: int, *, book: bool) -> TakeO
     place = custody.place()
     looks = count + _EXTRA_LOOKS
     # A list, because taking changes what the candidates are found in.
-    candidates = list(islice(_candidates(custody, place, now_ms, looks), looks))
+    candidates = list(islice(_candidates(place, now_ms, looks), looks))
     haul = _Haul()
     for entry_id in candidates:
         if len(haul.entries) >= count:
@@ -118,16 +128,33 @@ def book(custody: Custody, entry_id: EntryId, now_ms: int, *, keep: bool) -> boo
     return True
 
 
-def tend(custody: Custody, now_ms: int) -> None:
-    """Remove consumers that own nothing and have been idle for two leases.
+def tend(custody: Custody, now_ms: int) -> Tended:
+    """Tend the group, unless somebody did a moment ago; see `GroupMember.look`.
 
     Raises:
       StreamError: NOGROUP, WRONGTYPE.
     """
-    group = custody.place().group
-    two_leases_ms = math.ceil(custody.membership.lease * 2000)
+    us, place, tended = custody.membership, custody.place(), Tended()
+    place.group.consumer(us.consumer, now_ms)  # who looks is not idle
+    last_ms = place.group.tended_ms
+    if last_ms is not None and now_ms - last_ms < math.ceil(us.tend_every * 1000):
+        return tended
+    place.group.tended_ms = now_ms
+    _remove_idle(custody, place.group, now_ms)
+    for entry_id in list(_abandoned(custody, place.group, now_ms)):
+        if entry_id in place.stream.entries:
+            move(place.group, entry_id, ABANDONED, place.group.pending[entry_id].count, now_ms)
+            tended.moved = True
+        else:
+            drop(place, entry_id)
+            tended.gone.append(entry_id)
+    return tended
+
+
+def _remove_idle(custody: Custody, group: Group, now_ms: int) -> None:
+    patience_ms = math.ceil(patience(custody.membership) * 1000)
     for consumer in list(_others(custody, group)):
-        if not len(consumer.pending) and now_ms - consumer.seen_ms > two_leases_ms:
+        if not len(consumer.pending) and now_ms - consumer.seen_ms > patience_ms:
             group.remove_consumer(consumer.name)
 
 
@@ -161,9 +188,7 @@ def _is_suspect(pending: Pending, max_attempt: int) -> bool:
     """Say whether it is to be set apart: it was in ``~due`` before, or lost its owner again."""
     if pending.consumer.name == DUE:
         return pending.delivered_ms == 0
-    return pending.consumer.name not in RESERVED_CONSUMERS and pending.count >= suspicious_from(
-        max_attempt
-    )
+    return pending.consumer.name == ABANDONED and pending.count >= suspicious_from(max_attempt)
 
 
 def _book(custody: Custody, place: Place, now_ms: int, haul: _Haul) -> None:
@@ -194,14 +219,14 @@ def _bookable(custody: Custody, place: Place, now_ms: int) -> Iterator[EntryId]:
             yield entry_id
 
 
-def _candidates(custody: Custody, place: Place, now_ms: int, looks: int) -> Iterator[EntryId]:
+def _candidates(place: Place, now_ms: int, looks: int) -> Iterator[EntryId]:
     """Walk over what may be taken, in the order in which it is taken."""
     group = place.group
     return chain(
         _due(place, now_ms, looks),
         _due_without_row(place),
         _held_by(group, FREE),
-        _abandoned(custody, group, now_ms),
+        _held_by(group, ABANDONED),
     )
 
 

@@ -141,7 +141,7 @@ class RedisBackend(StreamBackend):
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new."""
         position = "$" if start is None else str(start)
-        keys = (topic, own_key(topic, "due", group))
+        keys = (topic, own_key(topic, "due", group), own_key(topic, "tending", group))
         call = ScriptCall("create_group", keys, (group, position))
         try:
             return as_int(await scripts.run(self._link, call)) == 1
@@ -160,7 +160,8 @@ class RedisBackend(StreamBackend):
         timeout = self._options.command_timeout
         channel = schedule.wake_channel(membership.topic)
         alarm = self._wakes.add(channel, membership.group)
-        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm)
+        hint = partial(self._wakes.hint, channel, membership.group)
+        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm, hint=hint)
         try:
             yield member
         finally:

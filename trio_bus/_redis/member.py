@@ -11,16 +11,17 @@ import trio
 from trio_bus._backend import (
     Entry,
     GroupMember,
-    Look,
     Membership,
     Receipt,
     Release,
+    Retry,
     Settled,
     Settlement,
     TakeOver,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, RemoteError
+from trio_bus._look import Look
 from trio_bus._wake import Alarm
 
 from .group import Group
@@ -36,7 +37,9 @@ from .strays import Holdings
 class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
-    __slots__ = ("_alarm", "_group", "_holdings", "_link", "_portion", "_reader", "_reading")
+    __slots__ = (
+        *("_alarm", "_group", "_hint", "_holdings", "_link", "_portion", "_reader", "_reading"),
+    )
 
     def __init__(
         self,
@@ -45,9 +48,12 @@ class RedisMember(GroupMember):
         open_pipeline: Callable[[], Awaitable[Pipeline]],
         command_timeout: float,
         alarm: Alarm | None = None,
+        *,
+        hint: Callable[[float], None] | None = None,
     ) -> None:
         self._link = link
         self._alarm = Alarm() if alarm is None else alarm
+        self._hint = self._alarm.ring if hint is None else hint
         self._group = Group(link, membership)
         self._portion = Portion()
         self._holdings = Holdings(self._group, link, self._portion)
@@ -114,11 +120,6 @@ class RedisMember(GroupMember):
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._group.book(entry_id, keep=False)
 
-    async def tend(self) -> None:
-        """Remove consumers of this group that own nothing and have been idle for two leases."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._group.tend()
-
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many in one write; see `GroupMember.settle`."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -126,6 +127,8 @@ class RedisMember(GroupMember):
         for settlement, result in zip(settlements, results, strict=True):
             if isinstance(result, Settled):
                 self._holdings.remove(settlement.receipt)
+            if result is Settled.DONE and isinstance(settlement, Retry | Release):
+                self._hint(settlement.delay)
         return results
 
     async def renew(self, receipts: Collection[Receipt]) -> set[EntryId]:

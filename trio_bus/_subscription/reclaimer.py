@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import Look, TakeOver
+from trio_bus._backend import TakeOver
 from trio_bus._errors import BusError
+from trio_bus._look import Look
 from trio_bus._observer import Scope, Transition
 from trio_bus._wake import Alarm
 
 from .turn import Turn
 
 if TYPE_CHECKING:
+    from trio_bus._entry_id import EntryId
+
     from .consumer import Consumer
     from .core import Core
 
@@ -39,7 +43,6 @@ class Reclaimer:
     def __init__(self, core: Core, consumer: Consumer) -> None:
         self._core = core
         self._consumer = consumer
-        self._tend_at = trio.current_time()
         self._alarm = Alarm()
         self._wanted = trio.Event()
         self._claiming = False
@@ -68,7 +71,6 @@ class Reclaimer:
             began, self._progress = trio.current_time(), trio.Event()
             try:
                 look = await self._core.member.look()
-                await self._tend()
                 errors = 0
             except BusError as error:
                 errors += 1
@@ -80,6 +82,7 @@ class Reclaimer:
 
     def _seen(self, look: Look) -> None:
         """Start what a look asks for."""
+        self._tell_gone(look.gone)
         if look.due_in == 0:
             self._progress.set()
         if look.claimable and self._claiming:
@@ -102,12 +105,6 @@ class Reclaimer:
                 until = min(until, trio.current_time() + delay)
         with trio.move_on_at(began + BREATH):
             await self._progress.wait()
-
-    async def _tend(self) -> None:
-        """Remove the consumers of the dead, once in a lease."""
-        if trio.current_time() >= self._tend_at:
-            self._tend_at = trio.current_time() + self._core.lease
-            await self._core.member.tend()
 
     @trio.lowlevel.enable_ki_protection
     async def _claim(self) -> None:
@@ -154,6 +151,9 @@ class Reclaimer:
         for receipt in result.suspects:
             self._core.counts[Transition.SUSPECTED] += 1
             self._core.notifier.transition(Transition.SUSPECTED, receipt.id, receipt.attempt)
-        for entry_id in result.gone:
+        self._tell_gone(result.gone)
+
+    def _tell_gone(self, gone: Iterable[EntryId]) -> None:
+        for entry_id in gone:
             self._core.counts[Transition.VANISHED] += 1
             self._core.notifier.transition(Transition.VANISHED, entry_id)

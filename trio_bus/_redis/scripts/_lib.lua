@@ -1,5 +1,5 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
--- FREE, DUE, SUSPECT, DEAD (reserved consumers), DONE, LOST, GONE (answers), CONTEXT (field names),
+-- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE (answers), CONTEXT (field names),
 -- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
 -- (of the number before each member of a schedule, and before each row).
 

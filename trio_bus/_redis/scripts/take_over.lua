@@ -1,15 +1,14 @@
 -- KEYS stream, due and, where there is one, the dead-letter stream.
--- ARGV group, me, count, lease in milliseconds, max attempt, extra looks, where to go on among
--- entries of DUE without a row, cause, error type and error text of an exhausted entry, with how
--- many counts an abandoned entry is a suspect, what to do about suspects: 'book' one, or the id of
--- the only one to take, or ''.
--- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, where to go on, suspects
--- that were set apart (id, attempt), and the id of the one that was booked, or ''.
+-- ARGV group, me, count, lease in milliseconds, max attempt, extra looks; cause, error type and
+-- error text of an exhausted entry; with how many counts an abandoned entry is a suspect; what to
+-- do about suspects: 'book' one, or the id of the only one to take, or ''.
+-- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, suspects that were set
+-- apart (id, attempt), and the id of the one that was booked, or ''.
 local stream, due, dead_letters, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local count, lease, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local looks, cursor = count + tonumber(ARGV[6]), ARGV[7]
-local suspicious, wish = tonumber(ARGV[11]), ARGV[12]
-local PAGE, PAGES = 100, 10
+local looks = count + tonumber(ARGV[6])
+local suspicious, wish = tonumber(ARGV[10]), ARGV[11]
+local PAGE = 100
 local refused = group_error(stream, group)
 if refused then
   return refused
@@ -25,9 +24,9 @@ local function taken()
 end
 
 local function bury_exhausted(id, attempt)
-  local text = string.gsub(ARGV[10], '%%d', as_text(attempt))
+  local text = string.gsub(ARGV[9], '%%d', as_text(attempt))
   local answer = bury(
-    stream, due, dead_letters, group, id, attempt, ARGV[8], ARGV[9], text)
+    stream, due, dead_letters, group, id, attempt, ARGV[7], ARGV[8], text)
   if answer == GONE then
     gone[#gone + 1] = id
   elseif answer == DONE then
@@ -92,33 +91,12 @@ local function take_due(now)
   end
 end
 
--- 2. Entries of DUE without a row. Nothing tells where they are among those with one, so the
--- search is cut in pieces: it goes on where the last call ended.
-local function take_rowless()
-  for _ = 1, PAGES do
-    local rows = redis.call('XPENDING', stream, group, cursor, '+', PAGE, DUE)
-    for _, row in ipairs(rows) do
-      if not has_room() then
-        return
-      end
-      cursor = '(' .. row[1]
-      if not redis.call('ZSCORE', due, row[1]) then
-        take(row, is_set_apart(row))
-      end
-    end
-    if #rows < PAGE then
-      cursor = '-'
-      return
-    end
-  end
-end
-
--- 3 and 4. Entries of one consumer, idle for at least so many milliseconds, in id order.
-local function take_from(consumer, idle, suspicious_from)
+-- 2 and 3. Entries of one consumer, in id order; with so many counts it is a suspect.
+local function take_from(consumer, suspicious_from)
   local start = '-'
   while has_room() do
     local page = math.min(looks, count - #entries)
-    local rows = redis.call('XPENDING', stream, group, 'IDLE', idle, start, '+', page, consumer)
+    local rows = redis.call('XPENDING', stream, group, start, '+', page, consumer)
     for _, row in ipairs(rows) do
       take(row, row[4] >= suspicious_from)
     end
@@ -129,24 +107,10 @@ local function take_from(consumer, idle, suspicious_from)
   end
 end
 
-local function take_abandoned(consumers)
-  for _, consumer in ipairs(consumers) do
-    if consumer.name ~= me and consumer.pending > 0 and not is_reserved(consumer.name) then
-      take_from(consumer.name, lease, suspicious)
-    end
-  end
-end
-
 local function take_all()
   take_due(as_text(now_ms()))
-  local consumers = consumers_of(stream, group)
-  for _, consumer in ipairs(consumers) do
-    if consumer.name == DUE and consumer.pending > redis.call('ZCARD', due) then
-      take_rowless()
-    end
-  end
-  take_from(FREE, 0, math.huge)
-  take_abandoned(consumers)
+  take_from(FREE, math.huge)
+  take_from(ABANDONED, suspicious)
 end
 
 -- The first suspect that nobody has booked within a lease; those that were deleted are dropped.
@@ -174,4 +138,4 @@ end
 if refusal and taken() == 0 and booked == '' then
   return refusal
 end
-return {entries, buried, gone, cursor, suspects, booked}
+return {entries, buried, gone, suspects, booked}
