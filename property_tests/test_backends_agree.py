@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from random import Random
 
@@ -23,20 +24,22 @@ from trio_bus._backend import (
     Entry,
     GroupMember,
     Membership,
-    Once,
     Receipt,
     Release,
     Retry,
     Settlement,
+    TakeOver,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._memory import MemoryBackend
 from trio_bus._memory.stream_commands import Row, xrange
+from trio_bus._once import Once
 from trio_bus._settled import Settled
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 LEASE_MS = 4000
-MAX_ATTEMPT = 3
+MAX_ATTEMPT = 4
+SUSPICIOUS_FROM = 2
 DEATH = Death(DeathCause.REJECTED, "ValueError", "no good")
 CONSUMERS = ("a", "b", "c")
 STEPS = 150
@@ -44,9 +47,9 @@ STEPS = 150
 
 @attrs.define
 class Spot:
-    """Where the model says that an entry is: with a consumer, or ``free``, ``due`` or ``dead``.
+    """Where the model says it is: with a consumer, or another place of the group.
 
-    Times are in milliseconds.
+    Times are in milliseconds. ``since`` is, of a suspect, when it was booked.
     """
 
     holder: str
@@ -54,6 +57,8 @@ class Spot:
     since: int
     due: int = 0
     deleted: bool = False
+    suspect: bool = False
+    """Whether it was a suspect when its consumer took it; in ``due``, whether it is one."""
 
 
 class Model:
@@ -68,6 +73,7 @@ class Model:
         self.dead_letters = 0
         # What waits until it is due, in the order in which it was scheduled.
         self.scheduled: dict[str, int] = {}
+        self.tended = -math.inf
 
     def held(self, consumer: str) -> dict[EntryId, Spot]:
         return {key: spot for key, spot in self.spots.items() if spot.holder == consumer}
@@ -78,26 +84,43 @@ class Model:
         due += self.scheduled.values()
         return (min(due) - now) / 1000 if due else None
 
-    def candidates(self, me: str, now: int) -> list[EntryId]:
+    def candidates(self, now: int) -> list[EntryId]:
         """List what may be taken over, in the order of the contract."""
         due = {key: spot.due for key, spot in self.held("due").items() if spot.due <= now}
-        found = sorted(due, key=lambda key: (due[key], str(key))) + sorted(self.held("free"))
+        found = sorted(due, key=lambda key: (due[key], str(key)))
+        return [*found, *sorted(self.held("free")), *sorted(self.held("abandoned"))]
+
+    def tend(self, me: str, now: int, every: int) -> list[EntryId]:
+        """Tend, unless somebody did; return what had been deleted."""
+        if now - self.tended < every:
+            return []
+        self.tended, gone = now, list[EntryId]()
         for consumer in CONSUMERS:
             spots = self.held(consumer) if consumer != me else {}
-            found += [key for key in sorted(spots) if now - spots[key].since >= LEASE_MS]
-        return found
+            for key in sorted(key for key in spots if now - spots[key].since >= LEASE_MS):
+                spots[key].holder = "abandoned"
+                if spots[key].deleted:
+                    del self.spots[key]
+                    gone.append(key)
+        return gone
+
+    def bookable(self, now: int) -> list[EntryId]:
+        """List the suspects that nobody has booked within a lease."""
+        spots = self.held("suspect")
+        return [key for key in sorted(spots) if now - spots[key].since >= LEASE_MS]
 
 
 class World:
     """A backend, a model, and what is done to both."""
 
-    def __init__(self, seed: int, *, dead_letter_topic: str | None) -> None:
+    def __init__(self, seed: int, *, dead_letter_topic: str | None, tend_every_ms: int) -> None:
         self._random = Random(seed)  # noqa: S311 - a test must be repeatable
         self._backend = MemoryBackend(wall_start=START)
         self._model = Model()
         self._members: dict[str, GroupMember] = {}
         self._seen: list[Receipt] = []
         self._dead_letter_topic = dead_letter_topic
+        self._tend_every_ms = tend_every_ms
         self._began = 0.0
 
     async def run(self) -> None:
@@ -111,11 +134,13 @@ class World:
                 lease=LEASE_MS / 1000,
                 max_attempt=MAX_ATTEMPT,
                 dead_letter_topic=self._dead_letter_topic,
+                tend_every=self._tend_every_ms / 1000,
             )
             async with self._backend.join(membership) as member:
                 self._members[name] = member
         acts = [self._append, self._read, self._settle, self._settle, self._stale, self._take_over]
         acts += [self._take_over, self._renew, self._forget, self._delete, self._sleep]
+        acts += [self._take_booked, self._take_booked, self._keep_booking, self._give_up_booking]
         acts += [self._schedule, self._cancel, self._look_around]
         for _ in range(STEPS):
             await self._random.choice(acts)(self._random.choice(CONSUMERS))
@@ -155,7 +180,9 @@ class World:
     async def _settle(self, name: str) -> None:
         held = self._model.held(name)
         chosen = self._random.sample(sorted(held), k=min(len(held), self._random.randint(0, 4)))
-        words = [self._word(Receipt(key, held[key].count)) for key in chosen]
+        words = [
+            self._word(Receipt(key, held[key].count, suspect=held[key].suspect)) for key in chosen
+        ]
         results = await self._members[name].settle(words)
         assert results == [self._after(word) for word in words]
 
@@ -175,10 +202,18 @@ class World:
         if isinstance(word, Bury):
             self._bury(key)
             return Settled.DONE
-        spot.holder = "due" if isinstance(word, Retry) or word.delay else "free"
         spot.count -= isinstance(word, Release)
+        spot.suspect = spot.suspect and isinstance(word, Release)
+        if spot.suspect and not word.delay:
+            self._set_apart(key)
+            return Settled.DONE
+        spot.holder = "due" if isinstance(word, Retry) or word.delay else "free"
         spot.due = self._now() + round(word.delay * 1000)
         return Settled.DONE
+
+    def _set_apart(self, key: EntryId) -> None:
+        spot = self._model.spots[key]
+        spot.holder, spot.since, spot.suspect = "suspect", -LEASE_MS, False
 
     def _bury(self, key: EntryId) -> None:
         if self._dead_letter_topic is None:
@@ -203,10 +238,38 @@ class World:
 
     async def _take_over(self, name: str) -> None:
         count = self._random.randint(1, 4)
-        candidates = self._model.candidates(name, self._now())
-        assert await self._look(name) == bool(candidates)
-        taken = await self._members[name].take_over(count)
-        entries, buried, gone = self._split(candidates, count)
+        book = self._random.random() < 0.7
+        claimable = await self._look(name)
+        candidates, bookable = self._model.candidates(self._now()), self._bookable()
+        assert claimable == bool(candidates or bookable)
+        taken = await self._members[name].take_over(count, book=book)
+        entries, buried, gone, suspects = self._split(candidates, count)
+        assert [(receipt.id, receipt.attempt) for receipt in taken.suspects] == suspects
+        assert not any(entry.suspect for entry in taken.entries)
+        for key, _ in suspects:
+            self._set_apart(key)
+        booked = None
+        for key in self._bookable() if book else ():
+            if not self._model.spots[key].deleted:
+                booked = key
+                self._model.spots[key].since = self._now()
+                break
+            gone.append(key)
+        assert taken.booked == booked
+        self._taken(name, taken, entries, buried, gone)
+
+    def _bookable(self) -> list[EntryId]:
+        return self._model.bookable(self._now())
+
+    def _taken(
+        self,
+        name: str,
+        taken: TakeOver,
+        entries: list[tuple[EntryId, int]],
+        buried: list[tuple[EntryId, int]],
+        gone: list[EntryId],
+    ) -> None:
+        """Compare what came, and do it to the model."""
         assert [(entry.id, entry.attempt) for entry in taken.entries] == entries
         assert [(receipt.id, receipt.attempt) for receipt in taken.buried] == buried
         assert list(taken.gone) == gone
@@ -216,6 +279,39 @@ class World:
             self._bury(key)
         for key in gone:
             del self._model.spots[key]
+
+    def _any_key(self) -> EntryId | None:
+        """Choose an entry, mostly a suspect; there need not be one."""
+        suspects = list(self._model.held("suspect"))
+        keys = suspects if self._random.random() < 0.9 else list(self._model.spots)
+        return self._random.choice(keys) if keys else None
+
+    async def _take_booked(self, name: str) -> None:
+        """Take one, whoever has booked it; what is none is not taken."""
+        key = self._any_key()
+        if key is not None:
+            taken = await self._members[name].take_booked(key)
+            found = [key] if self._model.spots[key].holder == "suspect" else []
+            entries, buried, gone, _ = self._split(found, 1)
+            assert all(entry.suspect for entry in taken.entries)
+            self._taken(name, taken, entries, buried, gone)
+
+    async def _keep_booking(self, name: str) -> None:
+        key = self._any_key()
+        if key is not None:
+            spot = self._model.spots[key]
+            kept = await self._members[name].keep_booking(key)
+            assert kept == (spot.holder == "suspect")
+            if kept and not spot.deleted:
+                spot.since = self._now()
+
+    async def _give_up_booking(self, name: str) -> None:
+        key = self._any_key()
+        if key is not None:
+            spot = self._model.spots[key]
+            await self._members[name].give_up_booking(key)
+            if spot.holder == "suspect" and not spot.deleted:
+                self._set_apart(key)
 
     async def _schedule(self, _: str) -> None:
         delay = self._random.choice([0.0, 1.5, 1.5, 6.0])
@@ -240,6 +336,7 @@ class World:
         expected = [list(model.scheduled)[n] for _, n in due]
         for uid in expected:
             del model.scheduled[uid]
+        gone = model.tend(name, now, self._tend_every_ms)
         before = len(self._stream())
         look = await self._members[name].look()
         added = self._stream()[before:]
@@ -247,6 +344,7 @@ class World:
         model.undelivered += [key for key, _ in added]
         assert look.due_in == model.due_in(now)
         assert look.refusal is None
+        assert list(look.gone) == gone
         return look.claimable
 
     def _stream(self) -> list[Row]:
@@ -254,8 +352,14 @@ class World:
 
     def _split(
         self, candidates: list[EntryId], count: int
-    ) -> tuple[list[tuple[EntryId, int]], list[tuple[EntryId, int]], list[EntryId]]:
+    ) -> tuple[
+        list[tuple[EntryId, int]],
+        list[tuple[EntryId, int]],
+        list[EntryId],
+        list[tuple[EntryId, int]],
+    ]:
         entries: list[tuple[EntryId, int]] = []
+        suspects: list[tuple[EntryId, int]] = []
         buried: list[tuple[EntryId, int]] = []
         gone: list[EntryId] = []
         for key in candidates:
@@ -266,9 +370,11 @@ class World:
                 gone.append(key)
             elif spot.count >= MAX_ATTEMPT:
                 buried.append((key, spot.count))
+            elif spot.suspect or (spot.holder == "abandoned" and spot.count >= SUSPICIOUS_FROM):
+                suspects.append((key, spot.count))
             else:
                 entries.append((key, spot.count + 1))
-        return entries, buried, gone
+        return entries, buried, gone, suspects
 
     async def _renew(self, name: str) -> None:
         held = self._model.held(name)
@@ -302,7 +408,8 @@ class World:
         return round((trio.current_time() - self._began) * 1000)
 
     def _now_held_by(self, name: str, entry: Entry) -> None:
-        self._model.spots[entry.id] = Spot(name, entry.attempt, self._now())
+        spot = Spot(name, entry.attempt, self._now(), suspect=entry.suspect)
+        self._model.spots[entry.id] = spot
         self._seen.append(entry.receipt)
 
     async def _check(self) -> None:
@@ -311,16 +418,24 @@ class World:
         (group,) = info.groups
         model = self._model
         assert group.lag == len(model.undelivered)
-        places = (len(model.held("free")), len(model.held("due")), len(model.held("dead")))
-        assert (group.released, group.delayed, group.dead) == places
+        released = len(model.held("free")) + len(model.held("abandoned"))
+        kept = [released, *(len(model.held(place)) for place in ("due", "dead", "suspect"))]
+        assert [group.released, group.delayed, group.dead, group.suspects] == kept
         counts = {it.name: it.pending for it in group.consumers if it.pending}
         assert counts == {name: n for name in CONSUMERS if (n := len(model.held(name)))}
         assert group.pending == sum(counts.values())
         assert (await self._backend.info("dead")).length == model.dead_letters
 
 
-@given(seed=st.integers(min_value=0, max_value=2**32), dead_letter_topic=st.booleans())
+@given(
+    seed=st.integers(min_value=0, max_value=2**32),
+    dead_letter_topic=st.booleans(),
+    tend_every_ms=st.sampled_from([0, 500, 3000]),
+)
 @pytest.mark.guards("the fake is unlike the real stream")
-def test_entries_are_where_the_contract_says(seed: int, *, dead_letter_topic: bool) -> None:
-    world = World(seed, dead_letter_topic="dead" if dead_letter_topic else None)
+def test_entries_are_where_the_contract_says(
+    seed: int, *, dead_letter_topic: bool, tend_every_ms: int
+) -> None:
+    dead = "dead" if dead_letter_topic else None
+    world = World(seed, dead_letter_topic=dead, tend_every_ms=tend_every_ms)
     trio.run(world.run, clock=MockClock(autojump_threshold=0))

@@ -31,18 +31,18 @@ from trio_bus import (
 )
 from trio_bus._backend import (
     Ack,
-    Append,
     Bury,
     Entry,
-    Once,
     Receipt,
     Release,
     Retry,
     Settlement,
+    TakeOver,
 )
 from trio_bus._connect import open_backend
 from trio_bus._entry_id import EntryId
-from trio_bus._names import DUE, FREE
+from trio_bus._names import ABANDONED, DUE, FREE, SUSPECT
+from trio_bus._once import Append, Once
 from trio_bus._settled import Settled
 
 
@@ -330,18 +330,81 @@ async def take_over(stage: Stage, cut: Cut) -> None:
         await member.settle([Ack(entry.receipt) for entry in entries])
 
 
-@row("GroupMember.tend")
+def _as_suspect(receipt: Receipt) -> Settlement:
+    return Release(attrs.evolve(receipt, suspect=True))
+
+
+@row("GroupMember.take_over")
+async def book(stage: Stage, cut: Cut) -> None:
+    """Cancelled, it has booked nothing; otherwise nobody else can for a lease."""
+    (suspect,) = await stage.hand_back([_as_suspect])
+    async with stage.member() as (member, _):
+        returned = await cut(lambda: member.take_over(5, book=True))
+        again = await member.take_over(5, book=True)
+        assert again == TakeOver(booked=None if returned else suspect)
+        await stage.check_known(member, {})
+    assert await stage.ledger() == {suspect: Spot(SUSPECT, 0)}, "not counted"
+
+
+@row("GroupMember.take_booked")
+async def take_booked(stage: Stage, cut: Cut) -> None:
+    """Cancelled, it is a suspect as before."""
+    (suspect,) = await stage.hand_back([_as_suspect])
+    async with stage.member() as (member, _):
+        entries: list[Entry] = []
+
+        async def call() -> None:
+            entries.extend((await member.take_booked(suspect)).entries)
+
+        returned = await cut(call)
+        assert [(it.id, it.suspect) for it in entries] == ([(suspect, True)] if returned else [])
+        await stage.check_known(member, {entry.id: 1 for entry in entries})
+        wanted = Spot("us", 1) if returned else Spot(SUSPECT, 0)
+        assert await stage.ledger() == {suspect: wanted}
+        await member.settle([Ack(entry.receipt) for entry in entries])
+
+
+@row("GroupMember.keep_booking")
+async def keep_booking(stage: Stage, cut: Cut) -> None:
+    (suspect,) = await stage.hand_back([_as_suspect])
+    async with stage.member() as (member, _):
+        returned = await cut(lambda: member.keep_booking(suspect))
+        booked = (await member.take_over(5, book=True)).booked
+        assert booked is None if returned else booked in {None, suspect}
+        assert booked or not cut.early
+    assert await stage.ledger() == {suspect: Spot(SUSPECT, 0)}
+
+
+@row("GroupMember.give_up_booking")
+async def give_up_booking(stage: Stage, cut: Cut) -> None:
+    (suspect,) = await stage.hand_back([_as_suspect])
+    async with stage.member() as (member, _):
+        assert (await member.take_over(5, book=True)).booked == suspect
+        returned = await cut(lambda: member.give_up_booking(suspect))
+        booked = (await member.take_over(5, book=True)).booked
+        assert booked == suspect if returned else booked in {None, suspect}
+        assert not (booked and cut.early)
+    assert await stage.ledger() == {suspect: Spot(SUSPECT, 0)}
+
+
+@row("GroupMember.look")
 async def tend(stage: Stage, cut: Cut) -> None:
-    """An idle consumer goes, or stays."""
+    """An idle consumer goes, or stays; what another held is where all can take it, or held."""
     await stage.hand_back([Release])
-    assert await stage.consumers() == {"them"}
-    brief = attrs.evolve(stage.membership(), lease=0.001)
-    await trio.sleep(0.004)
-    async with stage.backend.join(brief) as member:
-        returned = await cut(member.tend)
-    left = await stage.consumers()
-    assert left == set() if returned else left <= {"them"}
-    assert left or not cut.early
+    async with stage.backend.join(stage.membership("holder")) as holder:
+        (held,) = (await holder.take_over(1)).entries
+        assert await stage.consumers() == {"holder", "them"}
+        brief = attrs.evolve(stage.membership(), lease=0.001)
+        await trio.sleep(0.004)
+        async with stage.backend.join(brief) as member:
+            returned = await cut(member.look)
+        left, ledger = await stage.consumers(), await stage.ledger()
+        tended = ledger == {held.id: Spot(ABANDONED, 1)}
+        assert tended or not returned
+        assert not (tended and cut.early)
+        assert tended or ledger == {held.id: Spot("holder", 1)}
+        assert left == ({"holder", "us"} if tended else {"holder", "them"})
+        await holder.settle([Release(held.receipt)])
 
 
 _SETTLED: tuple[tuple[Callable[[Receipt], Settlement], Spot], ...] = (

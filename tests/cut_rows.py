@@ -18,12 +18,10 @@ import trio
 from tests.cut_world import GROUP, OLDEST, World, check_accounts, ids, membership_of
 from trio_bus._backend import (
     Ack,
-    Append,
     Bury,
     Death,
     DeathCause,
     Entry,
-    Once,
     Record,
     Release,
     Retry,
@@ -33,7 +31,8 @@ from trio_bus._backend import (
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, Unsupported
 from trio_bus._info import TopicInfo
-from trio_bus._names import DUE
+from trio_bus._names import DUE, SUSPECT
+from trio_bus._once import Append, Once
 from trio_bus._redis.replies import as_text
 from trio_bus._settled import Settled
 from trio_bus.testing import Act, Exchange
@@ -364,6 +363,47 @@ async def judge_strays(world: World, outcome: Outcome, cut: Cut) -> None:
     assert await check_accounts(world) == dict.fromkeys([at for at, _ in await world.stored()], 1)
 
 
+async def a_suspect(world: World) -> None:
+    """Let an entry be set apart that was started twice."""
+    await world.hold(1)
+    (receipt,) = world.receipts
+    await world.member.settle([Release(attrs.evolve(receipt, suspect=True))])
+    await world.ask("XCLAIM", world.topic, GROUP, SUSPECT, 0, str(receipt.id), "RETRYCOUNT", 2)
+
+
+async def take_booked(world: World) -> object:
+    return await world.member.take_booked(world.entries[0].id)
+
+
+async def judge_take_booked(world: World, outcome: Outcome, cut: Cut) -> None:
+    """What was taken and not told is a suspect again, uncounted."""
+    (key,) = ids(world.entries)
+    if raised(outcome, cut):
+        assert await world.member.take_over(100) == TakeOver()
+        assert await world.pending() == {key: (SUSPECT, 2)}
+        await world.member.take_booked(key)
+    assert await check_accounts(world) == {key: 3}
+
+
+async def keep_booking(world: World) -> object:
+    return await world.member.keep_booking(world.entries[0].id)
+
+
+async def give_up_booking(world: World) -> object:
+    await world.member.give_up_booking(world.entries[0].id)
+    return None
+
+
+async def judge_booking(world: World, outcome: Outcome, cut: Cut) -> None:
+    """It is set apart as before, and whoever takes it gets it."""
+    (key,) = ids(world.entries)
+    raised(outcome, cut)
+    assert await world.pending() == {key: (SUSPECT, 2)}
+    await world.backend._link.wait_connected()
+    await world.member.take_booked(key)
+    assert await check_accounts(world) == {key: 3}
+
+
 async def something_free(world: World) -> None:
     await world.hold(3)
     await world.member.settle([Release(world.receipts[0])])
@@ -447,6 +487,7 @@ async def everything_to_take(world: World) -> None:
     async with world.direct.join(membership_of(world.topic, "them", 60)) as them:
         world.entries += await them.read(1, 5)
     await world.wait_leases(2)
+    await world.member.look()  # it finds what is abandoned
 
 
 async def take_over(world: World) -> object:
@@ -478,7 +519,7 @@ async def an_idle_consumer(world: World) -> None:
 
 
 async def tend(world: World) -> object:
-    await world.member.tend()
+    await world.member.look()
     return None
 
 
@@ -634,8 +675,11 @@ ROWS = [
         judge_strays,
         both_ways=False,
     ),
+    Row("take_booked", "a suspect", a_suspect, take_booked, judge_take_booked),
+    Row("keep_booking", "of a suspect", a_suspect, keep_booking, judge_booking),
+    Row("give_up_booking", "of a suspect", a_suspect, give_up_booking, judge_booking),
     Row("forget", "after a lost read", lose_a_read, forget, judge_strays, both_ways=False),
-    Row("tend", "an idle consumer", an_idle_consumer, tend, judge_tend, lease=LEASE),
+    Row("look", "an idle consumer", an_idle_consumer, tend, judge_tend, lease=LEASE),
     Row("settle", "in all ways", hold_six, settle, judge_settle),
     Row("renew", "with one lost", hold_three_and_lose_one, renew, judge_renew),
     Row("forget", "owning nothing", hold_none, forget, judge_forget(goes=True)),

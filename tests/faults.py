@@ -101,13 +101,21 @@ class FlakyMember(GroupMember):
         """Wait to be woken."""
         return await self.inner.woken()
 
-    async def take_over(self, count: int) -> TakeOver:
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
         """Take over, or fail."""
-        return await self.plan.run("take_over", lambda: self.inner.take_over(count))
+        return await self.plan.run("take_over", lambda: self.inner.take_over(count, book=book))
 
-    async def tend(self) -> None:
-        """Tend, or fail."""
-        await self.plan.run("tend", self.inner.tend)
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take a suspect, or fail."""
+        return await self.plan.run("take_booked", lambda: self.inner.take_booked(entry_id))
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Keep a booking, or fail."""
+        return await self.plan.run("keep_booking", lambda: self.inner.keep_booking(entry_id))
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Give it up, or fail."""
+        await self.plan.run("give_up_booking", lambda: self.inner.give_up_booking(entry_id))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle, or fail."""

@@ -69,6 +69,13 @@ class World:
         else:
             assert command(self.url, f"XGROUP DESTROY {topic} {name}") == ":1"
 
+    def delete_entry(self, entry_id: EntryId, topic: str = "orders") -> None:
+        """Take an entry out of its stream, pending or not."""
+        if isinstance(self.backend, MemoryBackend):
+            assert self.backend.delete_entry(topic, entry_id)
+        else:
+            assert command(self.url, f"XDEL {topic} {entry_id}") == ":1"
+
 
 @asynccontextmanager
 async def open_world(url: str) -> AsyncGenerator[World, None]:

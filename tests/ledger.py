@@ -14,12 +14,12 @@ from trio_bus._backend import Record, StreamBackend
 from trio_bus._dead_letter import dead_letter_of
 from trio_bus._entry_id import EntryId
 from trio_bus._memory import MemoryBackend
-from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS
+from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import as_int, as_list, as_record, as_text
 
 UNDELIVERED, DONE = "undelivered", "done"
-LEFT_ALONE = {UNDELIVERED, DONE, FREE, DUE, DEAD}
+LEFT_ALONE = {UNDELIVERED, DONE, FREE, DUE, SUSPECT, DEAD}
 """Where an entry may be that no consumer holds."""
 
 

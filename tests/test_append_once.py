@@ -10,12 +10,13 @@ import trio
 from trio.testing import MockClock
 
 from tests.redis_world import command, options
-from trio_bus._backend import Once, Record, StreamBackend
+from trio_bus._backend import Record, StreamBackend
 from trio_bus._connect import open_backend
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError, ValidationError, WrongType
 from trio_bus._memory import MemoryBackend
 from trio_bus._memory.marks import Marks
+from trio_bus._once import Once
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.once import mark_of
 

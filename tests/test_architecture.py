@@ -22,7 +22,7 @@ FILES = {
 # Values: what there is to say. They import each other and nothing above.
 PLAIN = {
     *("_entry_id", "_errors", "_names", "_backend", "_dead_letter", "_checks", "_credentials"),
-    *("_info", "_decision", "_settled"),
+    *("_info", "_decision", "_settled", "_look", "_once", "_patience", "_suspects"),
 }
 MESSAGES = {"_codec", "_envelope", "_fields", "_headers", "_message", "_timestamp", "_uid"}
 VALUES = PLAIN | MESSAGES | {"_config", "_observer"}

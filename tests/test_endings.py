@@ -247,6 +247,7 @@ async def test_what_somebody_else_took_ends_once(any_world: World) -> None:
             with trio.fail_after(20):
                 while not (await thief.take_over(1)).entries:
                     await trio.sleep(0.01)
+                    await thief.look()
             with pytest.raises(Exception, match="no longer ours"):
                 await delivery.ack()
             with pytest.raises(Exception, match="no longer ours"):
@@ -267,6 +268,7 @@ async def test_what_is_handed_back_too_late_is_a_lost_lease(
         await deliveries.receive()
         await trio.sleep(1)
         async with world.backend.join(greedy) as thief:
+            await thief.look()
             assert (await thief.take_over(1)).entries
     said = deliveries.statistics()
     assert counts_of(said) == {"received": 1, "lost_leases": 1}

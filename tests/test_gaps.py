@@ -54,7 +54,9 @@ class Stop:
         if self.steal:
             server = self.flaky.inner._server
             with server.step() as now_ms:
-                taken = takeover.take_over(Custody(server.store, THIEF), self.steal, now_ms)
+                thief = Custody(server.store, THIEF)
+                takeover.tend(thief, now_ms)
+                taken = takeover.take_over(thief, self.steal, now_ms, book=False)
             assert len(taken.entries) == self.steal
             self.stolen += [entry.id for entry in taken.entries]
 

@@ -178,6 +178,7 @@ VERBS: dict[str, Callable[[Delivery], Awaitable[None]]] = {
 async def steal(flaky: FlakyBackend) -> None:
     """Take over what the subscription has."""
     async with flaky.inner.join(THIEF) as thief:
+        await thief.look()
         assert len((await thief.take_over(10)).entries) == 1
 
 

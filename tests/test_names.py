@@ -6,10 +6,12 @@ import pytest
 
 from trio_bus._errors import ValidationError
 from trio_bus._names import (
+    ABANDONED,
     DEAD,
     DUE,
     FREE,
     RESERVED_CONSUMERS,
+    SUSPECT,
     check_consumer,
     check_group,
     check_text,
@@ -87,7 +89,8 @@ def test_room_can_be_reserved_in_a_consumer_name() -> None:
 
 def test_reserved_consumers_are_no_valid_names() -> None:
     """So no member of a group can be one of them."""
-    assert {FREE, DUE, DEAD} == RESERVED_CONSUMERS == {"~free", "~due", "~dead"}
+    assert {FREE, DUE, ABANDONED, SUSPECT, DEAD} == RESERVED_CONSUMERS
+    assert {"~free", "~due", "~abandoned", "~suspect", "~dead"} == RESERVED_CONSUMERS
     for name in RESERVED_CONSUMERS:
         with pytest.raises(ValidationError):
             check_consumer(name)

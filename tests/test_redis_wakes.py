@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -26,7 +27,7 @@ from tests.redis_world import (
 )
 from tests.redis_world import publish as append
 from tests.test_wake import PROMPT, SLOW, handed_over, ok
-from trio_bus import Scope, open_subscription
+from trio_bus import Delivery, Scope, open_subscription
 from trio_bus._backend import Release, Retry
 from trio_bus._errors import GroupMissing, PermissionDenied
 from trio_bus._redis import RedisBackend, open_redis
@@ -162,6 +163,48 @@ async def test_without_the_right_to_listen_there_are_ticks(
         told = [event for event in world.recorder.errors if event.scope is Scope.WAKE]
         assert len(told) == (0 if rules == ("-publish",) else 1)
         assert all(isinstance(event.error, PermissionDenied) for event in told)
+
+
+async def test_who_may_not_listen_knows_its_own_retries(server_url: str) -> None:
+    """They start when they are due, and not at the next tick."""
+    starts: list[float] = []
+
+    async def put_off_thrice(delivery: Delivery) -> None:
+        starts.append(trio.current_time())
+        if len(starts) <= 3:
+            await delivery.retry("later", delay=0.1)
+        elif len(starts) == 4:
+            await delivery.release()
+
+    async with (
+        restricted(server_url, "-subscribe"),
+        open_world(server_url.replace("://", "://weak:pw@")) as world,
+        open_subscription(world.bus(), SLOW, put_off_thrice) as subscription,
+    ):
+        await publish(world.bus(), 1)
+        await until(lambda: subscription.statistics().handled == 1)  # half a minute is a tick
+    waits = [after - before for before, after in itertools.pairwise(starts)]
+    assert len(waits) == 4
+    assert min(waits[:3]) >= 0.1
+
+
+async def test_who_hears_of_everything_gives_no_hints_to_itself(backend: RedisBackend) -> None:
+    """One hand-back is one look."""
+    async with backend.join(US) as us, backend.join(THEM) as them:
+        await until_listeners(backend, 1)
+        await us.woken()
+        await them.woken()
+        for _ in range(3):
+            await append(backend, 1)
+            (entry,) = await us.read(1, 1)
+            await us.settle([Release(entry.receipt)])
+            with trio.fail_after(5):
+                await us.woken()
+                await them.woken()
+            with trio.move_on_after(0.05) as waited:
+                await us.woken()
+            assert waited.cancelled_caught
+            await us.take_over(1)
 
 
 async def test_the_command_connection_is_no_subscriber(server_url: str) -> None:

@@ -28,7 +28,7 @@ REFUSALS = [
     "NOAUTH Authentication required.",
     "ERR something that nobody has seen before",
 ]
-OPERATIONS = ("read", "look", "take_over", "tend", "renew", "settle")
+OPERATIONS = ("read", "look", "take_over", "renew", "settle")
 
 
 @pytest.mark.parametrize("text", REFUSALS, ids=lambda text: text.partition(" ")[0])

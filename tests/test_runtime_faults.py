@@ -129,10 +129,13 @@ async def test_a_lease_taken_by_another_cancels_that_handler_alone(
     settings = attrs.evolve(config(), claim_idle_timeout=6.0, reclaim_interval=1.0)
     started = trio.current_time()
     async with open_subscription(bus, settings, long) as subscription:
-        await publish(bus, 2)
-        await until(lambda: subscription.statistics().in_flight == 2)
+        await publish(bus, 1)
+        await until(lambda: subscription.statistics().in_flight == 1)
         await trio.sleep(0.5)
+        await bus.publish(Message("orders", b"1"))
+        await until(lambda: subscription.statistics().in_flight == 2)
         async with flaky.inner.join(thief) as member:
+            assert (await member.look()).claimable
             assert len((await member.take_over(1)).entries) == 1
         await until(lambda: len(ends) == 2, patience=100)
     assert ends[b"0"] - started < 6

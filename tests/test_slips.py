@@ -51,6 +51,7 @@ async def test_a_search_finds_what_comes_behind_it(backend: RedisBackend) -> Non
         for receipt in (newer, older):
             await us.settle([Retry(receipt)])
             await command(backend, "DEL", own_key(TOPIC, "due", GROUP))
+            await us.look()
             assert ids((await us.take_over(10)).entries) == [receipt.id]
 
 

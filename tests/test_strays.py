@@ -72,8 +72,10 @@ async def test_entries_of_a_take_over_whose_answer_was_lost_start_after_the_reco
     starts, recorder, lost = Starts(), Recorder(), list[Entry]()
     really_take_over = Group.take_over
 
-    async def take_over(group: Group, count: int) -> TakeOver:
-        taken = await really_take_over(group, count)
+    async def take_over(
+        group: Group, count: int, suspect: EntryId | None, *, book: bool
+    ) -> TakeOver:
+        taken = await really_take_over(group, count, suspect, book=book)
         if taken.entries and not lost:
             lost.extend(taken.entries)
             command(server_url, "CLIENT KILL TYPE normal SKIPME yes")

@@ -289,6 +289,7 @@ async def test_a_message_that_kills_its_process_is_dead_lettered(world: World) -
             topic="orders", group="billing", consumer=f"g{number}", lease=0.1, max_attempt=9
         )
         async with world.backend.join(ghost) as member:
+            await member.look()
             taken = await member.read(1, 0.05) or (await member.take_over(1)).entries
             assert len(taken) == 1
         await trio.sleep(0.15)

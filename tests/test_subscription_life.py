@@ -274,6 +274,7 @@ async def test_an_unsent_ack_that_comes_too_late_is_a_lost_lease(
         delivery = await deliveries.receive()
         await trio.sleep(0.5)
         async with flaky.inner.join(thief) as member:
+            assert (await member.look()).claimable
             assert len((await member.take_over(1)).entries) == 1
         flaky.plan.fail("settle", ConnectionLost("never sent"))
         with pytest.raises(LeaseLost):

@@ -94,13 +94,21 @@ class WatchedMember(GroupMember):
         """Wait to be woken."""
         return await self.inner.woken()
 
-    async def take_over(self, count: int) -> TakeOver:
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
         """Take over."""
-        return await self.faults.run("take_over", lambda: self.inner.take_over(count))
+        return await self.faults.run("take_over", lambda: self.inner.take_over(count, book=book))
 
-    async def tend(self) -> None:
-        """Tend."""
-        await self.faults.run("tend", self.inner.tend)
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take a suspect over."""
+        return await self.faults.run("take_over", lambda: self.inner.take_booked(entry_id))
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Keep a booking."""
+        return await self.faults.run("keep_booking", lambda: self.inner.keep_booking(entry_id))
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Give a booking up."""
+        await self.faults.run("give_up_booking", lambda: self.inner.give_up_booking(entry_id))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle, or refuse each; what is given back is noted apart."""

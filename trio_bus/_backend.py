@@ -23,47 +23,14 @@ from enum import Enum, unique
 import attrs
 
 from ._entry_id import EntryId
-from ._errors import RemoteError, ValidationError
+from ._errors import RemoteError
 from ._info import TopicInfo
+from ._look import Look
+from ._once import Append, Once
 from ._settled import Settled
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
-
-MAX_ONCE_FIELDS = 3500
-"""Fields of a record that is stored `Once`: a script cannot pass many more on."""
-
-
-@attrs.frozen
-class Once:
-    """Store a record only if none with this key was stored in its topic in the last seconds.
-
-    Otherwise the id of that one is the answer, also when it was trimmed meanwhile. The time runs
-    from when it was stored, on the clock of the server; being asked for again does not prolong it.
-    """
-
-    key: str
-    """Any text but none, of any length."""
-    window: float
-    """Seconds, above 0."""
-
-
-@attrs.frozen
-class Append:
-    """One record, and where it goes."""
-
-    topic: str
-    record: Record
-    once: Once | None = None
-
-
-def too_many_fields(record: Record) -> ValidationError | None:
-    """Return why this record cannot be stored `Once`; None if it can."""
-    if len(record) <= MAX_ONCE_FIELDS:
-        return None
-    return ValidationError(
-        f"record: {len(record):,} fields; with an idempotency key, at most {MAX_ONCE_FIELDS:,}"
-    )
 
 
 @attrs.frozen
@@ -78,6 +45,8 @@ class Receipt:
     attempt: int
     delivery: int = attrs.field(default=0, eq=False)
     """A number that the backend may give to a delivery, to tell those of one entry apart."""
+    suspect: bool = attrs.field(default=False, eq=False)
+    """Released, it is a suspect again; see `Entry`."""
 
 
 @attrs.frozen
@@ -89,11 +58,13 @@ class Entry:
     attempt: int = 1
     delivery: int = attrs.field(default=0, eq=False)
     """See `Receipt`."""
+    suspect: bool = False
+    """Whether `GroupMember.take_booked` brought it: it may kill its process, so it runs alone."""
 
     @property
     def receipt(self) -> Receipt:
         """What settles this delivery."""
-        return Receipt(self.id, self.attempt, self.delivery)
+        return Receipt(self.id, self.attempt, self.delivery, self.suspect)
 
 
 @unique
@@ -155,25 +126,16 @@ class TakeOver:
     """What one look at the unowned entries of a group brought.
 
     ``buried`` were over the limit and are dead-lettered now; ``gone`` had been deleted or trimmed
-    from the stream while they were pending, and are not pending any more.
+    from the stream while they were pending, and are not pending any more. ``suspects`` have lost
+    their owner once too often to start beside others, and were set apart with their counts.
+    ``booked`` is a suspect that no other member will book for a lease.
     """
 
     entries: tuple[Entry, ...] = ()
     buried: tuple[Receipt, ...] = ()
     gone: tuple[EntryId, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class Look:
-    """What a member sees that looks around; see `GroupMember.look`."""
-
-    claimable: bool
-    """Whether `GroupMember.take_over` would find anything."""
-    due_in: float | None = None
-    """Seconds until the next entry that waits in this group, or the next scheduled message of this
-    topic, is due; None if nothing waits. 0: look again at once, more is due than one look moves."""
-    refusal: RemoteError | None = None
-    """Why a scheduled message that is due was not appended; each look tries again."""
+    suspects: tuple[Receipt, ...] = ()
+    booked: EntryId | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -188,6 +150,8 @@ class Membership:
     max_attempt: int
     """An entry delivered this often before is buried instead of being taken over."""
     dead_letter_topic: str | None = None
+    tend_every: float = 0.0
+    """Seconds for which a group is left alone after any of its members tended it."""
 
 
 class GroupMember(abc.ABC):
@@ -214,6 +178,11 @@ class GroupMember(abc.ABC):
         Cheap, and one atomic step. A scheduled message is appended and leaves the schedule in that
         one step: first the one that is due first, and what is due together in the order in which
         it was scheduled. A bounded number of them is appended by one call.
+
+        The first look after ``tend_every`` seconds also tends the group. Entries whose owner lost
+        its lease are laid where every member can take them, whoever looks, and all are woken for
+        them: not our own. Other consumers that own nothing are removed when they were idle for two
+        leases, and for four times ``tend_every``; who looks is not idle.
         """
 
     @abc.abstractmethod
@@ -229,17 +198,26 @@ class GroupMember(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def take_over(self, count: int) -> TakeOver:
-        """Take at most *count* entries that are released, due, or whose owner lost its lease.
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
+        """Take at most *count* entries that are due, were released, or were found abandoned.
 
         One atomic step on the server: each is counted as delivered, over-limit ones are buried,
         deleted ones dropped. Where a burial is refused, that entry stays; the refusal is raised
-        only if nothing else was found.
+        only if nothing else was found. Suspects (abandoned, with two counts or as many as there are
+        retries) are set apart, uncounted; with *book* one that nobody has booked is booked for us.
         """
 
     @abc.abstractmethod
-    async def tend(self) -> None:
-        """Remove consumers of this group that own nothing and have been idle for two leases."""
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take this suspect, as `take_over` would; nothing if it is not set apart any more."""
+
+    @abc.abstractmethod
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Book this suspect for another lease; say whether it is still set apart."""
+
+    @abc.abstractmethod
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Let any member book this suspect at once, and wake the others."""
 
     @abc.abstractmethod
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
-from ._backend import (
-    Append,
-    Once,
-    Record,
-    StreamBackend,
-    too_many_fields,
-)
+from ._backend import Record, StreamBackend
 from ._clock import WallClock
 from ._config import BusOptions, Confirmation, Guarantee, PublishOptions
 from ._entry_id import EntryId
@@ -27,6 +21,7 @@ from ._names import check_topic
 from ._naming import naming
 from ._notifier import Notifier
 from ._observer import Scope
+from ._once import Append, Once, too_many_fields
 from ._publisher import Publisher
 from ._schedulable import check_schedulable
 from ._schedule_id import ScheduleId, new_schedule_uid

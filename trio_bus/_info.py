@@ -20,11 +20,12 @@ class ConsumerInfo:
 class GroupInfo:
     """A group, as the server sees it.
 
-    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed`` and ``dead``
-    count what the group keeps between deliveries. ``lag``, the entries not yet delivered, is None
-    where the server cannot tell. ``oldest`` is the oldest entry that is not finished: delivered and
-    not done, waiting between deliveries, or not yet delivered; not what was given up. Its ``time``
-    tells how far behind the group is. None where all is done.
+    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed``, ``dead`` and
+    ``suspects`` (what may kill its process) count what the group keeps between deliveries; what
+    dead consumers held counts as released as soon as somebody has noticed. ``lag``, the entries not
+    yet delivered, is None where the server cannot tell. ``oldest`` is the oldest entry that is not
+    finished: delivered and not done, waiting between deliveries, or not yet delivered; not what was
+    given up. Its ``time`` tells how far behind the group is. None where all is done.
     """
 
     name: str
@@ -36,6 +37,7 @@ class GroupInfo:
     dead: int
     consumers: tuple[ConsumerInfo, ...]
     oldest: EntryId | None = None
+    suspects: int = 0
 
 
 @attrs.frozen

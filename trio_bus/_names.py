@@ -9,9 +9,13 @@ FREE = "~free"
 """Holds entries that were released: claimable at once."""
 DUE = "~due"
 """Holds entries that wait for their time: retried, or released with a delay."""
+ABANDONED = "~abandoned"
+"""Holds entries whose owner lost its lease: claimable at once. Their last delivery counts."""
 DEAD = "~dead"
 """Holds entries that were buried where there is no dead-letter topic."""
-RESERVED_CONSUMERS = frozenset({FREE, DUE, DEAD})
+SUSPECT = "~suspect"
+"""Holds entries that lost their owner again and again: each waits to be started alone."""
+RESERVED_CONSUMERS = frozenset({FREE, DUE, ABANDONED, SUSPECT, DEAD})
 """The consumers of every group that are no members: they hold what is not running."""
 
 MAX_TOPIC_BYTES = 1024

@@ -68,6 +68,8 @@ class Transition(Enum):
     """It is not ours any more, or may not be; with its ``ran`` if it was started here."""
     VANISHED = "vanished"
     """A pending entry had been deleted or trimmed from its stream: it is lost."""
+    SUSPECTED = "suspected"
+    """It may have killed its process, and more than once: it will be started alone."""
     UNSETTLED = "unsettled"
     """A handler in MANUAL mode returned and left its delivery open."""
     UNCONFIRMED = "unconfirmed"
@@ -159,6 +161,7 @@ _NOTEWORTHY = {
     Transition.EXPIRED,
     Transition.LEASE_LOST,
     Transition.VANISHED,
+    Transition.SUSPECTED,
     Transition.UNSETTLED,
     Transition.UNCONFIRMED,
     Transition.GROUP_RECREATED,

@@ -16,9 +16,10 @@ from ._errors import ConnectionLost, NotPersisted, OutcomeUnknown, RemoteError
 from ._observer import Scope
 
 if TYPE_CHECKING:
-    from ._backend import Append, StreamBackend
+    from ._backend import StreamBackend
     from ._config import BusOptions
     from ._notifier import Notifier
+    from ._once import Append
 
 Outcome = EntryId | Exception
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._backend import MAX_ONCE_FIELDS, Record
+from ._backend import Record
 from ._errors import ValidationError
+from ._once import MAX_ONCE_FIELDS
 
 
 def check_schedulable(record: Record) -> None:

@@ -1,14 +1,11 @@
 """The contracts: what to implement for an own backend, codec, observer or credential provider."""
 
 from ._backend import Ack as Ack
-from ._backend import Append as Append
 from ._backend import Bury as Bury
 from ._backend import Death as Death
 from ._backend import Entry as Entry
 from ._backend import GroupMember as GroupMember
-from ._backend import Look as Look
 from ._backend import Membership as Membership
-from ._backend import Once as Once
 from ._backend import Receipt as Receipt
 from ._backend import Record as Record
 from ._backend import Release as Release
@@ -18,8 +15,11 @@ from ._backend import StreamBackend as StreamBackend
 from ._backend import TakeOver as TakeOver
 from ._codec import Codec as Codec
 from ._credentials import CredentialProvider as CredentialProvider
+from ._look import Look as Look
 from ._observer import Observer as Observer
 from ._observer import SelectiveObserver as SelectiveObserver
+from ._once import Append as Append
+from ._once import Once as Once
 from ._settled import Settled as Settled
 from ._subscription import Handler as Handler
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from trio_bus._backend import Once, Record, too_many_fields
+from trio_bus._backend import Record
 from trio_bus._entry_id import EntryId
+from trio_bus._once import Once, too_many_fields
 
 from .server import Server
 from .stream_commands import xadd

@@ -9,18 +9,12 @@ from datetime import datetime
 
 import trio
 
-from trio_bus._backend import (
-    Append,
-    GroupMember,
-    Membership,
-    Once,
-    Record,
-    StreamBackend,
-)
+from trio_bus._backend import GroupMember, Membership, Record, StreamBackend
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import Unsupported, ValidationError
 from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
-from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, own_key
+from trio_bus._names import ABANDONED, DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT, own_key
+from trio_bus._once import Append, Once
 from trio_bus._schedulable import check_schedulable
 
 from .appending import append_once
@@ -229,11 +223,12 @@ def _group_info(name: str, group: Group, stream: Stream, now_ms: int) -> GroupIn
         group.last_delivered,
         stream.entries.count_after(group.last_delivered),
         sum(len(consumer.pending) for consumer in members),
-        _held(group, FREE),
+        _held(group, FREE) + _held(group, ABANDONED),
         _held(group, DUE),
         _held(group, DEAD),
         tuple(_consumer_info(consumer, now_ms) for consumer in members),
         _oldest(group, stream),
+        _held(group, SUSPECT),
     )
 
 

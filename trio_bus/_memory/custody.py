@@ -19,7 +19,7 @@ from trio_bus._backend import (
 )
 from trio_bus._dead_letter import context_fields
 from trio_bus._entry_id import EntryId
-from trio_bus._names import DEAD, DUE, FREE, own_key
+from trio_bus._names import DEAD, DUE, FREE, SUSPECT, own_key
 from trio_bus._settled import Settled
 
 from .group import Group
@@ -155,7 +155,11 @@ class Custody:
         counted = isinstance(settlement, Retry)
         target = DUE if counted or settlement.delay > 0 else FREE
         count = receipt.attempt if counted else receipt.attempt - 1
-        move(place.group, receipt.id, target, count, now_ms)
+        if receipt.suspect and not counted:
+            place_of_suspect = DUE if target == DUE else SUSPECT
+            set_apart(place.group, place_of_suspect, receipt.id, count, now_ms)
+        else:
+            move(place.group, receipt.id, target, count, now_ms)
         if target == DUE:
             place.due.add(str(receipt.id), due_ms(settlement.delay))
 
@@ -170,6 +174,16 @@ def move(group: Group, entry_id: EntryId, consumer: str, count: int, now_ms: int
 def _lost_or_absent(place: Place, entry_id: EntryId) -> Settled:
     known = entry_id in place.stream.entries or place.group.pending.get(entry_id) is not None
     return Settled.LOST if known else Settled.ABSENT
+
+
+def set_apart(group: Group, consumer: str, entry_id: EntryId, count: int, now_ms: int) -> None:
+    """Give a suspect to ``~suspect``, where it waits to run alone, or to ``~due`` until then.
+
+    It has been idle for ever: that marks it in ``~due``; in ``~suspect``, idle time tells how long
+    ago it was booked.
+    """
+    move(group, entry_id, consumer, count, now_ms)
+    group.assign(entry_id, group.consumer(consumer, now_ms), 0, count)
 
 
 def drop(place: Place, entry_id: EntryId) -> None:

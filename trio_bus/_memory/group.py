@@ -41,12 +41,14 @@ class Group:
     the same `Pending` under the same id, and that names the consumer.
     """
 
-    __slots__ = ("consumers", "last_delivered", "pending")
+    __slots__ = ("consumers", "last_delivered", "pending", "tended_ms")
 
     def __init__(self, last_delivered: EntryId) -> None:
         self.last_delivered = last_delivered
         self.pending: IdMap[Pending] = IdMap()
         self.consumers: dict[str, Consumer] = {}
+        # No state of a server: when one of our members tended the group last.
+        self.tended_ms: int | None = None
 
     def consumer(self, name: str, now_ms: int) -> Consumer:
         """Return that consumer, a new one if need be, and note that it was seen."""

@@ -1,33 +1,41 @@
-"""Looking around: what is scheduled and due is appended; what can be taken is told."""
+"""Looking around: what is due is appended, the group is tended, what can be taken is told."""
 
 from __future__ import annotations
 
-from trio_bus._backend import Look
+from collections.abc import Callable
+
 from trio_bus._errors import RemoteError
+from trio_bus._look import Look
 
 from .custody import Custody, Place
 from .errors import StreamError
 from .schedule import Schedule
 from .store import Store
 from .stream_commands import xadd
-from .takeover import claimable
+from .takeover import claimable, tend
 
 _MOST_DUE = 100
 """How many scheduled messages one look appends."""
 
 
-def look(store: Store, custody: Custody, schedule: Schedule, now_ms: int) -> Look:
-    """Look around for one membership; see `GroupMember.look`.
+def look(
+    store: Store, custody: Custody, schedule: Schedule, now_ms: int, wake: Callable[[], None]
+) -> Look:
+    """Look around for one membership; see `GroupMember.look`. *wake* wakes the group.
 
     Raises:
       StreamError: NOGROUP, WRONGTYPE.
     """
     place = custody.place()
     refusal = _append_due(store, custody.membership.topic, schedule, now_ms)
+    tended = tend(custody, now_ms)
+    if tended.moved:
+        wake()
     return Look(
         claimable=claimable(custody, now_ms),
         due_in=_due_in(place, schedule, now_ms, stuck=refusal is not None),
         refusal=None if refusal is None else RemoteError(str(refusal)),
+        gone=tuple(tended.gone),
     )
 
 

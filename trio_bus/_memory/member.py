@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import trio
 
 from trio_bus._backend import (
     Entry,
     GroupMember,
-    Look,
     Membership,
     Receipt,
     Release,
@@ -19,6 +19,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
+from trio_bus._look import Look
 from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
 
@@ -63,26 +64,41 @@ class MemoryMember(GroupMember):
     async def look(self) -> Look:
         """Append what is scheduled and due; tell what there is to take, and when."""
         await trio.lowlevel.checkpoint()
-        topic = self._membership.topic
+        us = self._membership
         with self._server.step() as now_ms:
-            schedule = self._server.schedule(topic)
-            return looking.look(self._server.store, self._custody, schedule, now_ms)
+            schedule = self._server.schedule(us.topic)
+            wake = partial(self._server.alarms.ring, us.topic, 0, us.group)
+            return looking.look(self._server.store, self._custody, schedule, now_ms, wake)
 
     async def woken(self) -> float:
         """Wait until something is handed back or scheduled; return in how many seconds."""
         return await self._alarm.wait()
 
-    async def take_over(self, count: int) -> TakeOver:
-        """Take at most *count* entries that are released, due, or whose owner lost its lease."""
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
+        """Take at most *count* entries that are due, were released, or were found abandoned."""
         await trio.lowlevel.checkpoint()
         with self._server.step() as now_ms:
-            return takeover.take_over(self._custody, count, now_ms)
+            return takeover.take_over(self._custody, count, now_ms, book=book)
 
-    async def tend(self) -> None:
-        """Remove consumers of this group that own nothing and have been idle for two leases."""
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take this suspect; nothing if it is not set apart any more."""
         await trio.lowlevel.checkpoint()
         with self._server.step() as now_ms:
-            takeover.tend(self._custody, now_ms)
+            return takeover.take_booked(self._custody, entry_id, now_ms)
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Book this suspect for another lease; say whether it is still set apart."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return takeover.book(self._custody, entry_id, now_ms, keep=True)
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Let any member book this suspect at once, and wake the others."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            if takeover.book(self._custody, entry_id, now_ms, keep=False):
+                us = self._membership
+                self._server.alarms.ring(us.topic, 0.0, us.group)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many; one result for each, in order: what became of it, or the refusal.

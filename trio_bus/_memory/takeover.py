@@ -1,4 +1,4 @@
-"""Taking over: entries that were released, are due, or whose owner lost its lease."""
+"""Taking over: entries that are due, were released, or whose owner lost its lease."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import attrs
 
 from trio_bus._backend import Death, DeathCause, Entry, Receipt, TakeOver
 from trio_bus._entry_id import EntryId
-from trio_bus._names import DUE, FREE, RESERVED_CONSUMERS
+from trio_bus._names import ABANDONED, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
+from trio_bus._patience import patience
+from trio_bus._suspects import suspicious_from
 
-from .custody import Custody, Place, drop, move
+from .custody import Custody, Place, drop, move, set_apart
 from .errors import StreamError
-from .group import Consumer, Group
+from .group import Consumer, Group, Pending
 from .ids import MAX_ID, MIN_ID
 
 _EXTRA_LOOKS = 100
@@ -28,28 +30,52 @@ class _Haul:
     entries: list[Entry] = attrs.field(factory=list[Entry])
     buried: list[Receipt] = attrs.field(factory=list[Receipt])
     gone: list[EntryId] = attrs.field(factory=list[EntryId])
+    suspects: list[Receipt] = attrs.field(factory=list[Receipt])
+    booked: EntryId | None = None
     refusal: StreamError | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self.entries or self.buried or self.gone)
-
     def result(self) -> TakeOver:
-        """Return what the caller gets."""
-        return TakeOver(tuple(self.entries), tuple(self.buried), tuple(self.gone))
+        """Return what the caller gets.
+
+        Raises:
+          StreamError: that is nothing but a refusal.
+        """
+        whole = (self.entries, self.buried, self.gone, self.suspects)
+        if self.refusal is not None and self.booked is None and not any(whole):
+            raise self.refusal
+        return TakeOver(
+            tuple(self.entries),
+            tuple(self.buried),
+            tuple(self.gone),
+            tuple(self.suspects),
+            self.booked,
+        )
+
+
+@attrs.define
+class Tended:
+    """What tending found: whether something can be taken now, and what had been deleted."""
+
+    moved: bool = False
+    gone: list[EntryId] = attrs.field(factory=list[EntryId])
 
 
 def claimable(custody: Custody, now_ms: int) -> bool:
-    """Say whether `take_over` would find something.
+    """Say whether `take_over` would find something; forget rows that hide what is due.
 
     Raises:
       StreamError: NOGROUP, WRONGTYPE.
     """
-    candidates = _candidates(custody, custody.place(), now_ms, 1 + _EXTRA_LOOKS)
-    return next(candidates, None) is not None
+    place = custody.place()
+    _forget_rows_without_entry(place, now_ms, 1 + _EXTRA_LOOKS)
+    candidates = _candidates(place, now_ms, 1 + _EXTRA_LOOKS)
+    return next(chain(candidates, _bookable(custody, place, now_ms)), None) is not None
 
 
-def take_over(custody: Custody, count: int, now_ms: int) -> TakeOver:
+def take_over(custody: Custody, count: int, now_ms: int, *, book: bool) -> TakeOver:
     """Take at most *count* entries, bury what is over the limit, drop what is gone.
+
+    Suspects are set apart; with *book* one of them is booked.
 
     Raises:
       StreamError: NOGROUP, WRONGTYPE; or nothing could be taken because an entry over the limit
@@ -59,58 +85,148 @@ def take_over(custody: Custody, count: int, now_ms: int) -> TakeOver:
     place = custody.place()
     looks = count + _EXTRA_LOOKS
     # A list, because taking changes what the candidates are found in.
-    candidates = list(islice(_candidates(custody, place, now_ms, looks), looks))
+    candidates = list(islice(_candidates(place, now_ms, looks), looks))
     haul = _Haul()
     for entry_id in candidates:
         if len(haul.entries) >= count:
             break
         _take(custody, place, entry_id, now_ms, haul)
     _forget_rows_without_entry(place, now_ms, looks)
-    if haul.refusal is not None and not haul:
-        raise haul.refusal
+    if book:
+        _book(custody, place, now_ms, haul)
     return haul.result()
 
 
-def tend(custody: Custody, now_ms: int) -> None:
-    """Remove consumers that own nothing and have been idle for two leases.
+def take_booked(custody: Custody, entry_id: EntryId, now_ms: int) -> TakeOver:
+    """Take one suspect, if it is still set apart.
+
+    Raises:
+      StreamError: as `take_over` does.
+    """
+    place = custody.place()
+    haul = _Haul()
+    if _is_set_apart(place.group, entry_id):
+        _take(custody, place, entry_id, now_ms, haul)
+    return haul.result()
+
+
+def book(custody: Custody, entry_id: EntryId, now_ms: int, *, keep: bool) -> bool:
+    """Book a suspect for another lease, or give it up; say whether it is still set apart.
 
     Raises:
       StreamError: NOGROUP, WRONGTYPE.
     """
-    group = custody.place().group
-    two_leases_ms = math.ceil(custody.membership.lease * 2000)
+    place = custody.place()
+    if not _is_set_apart(place.group, entry_id):
+        return False
+    count = place.group.pending[entry_id].count
+    if entry_id in place.stream.entries:  # otherwise whoever takes it tells that it is gone
+        if keep:
+            _keep(place.group, entry_id, count, now_ms)
+        else:
+            set_apart(place.group, SUSPECT, entry_id, count, now_ms)
+    return True
+
+
+def tend(custody: Custody, now_ms: int) -> Tended:
+    """Tend the group, unless somebody did a moment ago; see `GroupMember.look`.
+
+    Raises:
+      StreamError: NOGROUP, WRONGTYPE.
+    """
+    us, place, tended = custody.membership, custody.place(), Tended()
+    place.group.consumer(us.consumer, now_ms)  # who looks is not idle
+    last_ms = place.group.tended_ms
+    if last_ms is not None and now_ms - last_ms < math.ceil(us.tend_every * 1000):
+        return tended
+    place.group.tended_ms = now_ms
+    _remove_idle(custody, place.group, now_ms)
+    for entry_id in list(_abandoned(custody, place.group, now_ms)):
+        if entry_id in place.stream.entries:
+            move(place.group, entry_id, ABANDONED, place.group.pending[entry_id].count, now_ms)
+            tended.moved = True
+        else:
+            drop(place, entry_id)
+            tended.gone.append(entry_id)
+    return tended
+
+
+def _remove_idle(custody: Custody, group: Group, now_ms: int) -> None:
+    patience_ms = math.ceil(patience(custody.membership) * 1000)
     for consumer in list(_others(custody, group)):
-        if not len(consumer.pending) and now_ms - consumer.seen_ms > two_leases_ms:
+        if not len(consumer.pending) and now_ms - consumer.seen_ms > patience_ms:
             group.remove_consumer(consumer.name)
 
 
 def _take(custody: Custody, place: Place, entry_id: EntryId, now_ms: int, haul: _Haul) -> None:
-    receipt = Receipt(entry_id, place.group.pending[entry_id].count)
+    pending = place.group.pending[entry_id]
+    receipt, owner = Receipt(entry_id, pending.count), pending.consumer.name
+    us = custody.membership
     body = place.stream.entries.get(entry_id)
     if body is None:
         drop(place, entry_id)
         haul.gone.append(entry_id)
-    elif receipt.attempt >= custody.membership.max_attempt:
+    elif receipt.attempt >= us.max_attempt:
         try:
             custody.bury(place, receipt, _exhausted(receipt.attempt), now_ms)
         except StreamError as refusal:
             haul.refusal = haul.refusal or refusal
         else:
             haul.buried.append(receipt)
-    else:
-        move(place.group, entry_id, custody.membership.consumer, receipt.attempt + 1, now_ms)
+    elif _is_suspect(pending, us.max_attempt):
+        set_apart(place.group, SUSPECT, entry_id, receipt.attempt, now_ms)
         place.due.remove(str(entry_id))
-        haul.entries.append(Entry(entry_id, body, receipt.attempt + 1))
+        haul.suspects.append(receipt)
+    else:
+        move(place.group, entry_id, us.consumer, receipt.attempt + 1, now_ms)
+        place.due.remove(str(entry_id))
+        suspect = owner == SUSPECT
+        haul.entries.append(Entry(entry_id, body, receipt.attempt + 1, suspect=suspect))
 
 
-def _candidates(custody: Custody, place: Place, now_ms: int, looks: int) -> Iterator[EntryId]:
+def _is_suspect(pending: Pending, max_attempt: int) -> bool:
+    """Say whether it is to be set apart: it was in ``~due`` before, or lost its owner again."""
+    if pending.consumer.name == DUE:
+        return pending.delivered_ms == 0
+    return pending.consumer.name == ABANDONED and pending.count >= suspicious_from(max_attempt)
+
+
+def _book(custody: Custody, place: Place, now_ms: int, haul: _Haul) -> None:
+    """Book the first suspect that nobody has booked within a lease; drop those that are gone."""
+    for entry_id in list(_bookable(custody, place, now_ms)):
+        if entry_id in place.stream.entries:
+            _keep(place.group, entry_id, place.group.pending[entry_id].count, now_ms)
+            haul.booked = entry_id
+            return
+        drop(place, entry_id)
+        haul.gone.append(entry_id)
+
+
+def _keep(group: Group, entry_id: EntryId, count: int, now_ms: int) -> None:
+    """Start the idle time of a suspect anew: it is booked for a lease."""
+    move(group, entry_id, SUSPECT, count, now_ms)
+
+
+def _is_set_apart(group: Group, entry_id: EntryId) -> bool:
+    held = group.pending.get(entry_id)
+    return held is not None and held.consumer.name == SUSPECT
+
+
+def _bookable(custody: Custody, place: Place, now_ms: int) -> Iterator[EntryId]:
+    lease_ms = math.ceil(custody.membership.lease * 1000)
+    for entry_id in _held_by(place.group, SUSPECT):
+        if now_ms - place.group.pending[entry_id].delivered_ms >= lease_ms:
+            yield entry_id
+
+
+def _candidates(place: Place, now_ms: int, looks: int) -> Iterator[EntryId]:
     """Walk over what may be taken, in the order in which it is taken."""
     group = place.group
     return chain(
         _due(place, now_ms, looks),
         _due_without_row(place),
         _held_by(group, FREE),
-        _abandoned(custody, group, now_ms),
+        _held_by(group, ABANDONED),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from trio_bus._backend import Once, Record, too_many_fields
+from trio_bus._backend import Record
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost
+from trio_bus._once import Once, too_many_fields
 
 from .errors import to_exception
 from .once import pack_once

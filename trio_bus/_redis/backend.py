@@ -9,14 +9,7 @@ from functools import partial
 
 import trio
 
-from trio_bus._backend import (
-    Append,
-    GroupMember,
-    Membership,
-    Once,
-    Record,
-    StreamBackend,
-)
+from trio_bus._backend import GroupMember, Membership, Record, StreamBackend
 from trio_bus._config import BusOptions
 from trio_bus._credentials import Secret
 from trio_bus._entry_id import EntryId
@@ -25,6 +18,7 @@ from trio_bus._info import TopicInfo
 from trio_bus._names import own_key
 from trio_bus._notifier import Notifier
 from trio_bus._observer import Scope, Transition
+from trio_bus._once import Append, Once
 from trio_bus._one_error import one_error
 
 from . import schedule, scripts
@@ -147,7 +141,7 @@ class RedisBackend(StreamBackend):
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new."""
         position = "$" if start is None else str(start)
-        keys = (topic, own_key(topic, "due", group))
+        keys = (topic, own_key(topic, "due", group), own_key(topic, "tending", group))
         call = ScriptCall("create_group", keys, (group, position))
         try:
             return as_int(await scripts.run(self._link, call)) == 1
@@ -166,7 +160,8 @@ class RedisBackend(StreamBackend):
         timeout = self._options.command_timeout
         channel = schedule.wake_channel(membership.topic)
         alarm = self._wakes.add(channel, membership.group)
-        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm)
+        hint = partial(self._wakes.hint, channel, membership.group)
+        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm, hint=hint)
         try:
             yield member
         finally:

@@ -13,7 +13,6 @@ from trio_bus._backend import (
     Death,
     DeathCause,
     Entry,
-    Look,
     Membership,
     Receipt,
     Release,
@@ -24,13 +23,16 @@ from trio_bus._backend import (
 from trio_bus._dead_letter import encode_text
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
+from trio_bus._look import Look
 from trio_bus._names import own_key
+from trio_bus._patience import patience
 from trio_bus._settled import Settled
+from trio_bus._suspects import suspicious_from
 
 from . import scripts
 from .errors import to_exception
 from .link import Link
-from .replies import as_bytes, as_entry_id, as_int, as_list, as_record, as_row, as_text, checked
+from .replies import as_entry_id, as_int, as_list, as_record, as_row, as_text, checked
 from .resp import Argument, Command, ErrorReply, Reply
 from .schedule import schedule_keys, wake_channel
 from .scripts import ScriptCall
@@ -43,7 +45,7 @@ _PAGE = 1000
 _MOST_DUE = 100
 _LARGEST_DUE = 1024 * 1024
 """How many scheduled messages, and after how many bytes of them no more, one look appends."""
-_FREE_AT_ONCE = -1
+_AT_ONCE = -1
 _EXHAUSTED = Death(
     DeathCause.EXHAUSTED,
     "trio_bus.AttemptsExhausted",
@@ -73,13 +75,15 @@ class Group:
         self._us = membership
         due = own_key(membership.topic, "due", membership.group)
         self._keys = (membership.topic, due)
-        self._look_keys = (*self._keys, *schedule_keys(membership.topic))
+        tending = own_key(membership.topic, "tending", membership.group)
+        self._look_keys = (*self._keys, *schedule_keys(membership.topic), tending)
         self._channel = wake_channel(membership.topic)
         dead_letters = membership.dead_letter_topic
         self._bury_keys = self._keys if dead_letters is None else (*self._keys, dead_letters)
         self._who = (membership.group, membership.consumer)
-        self._lease_ms = math.ceil(membership.lease * 1000)
-        self._cursor = b"-"
+        times = (membership.lease, membership.tend_every, patience(membership))
+        self._times = tuple(math.ceil(seconds * 1000) for seconds in times)
+        self._suspicious_from = suspicious_from(membership.max_attempt)
 
     def read_command(self, count: int, block_ms: int) -> Command:
         """Return the blocking read of at most *count* new entries."""
@@ -89,34 +93,45 @@ class Group:
         )
 
     async def look(self) -> Look:
-        """Append what is scheduled and due; tell what there is to take, and when."""
-        arguments = (*self._who, self._lease_ms, 1 + _EXTRA_LOOKS, _MOST_DUE, _LARGEST_DUE)
-        claimable, due_ms, refusal = as_row(await self._run("look", self._look_keys, arguments), 3)
+        """Tend the group if it is time; tell what there is to take, and when."""
+        arguments: tuple[Argument, ...] = (
+            *self._who,
+            self._channel,
+            *self._times,
+            *(1 + _EXTRA_LOOKS, _MOST_DUE, _LARGEST_DUE),
+        )
+        reply = await self._run("look", self._look_keys, arguments)
+        claimable, due_ms, refusal, gone = as_row(reply, 4)
         wait_ms, why = as_int(due_ms), as_text(refusal).removeprefix("-")
         return Look(
             claimable=as_int(claimable) == 1,
             due_in=None if wait_ms < 0 else wait_ms / 1000,
             refusal=to_exception(ErrorReply(why)) if why else None,
+            gone=tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
         )
 
-    async def take_over(self, count: int) -> TakeOver:
-        """Take what is released, due or abandoned."""
+    async def take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
+        """Take what is due, released or abandoned; or, where one is given, that suspect alone."""
+        wish = ("book" if book else "") if suspect is None else str(suspect)
         arguments: tuple[Argument, ...] = (
-            *(*self._who, count, self._lease_ms, self._us.max_attempt, _EXTRA_LOOKS, self._cursor),
+            *(*self._who, count, self._times[0], self._us.max_attempt, _EXTRA_LOOKS),
             *(_EXHAUSTED.cause.value, _EXHAUSTED.error_type, _EXHAUSTED.error_text),
+            *(self._suspicious_from, wish),
         )
         reply = await self._run("take_over", self._bury_keys, arguments)
-        entries, buried, gone, cursor = as_row(reply, 4)
-        self._cursor = as_bytes(cursor)
+        entries, buried, gone, suspects, booked = as_row(reply, 5)
         return TakeOver(
-            tuple(_entry(row) for row in as_list(entries)),
+            tuple(_entry(row, suspect=suspect is not None) for row in as_list(entries)),
             tuple(_receipt(row) for row in as_list(buried)),
             tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
+            tuple(_receipt(row) for row in as_list(suspects)),
+            as_entry_id(booked) if booked else None,
         )
 
-    async def tend(self) -> None:
-        """Remove consumers that own nothing and have been idle for two leases."""
-        await self._run("tend", self._keys[:1], (*self._who, self._lease_ms))
+    async def book(self, suspect: EntryId, *, keep: bool) -> bool:
+        """Book a suspect for another lease, or give it up; say whether it is still set apart."""
+        arguments = (self._who[0], self._channel, str(suspect), int(keep))
+        return as_int(await self._run("booking", self._keys[:1], arguments)) == 1
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many in one write; one result, or the refusal, for each."""
@@ -156,10 +171,15 @@ class Group:
         while True:
             command = ("XPENDING", self._us.topic, self._us.group, start, "+", _PAGE, self._who[1])
             rows = [as_row(row, 4) for row in as_list(await self._link.call(*command))]
-            found += [Receipt(as_entry_id(row[0]), as_int(row[3])) for row in rows]
+            found += [self._stray(as_entry_id(row[0]), as_int(row[3])) for row in rows]
             if len(rows) < _PAGE:
                 return found
             start = f"({found[-1].id}"
+
+    def _stray(self, entry_id: EntryId, attempt: int) -> Receipt:
+        """Nobody knows any more whether it was a suspect; so its counts decide."""
+        suspect = attempt - 1 >= self._suspicious_from
+        return Receipt(entry_id, attempt, suspect=suspect)
 
     async def _run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         return checked(await scripts.run(self._link, ScriptCall(name, keys, arguments)))
@@ -196,13 +216,13 @@ def _pair(receipt: Receipt) -> tuple[str, int]:
 
 
 def _hand_back(settlement: Settlement) -> tuple[Argument, ...]:
-    """Return id, attempt, new count and delay for the script."""
+    """Return id, attempt, new count, delay, and whether it stays a suspect, for the script."""
     receipt = settlement.receipt
     if isinstance(settlement, Retry):
-        return *_pair(receipt), receipt.attempt, math.ceil(settlement.delay * 1000)
+        return *_pair(receipt), receipt.attempt, math.ceil(settlement.delay * 1000), 0
     delay = settlement.delay if isinstance(settlement, Release) else 0.0
-    delay_ms = math.ceil(delay * 1000) if delay > 0 else _FREE_AT_ONCE
-    return *_pair(receipt), receipt.attempt - 1, delay_ms
+    delay_ms = math.ceil(delay * 1000) if delay > 0 else _AT_ONCE
+    return *_pair(receipt), receipt.attempt - 1, delay_ms, int(receipt.suspect)
 
 
 def _codes(reply: Reply, count: int) -> list[Settled | RemoteError]:
@@ -212,9 +232,9 @@ def _codes(reply: Reply, count: int) -> list[Settled | RemoteError]:
     return [_ANSWERS[as_int(code)] for code in as_list(reply)]
 
 
-def _entry(row: Reply) -> Entry:
+def _entry(row: Reply, *, suspect: bool) -> Entry:
     entry_id, fields, attempt = as_row(row, 3)
-    return Entry(as_entry_id(entry_id), as_record(fields), as_int(attempt))
+    return Entry(as_entry_id(entry_id), as_record(fields), as_int(attempt), suspect=suspect)
 
 
 def _receipt(row: Reply) -> Receipt:

@@ -8,7 +8,7 @@ import attrs
 
 from trio_bus._entry_id import EntryId
 from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
-from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS
+from trio_bus._names import ABANDONED, DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
 
 from . import scripts
 from .errors import to_exception
@@ -86,10 +86,11 @@ def _group_info(group: Mapping[bytes, Reply], reply: Reply) -> GroupInfo:
         last_delivered=as_entry_id(group[b"last-delivered-id"]),
         lag=lag if isinstance(lag, int) else None,
         pending=sum(member.pending for member in members),
-        released=held.get(FREE, 0),
+        released=held.get(FREE, 0) + held.get(ABANDONED, 0),
         delayed=held.get(DUE, 0),
         dead=held.get(DEAD, 0),
         consumers=members,
+        suspects=held.get(SUSPECT, 0),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
@@ -11,15 +12,16 @@ import trio
 from trio_bus._backend import (
     Entry,
     GroupMember,
-    Look,
     Membership,
     Receipt,
     Release,
+    Retry,
     Settlement,
     TakeOver,
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, RemoteError
+from trio_bus._look import Look
 from trio_bus._parting import parting
 from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
@@ -39,8 +41,9 @@ class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
     __slots__ = (
-        "_alarm", "_group", "_holdings", "_link", "_parting", "_portion", "_reader", "_reading",
-    )  # fmt: skip
+        *("_alarm", "_group", "_hint", "_holdings", "_link", "_parting", "_portion", "_reader"),
+        "_reading",
+    )
 
     def __init__(
         self,
@@ -49,9 +52,12 @@ class RedisMember(GroupMember):
         open_pipeline: Callable[[], Awaitable[Pipeline]],
         command_timeout: float,
         alarm: Alarm | None = None,
+        *,
+        hint: Callable[[float], None] | None = None,
     ) -> None:
         self._link = link
         self._alarm = Alarm() if alarm is None else alarm
+        self._hint = self._alarm.ring if hint is None else hint
         self._group = Group(link, membership)
         self._parting = parting(command_timeout)
         self._portion = Portion()
@@ -98,28 +104,27 @@ class RedisMember(GroupMember):
         """Wait for the wake channel; see `GroupMember.woken`."""
         return await self._alarm.wait()
 
-    async def take_over(self, count: int) -> TakeOver:
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
         """Take what is released, due or abandoned; see `GroupMember.take_over`.
 
         Cancelled after it was sent, it waits for the answer and releases what came, for at most the
         command timeout or 10 seconds.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._holdings.recover()
-        await self._link.wait_connected()
-        async with self._holdings.lock:
-            taken, end = await see_through(partial(self._take_over, count), self._parting)
-        if trio.current_effective_deadline() == -float("inf"):
-            end = min(end, trio.current_time() + self._parting)
-            with trio.CancelScope(deadline=end, shield=True):
-                await self._give_back(taken.entries)
-            await trio.lowlevel.checkpoint_if_cancelled()
-        return taken
+        return await self._take(count, None, book=book)
 
-    async def tend(self) -> None:
-        """Remove consumers of this group that own nothing and have been idle for two leases."""
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take this suspect; see `GroupMember.take_booked`. Cancelled, it is like `take_over`."""
+        return await self._take(1, entry_id, book=False)
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Book this suspect for another lease; say whether it is still set apart."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._group.tend()
+        return await self._group.book(entry_id, keep=True)
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Let any member book this suspect at once, and wake the others."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._group.book(entry_id, keep=False)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many in one write; see `GroupMember.settle`."""
@@ -128,6 +133,8 @@ class RedisMember(GroupMember):
         for settlement, result in zip(settlements, results, strict=True):
             if isinstance(result, Settled):
                 self._holdings.remove(settlement.receipt)
+            if result is Settled.DONE and isinstance(settlement, Retry | Release):
+                self._hint(settlement.delay)
         return results
 
     async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
@@ -152,10 +159,31 @@ class RedisMember(GroupMember):
     def _read_command(self, count: int) -> Callable[[int], Command]:
         return lambda block_ms: self._group.read_command(count, block_ms)
 
-    async def _take_over(self, count: int) -> TakeOver:
+    async def _take(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._holdings.recover()
+        await self._link.wait_connected()
+        async with self._holdings.lock:
+            take = partial(self._take_over, count, suspect, book=book)
+            taken, end = await see_through(take, self._parting)
+        if trio.current_effective_deadline() == -float("inf"):
+            end = min(end, trio.current_time() + self._parting)
+            with trio.CancelScope(deadline=end, shield=True):
+                await self._give_back(taken.entries)
+                await self._give_up(taken.booked)
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return taken
+
+    async def _give_up(self, booked: EntryId | None) -> None:
+        """Give a booking up. One that cannot be given up now ends with its lease."""
+        if booked is not None:
+            with contextlib.suppress(BusError):
+                await self._group.book(booked, keep=False)
+
+    async def _take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
         try:
             with self._portion.asking(count) as asked:
-                taken = await self._group.take_over(asked)
+                taken = await self._group.take_over(asked, suspect, book=book)
                 self._portion.came(asked, len(taken.entries))
         except (BusError, trio.Cancelled):
             self._holdings.suspect()  # it may have been done, and its answer lost

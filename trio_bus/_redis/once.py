@@ -7,8 +7,9 @@ from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
 
-from trio_bus._backend import Once, Record
+from trio_bus._backend import Record
 from trio_bus._names import own_key
+from trio_bus._once import Once
 
 _LONGEST_KEY = 256
 

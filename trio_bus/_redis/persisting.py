@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
-from trio_bus._backend import Append, too_many_fields
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
     BusClosed,
@@ -19,6 +18,7 @@ from trio_bus._errors import (
     RemoteError,
     Unsupported,
 )
+from trio_bus._once import Append, too_many_fields
 
 from .appending import not_sent, pack, result_of
 from .connecting import Server

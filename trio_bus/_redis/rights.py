@@ -90,3 +90,5 @@ def _probes(topic: str) -> Iterator[tuple[str, Command]]:
     yield "del", ("DEL", own)
     yield "hget", ("HGET", own, "f")
     yield "hdel", ("HDEL", own, "f")
+    yield "hset", ("HSET", own, "f", "v", "a field without a value")
+    yield "pexpire", ("PEXPIRE", own, 1)

@@ -9,10 +9,10 @@ from importlib.resources import files
 
 import attrs
 
-from trio_bus._backend import MAX_ONCE_FIELDS
 from trio_bus._dead_letter import CONTEXT
 from trio_bus._errors import ConnectionLost, OutcomeUnknown
-from trio_bus._names import DEAD, DUE, FREE
+from trio_bus._names import ABANDONED, DEAD, DUE, FREE, SUSPECT
+from trio_bus._once import MAX_ONCE_FIELDS
 
 from .link import Link
 from .resp import Argument, Command, ErrorReply, Reply
@@ -41,18 +41,23 @@ def script(name: str) -> Script:
     folder = files(__package__ or "") / "scripts"
     parts = [
         _constants(),
-        *((folder / part).read_text("utf-8") for part in ("_lib.lua", f"{name}.lua")),
+        *((folder / part).read_text("utf-8") for part in ("_lib.lua", *_parts_of(name))),
     ]
     text = "\n".join(parts)
     # The server names scripts by this hash; it protects nothing.
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+def _parts_of(name: str) -> tuple[str, ...]:
+    return ("_tend.lua", "look.lua") if name == "look" else (f"{name}.lua",)
+
+
 def _constants() -> str:
     """Write down, for Lua, the names that Python owns."""
     context = ", ".join(f"'{name.decode()}'" for name in CONTEXT)
     return (
-        f"local FREE, DUE, DEAD = '{FREE}', '{DUE}', '{DEAD}'\n"
+        f"local FREE, DUE, ABANDONED = '{FREE}', '{DUE}', '{ABANDONED}'\n"
+        f"local SUSPECT, DEAD = '{SUSPECT}', '{DEAD}'\n"
         f"local DONE, LOST, GONE, ABSENT = {DONE}, {LOST}, {GONE}, {ABSENT}\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
         f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"

@@ -60,7 +60,8 @@ class Holdings:
     def add(self, entries: Iterable[Entry]) -> list[Entry]:
         """Note what arrived, and give each delivery its number."""
         numbered = [
-            Entry(entry.id, entry.record, entry.attempt, next(self._numbers)) for entry in entries
+            Entry(entry.id, entry.record, entry.attempt, next(self._numbers), entry.suspect)
+            for entry in entries
         ]
         self._known.update((entry.id, entry.receipt) for entry in numbered)
         return numbered

@@ -7,8 +7,9 @@ from functools import partial
 
 import trio
 
-from trio_bus._backend import Once, Record, too_many_fields
+from trio_bus._backend import Record
 from trio_bus._entry_id import EntryId
+from trio_bus._once import Once, too_many_fields
 
 from .appending import pack, results
 from .link import Link

@@ -50,6 +50,8 @@ class Wakes:
         self._alarms = Alarms()
         # How often the first member of a channel came, or the last one left.
         self._changes = AsyncValue(0)
+        # The channels that the server said we hear, on the connection that we have now.
+        self._heard: set[str] = set()
         self._scope = trio.CancelScope(shield=True)
 
     def add(self, channel: str, group: str) -> Alarm:
@@ -62,6 +64,11 @@ class Wakes:
         """Let it ring no more; the last one on a channel unsubscribes."""
         self._alarms.remove(channel, alarm)
         self._changes.value += 1
+
+    def hint(self, channel: str, group: str, delay: float) -> None:
+        """Ring for what we did ourselves, where the server does not tell us of it."""
+        if channel not in self._heard:
+            self._alarms.ring(channel, delay, group)
 
     def close(self) -> None:
         """End it."""
@@ -96,6 +103,7 @@ class Wakes:
                 done = await self._subscribe(session)
                 nursery.cancel_scope.cancel()
         finally:
+            self._heard.clear()
             with trio.CancelScope(shield=True):
                 await session.wire.aclose()
         return done
@@ -137,7 +145,10 @@ class Wakes:
                 delay_ms, _, group = payload.partition(b" ")
                 self._ring(channel, _seconds(delay_ms), group.decode("utf-8", "replace"))
             case [b"subscribe", bytes(channel), _]:
+                self._heard.add(channel.decode("utf-8", "replace"))
                 self._ring(channel, 0.0, "")
+            case [b"unsubscribe", bytes(channel), _]:
+                self._heard.discard(channel.decode("utf-8", "replace"))
             case _:
                 pass
 

@@ -56,6 +56,10 @@ class Buffer:
     def close(self) -> None:
         """End iteration, and give back what nobody has received."""
         self._arrived.close()
+        self.recall()
+
+    def recall(self) -> None:
+        """Give back what nobody has received."""
         while True:
             try:
                 holding = self._waiting.receive_nowait()

@@ -31,6 +31,7 @@ class Consumer:
         self._core = core
         self._group = group
         self._read_scope: trio.CancelScope | None = None
+        self._reads = AsyncValue(0)
         self._waits = AsyncValue(0)
         self._longest = min(core.config.block_timeout, core.lease / READS_PER_LEASE)
 
@@ -62,6 +63,17 @@ class Consumer:
         finally:
             self._waits.value -= 1
 
+    async def pause(self) -> None:
+        """Begin no read until `go_on`; return when the one under way has ended."""
+        self._waits.value += 1
+        if self._read_scope is not None:
+            self._read_scope.cancel("a suspect is to run alone")
+        await self._reads.wait_value(0)
+
+    def go_on(self) -> None:
+        """Take back one `pause`, also one that was cancelled."""
+        self._waits.value -= 1
+
     async def _read_once(self) -> None:
         await self._waits.wait_value(0)
         permits = self._core.permits
@@ -70,6 +82,7 @@ class Consumer:
             permits.give_back(taken)
             return
         entries: list[Entry] = []
+        self._reads.value = 1
         sent = trio.current_time()
         try:
             with trio.CancelScope() as self._read_scope:
@@ -78,3 +91,4 @@ class Consumer:
             self._read_scope = None
             permits.give_back(taken - len(entries))
             self._core.receive(entries, sent)
+            self._reads.value = 0

@@ -117,6 +117,7 @@ class Core:
         self.deliver: Callable[[list[Holding]], None] = _nowhere
         self.leases: Leases = Leases(self)
         self.on_fatal: Callable[[], None] = lambda: None  # as `Life` says
+        self.recall: Callable[[], None] = lambda: None  # as `Life` says
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout

@@ -46,6 +46,9 @@ class Dispatcher:
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self._forgo(holdings)
 
+    def recall(self) -> None:
+        """Do nothing: each has a task, or will have one in a moment."""
+
     def close(self) -> None:
         """Start nothing more; what waits is given back."""
         self._closed = True

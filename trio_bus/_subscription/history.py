@@ -60,7 +60,7 @@ class History:
         holding.started = trio.current_time()
         if self._notifier.wants(Transition.STARTED):
             waited = self._now().timestamp() - holding.entry.id.ms / 1000
-            self._tell(Transition.STARTED, holding, waited=max(0.0, waited))
+            self._tell(Transition.STARTED, holding, _alone(holding), waited=max(0.0, waited))
 
     def finished(self, holding: Holding) -> None:
         """Its handler, or an ``async with`` block, has ended."""
@@ -108,6 +108,11 @@ class History:
             cause=DeathCause.EXHAUSTED,
         )
 
+    def suspected(self, receipt: Receipt) -> None:
+        """Taking over found it where its process may have died of it, and set it apart."""
+        self.counts[Transition.SUSPECTED] += 1
+        self._notifier.transition(Transition.SUSPECTED, receipt.id, receipt.attempt)
+
     def gone(self, entry_id: EntryId) -> None:
         """Taking over found it deleted."""
         self.counts[Transition.VANISHED] += 1
@@ -153,6 +158,13 @@ class History:
             waited=waited,
             ran=ran,
         )
+
+
+def _alone(holding: Holding) -> str:
+    """Say why it starts in another way than the rest, if it does."""
+    if not holding.entry.suspect:
+        return ""
+    return f"alone: taken from an expired lease after {holding.entry.attempt - 1} deliveries"
 
 
 def _cause(end: Transition, settling: Settling | None) -> DeathCause | None:

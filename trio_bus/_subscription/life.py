@@ -32,6 +32,10 @@ class Outlet(Protocol):
         """Take these on."""
         ...
 
+    def recall(self) -> None:
+        """Give back what has not started; go on with what comes."""
+        ...
+
     def close(self) -> None:
         """Start nothing more."""
         ...
@@ -59,7 +63,7 @@ class Life:
 
     def __init__(self, core: Core, backend: StreamBackend, outlet: Outlet, parting: float) -> None:
         self._core = core
-        core.deliver = outlet.deliver
+        core.deliver, core.recall = outlet.deliver, outlet.recall
         core.on_fatal = self._end_body
         self.body_scope: trio.CancelScope = trio.CancelScope()
         self._outlet = outlet

@@ -132,6 +132,7 @@ async def _core(
         lease=config.claim_idle_timeout,
         max_attempt=config.max_attempt,
         dead_letter_topic=config.dead_letter_topic,
+        tend_every=config.reclaim_interval / 2,  # whoever ticks alone does it at each tick
     )
     with naming(config.topic):
         await bus.backend.create_group(config.topic, config.group, first_id(config))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import Look, TakeOver
+from trio_bus._backend import TakeOver
 from trio_bus._errors import BusError
+from trio_bus._look import Look
 from trio_bus._observer import Scope, Transition
 from trio_bus._wake import Alarm
 
+from .turn import Turn
+
 if TYPE_CHECKING:
+    from trio_bus._entry_id import EntryId
+
     from .consumer import Consumer
     from .core import Core
 
@@ -40,7 +46,6 @@ class Reclaimer:
     def __init__(self, core: Core, consumer: Consumer) -> None:
         self._core = core
         self._consumer = consumer
-        self._tend_at = trio.current_time()
         self._alarm = Alarm()
         self._wanted = trio.Event()
         self._claiming = False
@@ -51,6 +56,7 @@ class Reclaimer:
         # The last look, or a claim since it began, brought something: there may be more.
         self._progress = trio.Event()
         self._refused = ""
+        self._turn = Turn(core, consumer, self._tell)
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -71,7 +77,6 @@ class Reclaimer:
             began, self._progress = trio.current_time(), trio.Event()
             try:
                 look = await self._core.member.look()
-                await self._tend()
                 errors = 0
             except BusError as error:
                 errors += 1
@@ -83,6 +88,7 @@ class Reclaimer:
 
     def _seen(self, look: Look) -> None:
         """Start what a look asks for."""
+        self._tell_gone(look.gone)
         if look.due_in == 0:
             self._progress.set()
         if look.claimable and self._claiming:
@@ -105,12 +111,6 @@ class Reclaimer:
                 until = min(until, trio.current_time() + delay)
         with trio.move_on_at(began + BREATH):
             await self._progress.wait()
-
-    async def _tend(self) -> None:
-        """Remove the consumers of the dead, once in a lease."""
-        if trio.current_time() >= self._tend_at:
-            self._tend_at = trio.current_time() + self._core.lease
-            await self._core.member.tend()
 
     @trio.lowlevel.enable_ki_protection
     async def _claim(self) -> None:
@@ -157,15 +157,23 @@ class Reclaimer:
         """Take over once; say whether it brought anything."""
         result, sent = TakeOver(), trio.current_time()
         try:
-            result = await self._core.member.take_over(taken)
+            result = await self._core.member.take_over(taken, book=self._turn.is_wanted)
         finally:
             self._core.permits.give_back(taken - len(result.entries))
             self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
         self._tell(result)
-        return bool(result.entries or result.buried or result.gone)
+        if result.booked is not None:
+            await self._turn.give(result.booked)
+            return True
+        return bool(result.entries or result.suspects or result.buried or result.gone)
 
     def _tell(self, result: TakeOver) -> None:
         for receipt in result.buried:
             self._core.history.buried(receipt)
-        for entry_id in result.gone:
+        for receipt in result.suspects:
+            self._core.history.suspected(receipt)
+        self._tell_gone(result.gone)
+
+    def _tell_gone(self, gone: Iterable[EntryId]) -> None:
+        for entry_id in gone:
             self._core.history.gone(entry_id)

@@ -1,5 +1,5 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
--- FREE, DUE, DEAD (reserved consumers), DONE, LOST, GONE, ABSENT (answers), CONTEXT (field names),
+-- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE, ABSENT (answers), CONTEXT (names),
 -- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
 -- (of the number before each member of a schedule, and before each row).
 
@@ -56,16 +56,27 @@ local function lost_or_absent(stream, group, id)
   return #redis.call('XPENDING', stream, group, id, id, 1) > 0 and LOST or ABSENT
 end
 
--- Give a pending entry to a consumer with that count, and start its idle time anew.
--- False if the entry was deleted from the stream; it is not pending any more then.
-local function move(stream, group, consumer, id, attempt)
+-- Give a pending entry to a consumer with that count, and start its idle time anew, unless other
+-- options of XCLAIM follow. False if the entry was deleted from the stream; it is not pending then.
+local function move(stream, group, consumer, id, attempt, ...)
   if KEEPS_DELETED and #redis.call('XRANGE', stream, id, id) == 0 then
     redis.call('XACK', stream, group, id)
     return false
   end
   local moved = redis.call(
-    'XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt, 'JUSTID')
+    'XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt, 'JUSTID', ...)
   return #moved == 1
+end
+
+-- Give a suspect to SUSPECT, where it waits to be started alone, or to DUE until then. It has been
+-- idle for ever: that marks it in DUE; in SUSPECT, idle time tells how long ago it was booked.
+local function set_apart(stream, group, consumer, id, attempt)
+  return move(stream, group, consumer, id, attempt, 'TIME', 0)
+end
+
+-- Whether an entry of DUE is one: the row is that of XPENDING.
+local function is_set_apart(row)
+  return row[3] > now_ms() / 2
 end
 
 local function drop(stream, due, group, id)

@@ -1,17 +1,24 @@
--- KEYS stream, due. ARGV group, me, wake channel, then id, attempt, new count and delay of each:
--- milliseconds, or -1 for an entry that is free at once. Answers a code for each.
+-- KEYS stream, due. ARGV group, me, wake channel, then id, attempt, new count, delay (milliseconds,
+-- or -1 for none), and whether it stays a suspect (1 or 0) of each. Answers a code for each.
 local stream, due, group, me, channel = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local refused = group_error(stream, group)
 if refused then
-  return code(refused) == 'NOGROUP' and all_lost((#ARGV - 3) / 4) or refused
+  return code(refused) == 'NOGROUP' and all_lost((#ARGV - 3) / 5) or refused
 end
 local now, soonest = now_ms(), nil
 
-local function hand_back(id, attempt, count, delay)
+local function put_back(id, count, delay, suspect)
+  if suspect == '1' then
+    return set_apart(stream, group, delay < 0 and SUSPECT or DUE, id, count)
+  end
+  return move(stream, group, delay < 0 and FREE or DUE, id, count)
+end
+
+local function hand_back(id, attempt, count, delay, suspect)
   if not is_owned(stream, group, me, id, attempt) then
     return lost_or_absent(stream, group, id)
   end
-  if not move(stream, group, delay < 0 and FREE or DUE, id, count) then
+  if not put_back(id, count, delay, suspect) then
     redis.call('ZREM', due, id)
     return GONE
   end
@@ -24,8 +31,9 @@ local function hand_back(id, attempt, count, delay)
 end
 
 local codes = {}
-for at = 4, #ARGV, 4 do
-  codes[#codes + 1] = hand_back(ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]))
+for at = 4, #ARGV, 5 do
+  local id, attempt, count, delay, suspect = unpack(ARGV, at, at + 4)
+  codes[#codes + 1] = hand_back(id, attempt, count, tonumber(delay), suspect)
 end
 if soonest then
   wake(channel, math.max(0, soonest - now), group)

@@ -1,14 +1,19 @@
--- KEYS stream, due, schedule, scheduled. ARGV group, me, lease in milliseconds, how many due rows
--- to look at, how many scheduled messages to append at most, and after how many bytes to stop.
+-- KEYS stream, due, schedule, scheduled, tending. ARGV group, me, wake channel; in milliseconds the
+-- lease, how long the group is left alone between two that tend it, and how long a consumer without
+-- entries may be idle; how many due rows to look at, how many scheduled messages to append at most,
+-- and after how many bytes to stop.
 -- Answers whether take_over would find something (1 or 0), in how many milliseconds something is
--- due (-1 for nothing), and why a scheduled message was not appended ('' if nothing was refused).
-local stream, due, schedule, scheduled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local group, me = ARGV[1], ARGV[2]
+-- due (-1 for nothing), why a scheduled message was not appended ('' if nothing was refused), and
+-- the ids of abandoned entries that had been deleted.
+local stream, due, schedule, scheduled, tending = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local group, me, channel = ARGV[1], ARGV[2], ARGV[3]
+local DUE_ROWS, MESSAGES, BYTES = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local NO_ENTRY = '18446744073709551615-18446744073709551614' -- nothing can be pending behind it
 local refused = group_error(stream, group)
 if refused then
   return refused
 end
-local now, refusal, stuck = now_ms(), '', false
+local now, refusal, stuck, more = now_ms(), '', false, false
 
 -- The fields of a row, which stand behind its number as length, colon, bytes; nil if it has none.
 local function fields_of(row)
@@ -48,7 +53,7 @@ end
 local function append_due()
   local bytes = 0
   local members = redis.call(
-    'ZRANGEBYSCORE', schedule, '-inf', as_text(now), 'LIMIT', 0, ARGV[5])
+    'ZRANGEBYSCORE', schedule, '-inf', as_text(now), 'LIMIT', 0, MESSAGES)
   for _, member in ipairs(members) do
     local uid = string.sub(member, NUMBER_DIGITS + 1)
     local row = redis.call('HGET', scheduled, uid)
@@ -59,7 +64,7 @@ local function append_due()
       return
     end
     bytes = bytes + (row and #row or 0)
-    if bytes > tonumber(ARGV[6]) then
+    if bytes > BYTES then
       break
     end
   end
@@ -76,40 +81,45 @@ end
 local function next_due()
   local waiting = due_in(due, '(' .. as_text(now))
   local message = due_in(schedule, stuck and '(' .. as_text(now) or '-inf')
-  if waiting < 0 or message < 0 then
+  if more then
+    return 0
+  elseif waiting < 0 or message < 0 then
     return math.max(waiting, message)
   end
   return math.min(waiting, message)
 end
 
-local function holds_claimable(name)
-  if name == DUE or name == FREE then
-    return true
-  end
-  if name == me or is_reserved(name) then
-    return false
-  end
-  return #redis.call('XPENDING', stream, group, 'IDLE', ARGV[3], '-', '+', 1, name) > 0
+local function holds_something(consumer)
+  return #redis.call('XPENDING', stream, group, '-', '+', 1, consumer) > 0
 end
 
+-- Those that are booked are few: one for each member.
+local function holds_bookable()
+  return #redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '+', 1, SUSPECT) > 0
+end
+
+-- Rows that speak of no waiting entry are forgotten, so that they hide nothing.
 local function is_claimable()
-  local rows = redis.call('ZRANGEBYSCORE', due, '-inf', as_text(now), 'LIMIT', 0, ARGV[4])
-  for _, id in ipairs(rows) do
+  local ids = redis.call('ZRANGEBYSCORE', due, '-inf', as_text(now), 'LIMIT', 0, DUE_ROWS)
+  for _, id in ipairs(ids) do
     if #redis.call('XPENDING', stream, group, id, id, 1, DUE) > 0 then
       return true
     end
+    redis.call('ZREM', due, id)
   end
-  for _, consumer in ipairs(consumers_of(stream, group)) do
-    local held = consumer.pending
-    if consumer.name == DUE then
-      held = held - redis.call('ZCARD', due) -- an entry without a row is due
-    end
-    if held > 0 and holds_claimable(consumer.name) then
-      return true
-    end
-  end
-  return false
+  more = more or #ids == DUE_ROWS
+  return holds_something(FREE) or holds_something(ABANDONED) or holds_bookable()
 end
 
 append_due()
-return {is_claimable() and 1 or 0, next_due(), refusal}
+-- Says that we are alive, whatever our read waits for: our consumer is not idle. (What is read
+-- costs nothing. And who has written before is not refused when the server is full: so this comes
+-- after what has to be refused then.)
+redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, NO_ENTRY)
+local moved, gone, unfinished = tend(
+  stream, due, tending, group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+if moved then
+  wake(channel, 0, group)
+end
+more = more or unfinished
+return {is_claimable() and 1 or 0, next_due(), refusal, gone}

@@ -1,29 +1,32 @@
 -- KEYS stream, due and, where there is one, the dead-letter stream.
--- ARGV group, me, count, lease in milliseconds, max attempt, extra looks, where to go on among
--- entries of DUE without a row, cause, error type and error text of an exhausted entry.
--- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, where to go on.
+-- ARGV group, me, count, lease in milliseconds, max attempt, extra looks; cause, error type and
+-- error text of an exhausted entry; with how many counts an abandoned entry is a suspect; what to
+-- do about suspects: 'book' one, or the id of the only one to take, or ''.
+-- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, suspects that were set
+-- apart (id, attempt), and the id of the one that was booked, or ''.
 local stream, due, dead_letters, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local count, lease, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local looks, cursor = count + tonumber(ARGV[6]), ARGV[7]
-local PAGE, PAGES = 100, 10
+local looks = count + tonumber(ARGV[6])
+local suspicious, wish = tonumber(ARGV[10]), ARGV[11]
+local PAGE = 100
 local refused = group_error(stream, group)
 if refused then
   return refused
 end
-local entries, buried, gone, refusal = {}, {}, {}, nil
+local entries, buried, gone, suspects, booked, refusal = {}, {}, {}, {}, '', nil
 
 local function has_room()
   return #entries < count and looks > 0
 end
 
 local function taken()
-  return #entries + #buried + #gone
+  return #entries + #buried + #gone + #suspects
 end
 
 local function bury_exhausted(id, attempt)
-  local text = string.gsub(ARGV[10], '%%d', as_text(attempt))
+  local text = string.gsub(ARGV[9], '%%d', as_text(attempt))
   local answer = bury(
-    stream, due, dead_letters, group, id, attempt, ARGV[8], ARGV[9], text)
+    stream, due, dead_letters, group, id, attempt, ARGV[7], ARGV[8], text)
   if answer == GONE then
     gone[#gone + 1] = id
   elseif answer == DONE then
@@ -33,16 +36,30 @@ local function bury_exhausted(id, attempt)
   end
 end
 
-local function take(id, attempt)
+local function claim(id, attempt)
+  local claimed = redis.call('XCLAIM', stream, group, me, 0, id)[1]
+  if claimed then
+    entries[#entries + 1] = {id, claimed[2], attempt + 1}
+  end
+  return claimed
+end
+
+local function part(id, attempt)
+  local parted = set_apart(stream, group, SUSPECT, id, attempt)
+  if parted then
+    suspects[#suspects + 1] = {id, attempt}
+  end
+  return parted
+end
+
+-- Take an entry, or bury it, or set it apart; the row is that of XPENDING.
+local function take(row, is_suspect)
+  local id, attempt = row[1], row[4]
   looks = looks - 1
   if attempt >= max_attempt then
     bury_exhausted(id, attempt)
-    return
-  end
-  local claimed = redis.call('XCLAIM', stream, group, me, 0, id)[1]
-  if claimed then
+  elseif (is_suspect and part or claim)(id, attempt) then
     redis.call('ZREM', due, id)
-    entries[#entries + 1] = {id, claimed[2], attempt + 1}
   else
     drop(stream, due, group, id)
     gone[#gone + 1] = id
@@ -64,7 +81,7 @@ local function take_due(now)
       local row = redis.call('XPENDING', stream, group, id, id, 1, DUE)[1]
       local before = taken()
       if row then
-        take(id, row[4])
+        take(row, is_set_apart(row))
         kept = kept + (taken() == before and 1 or 0)
       else
         looks = looks - 1
@@ -74,35 +91,14 @@ local function take_due(now)
   end
 end
 
--- 2. Entries of DUE without a row. Nothing tells where they are among those with one, so the
--- search is cut in pieces: it goes on where the last call ended.
-local function take_rowless()
-  for _ = 1, PAGES do
-    local rows = redis.call('XPENDING', stream, group, cursor, '+', PAGE, DUE)
-    for _, row in ipairs(rows) do
-      if not has_room() then
-        return
-      end
-      cursor = '(' .. row[1]
-      if not redis.call('ZSCORE', due, row[1]) then
-        take(row[1], row[4])
-      end
-    end
-    if #rows < PAGE then
-      cursor = '-'
-      return
-    end
-  end
-end
-
--- 3 and 4. Entries of one consumer, idle for at least so many milliseconds, in id order.
-local function take_from(consumer, idle)
+-- 2 and 3. Entries of one consumer, in id order; with so many counts it is a suspect.
+local function take_from(consumer, suspicious_from)
   local start = '-'
   while has_room() do
     local page = math.min(looks, count - #entries)
-    local rows = redis.call('XPENDING', stream, group, 'IDLE', idle, start, '+', page, consumer)
+    local rows = redis.call('XPENDING', stream, group, start, '+', page, consumer)
     for _, row in ipairs(rows) do
-      take(row[1], row[4])
+      take(row, row[4] >= suspicious_from)
     end
     if #rows < page then
       return
@@ -111,24 +107,35 @@ local function take_from(consumer, idle)
   end
 end
 
-local function take_abandoned(consumers)
-  for _, consumer in ipairs(consumers) do
-    if consumer.name ~= me and consumer.pending > 0 and not is_reserved(consumer.name) then
-      take_from(consumer.name, lease)
-    end
-  end
+local function take_all()
+  take_due(as_text(now_ms()))
+  take_from(FREE, math.huge)
+  take_from(ABANDONED, suspicious)
 end
 
-take_due(as_text(now_ms()))
-local consumers = consumers_of(stream, group)
-for _, consumer in ipairs(consumers) do
-  if consumer.name == DUE and consumer.pending > redis.call('ZCARD', due) then
-    take_rowless()
+-- The first suspect that nobody has booked within a lease; those that were deleted are dropped.
+local function book()
+  for _ = 1, PAGE do
+    local row = redis.call('XPENDING', stream, group, 'IDLE', lease, '-', '+', 1, SUSPECT)[1]
+    if not row or move(stream, group, SUSPECT, row[1], row[4]) then
+      return row and row[1] or ''
+    end
+    drop(stream, due, group, row[1])
+    gone[#gone + 1] = row[1]
+  end
+  return ''
+end
+
+if wish == '' or wish == 'book' then
+  take_all()
+  booked = wish == 'book' and book() or ''
+else
+  local row = redis.call('XPENDING', stream, group, wish, wish, 1, SUSPECT)[1]
+  if row then
+    take(row, false)
   end
 end
-take_from(FREE, 0)
-take_abandoned(consumers)
-if refusal and taken() == 0 then
+if refusal and taken() == 0 and booked == '' then
   return refusal
 end
-return {entries, buried, gone, cursor}
+return {entries, buried, gone, suspects, booked}

@@ -1,0 +1,106 @@
+-- Tending a group: what one member does for all, as a part of its look. Who looks first after the
+-- group was left alone for long enough does it, in that same atomic step: nobody holds an office
+-- that could die with its holder.
+--
+-- The hash `tending` remembers when that was last (TENDED), where the search for entries of DUE
+-- without a row goes on (ROWLESS), and of each consumer when to look at its leases again (WATCHED).
+-- It goes when nobody tends any more; without it, everything is looked at anew.
+local TENDED, ROWLESS, WATCHED = 'tended', 'rowless', 'watched'
+local ROWS = 100 -- pending entries that one step looks at: to move them takes half a millisecond
+
+-- Answers whether something was moved to where all can take it, the ids of deleted entries, and
+-- whether another step should follow at once. Times are in milliseconds: *every* is how long the
+-- group is left alone, *patience* how long a consumer without entries may be idle.
+local function tend(stream, due, tending, group, me, now, lease, every, patience)
+  local rows_left, unfinished, changed, moved, gone = ROWS, false, false, false, {}
+
+  local last = redis.call('HGET', tending, TENDED)
+  local since = last and now - tonumber(last) or every
+  if since >= 0 and since < every then -- below 0: the clock went back
+    return false, gone, false
+  end
+
+  -- The next entries of a consumer, and where to go on; '-' if that was the end.
+  local function rows_of(consumer, start)
+    local rows = redis.call('XPENDING', stream, group, start, '+', rows_left, consumer)
+    local is_end = #rows < rows_left
+    unfinished = unfinished or not is_end
+    rows_left = rows_left - #rows
+    return rows, is_end and '-' or '(' .. rows[#rows][1]
+  end
+
+  -- An entry of DUE without a row is due. It gets one, so that nobody else has to search.
+  local function give_rows()
+    if rows_left == 0 then
+      return
+    end
+    local start = redis.call('HGET', tending, ROWLESS) or '-'
+    local rows, next_start = rows_of(DUE, start)
+    for _, row in ipairs(rows) do
+      if not redis.call('ZSCORE', due, row[1]) then
+        redis.call('ZADD', due, as_text(now), row[1])
+        moved = true
+      end
+    end
+    redis.call('HSET', tending, ROWLESS, next_start)
+  end
+
+  local function abandon(id, attempt)
+    if move(stream, group, ABANDONED, id, attempt) then
+      moved = true
+    else
+      gone[#gone + 1] = id
+    end
+  end
+
+  -- Look at the leases of one consumer, if one of them can have run out. What is known of it is
+  -- when to look next, the first end of a lease that this look has met, and where it goes on.
+  local function watch(consumer, known)
+    if known and known[1] > now + lease then
+      known = nil -- the clock went back
+    end
+    if rows_left == 0 or known and known[1] > now then
+      return known
+    end
+    local first, start, rows = now + lease, '-', nil -- what it gets from now on ends later
+    if known and known[3] ~= '-' then
+      first, start = known[2], known[3]
+    end
+    rows, start = rows_of(consumer, start)
+    changed = true
+    for _, row in ipairs(rows) do
+      if row[3] >= lease then
+        abandon(row[1], row[4])
+      else
+        first = math.min(first, now + lease - row[3])
+      end
+    end
+    return {start == '-' and first or now, first, start}
+  end
+
+  local packed = redis.call('HGET', tending, WATCHED)
+  local known, watched = packed and cmsgpack.unpack(packed) or {}, {}
+  for _, consumer in ipairs(consumers_of(stream, group)) do
+    local name = consumer.name
+    if name == DUE then
+      if consumer.pending > redis.call('ZCARD', due) then
+        give_rows()
+      end
+    elseif name == me or is_reserved(name) then
+      watched[name] = known[name]
+    elseif consumer.pending > 0 then
+      watched[name] = watch(name, known[name])
+    elseif consumer.idle > patience then
+      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+    end
+  end
+  redis.call('HSET', tending, TENDED, as_text(unfinished and 0 or now))
+  for name in pairs(known) do
+    changed = changed or not watched[name]
+  end
+  if changed then -- else replicas and the append-only file have it already
+    redis.call('HSET', tending, WATCHED, cmsgpack.pack(watched))
+  end
+  redis.call('PEXPIRE', tending, patience)
+  return moved, gone, unfinished
+end
