@@ -21,6 +21,7 @@ from trio_bus import (
     Backoff,
     BusOptions,
     Delivery,
+    EntryId,
     MemoryBackend,
     Message,
     RedisBackend,
@@ -29,7 +30,7 @@ from trio_bus import (
     Transition,
     open_subscription,
 )
-from trio_bus._backend import Membership
+from trio_bus._backend import GroupMember, Membership
 from trio_bus._names import RESERVED_CONSUMERS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "life.rst").read_text()
@@ -63,6 +64,8 @@ SETTINGS = attrs.evolve(
     config(), retry_backoff=Backoff(first=1000.0, jitter=0.0), drain_timeout=0.0
 )
 """What waits for its next attempt goes on waiting; what hangs is not waited for."""
+THIEF = Membership(topic="orders", group="billing", consumer="them", lease=0.001, max_attempt=9)
+"""To whom the leases of others are over."""
 
 
 async def hang(delivery: Delivery) -> None:
@@ -134,22 +137,63 @@ async def cancelled(world: World) -> AsyncGenerator[str]:
     yield ""
 
 
+async def steal(thief: GroupMember) -> None:
+    """Take it from whoever has it."""
+    while not (await thief.take_over(1)).entries:
+        await trio.sleep(0.01)
+        await thief.look()
+
+
 @asynccontextmanager
 async def stolen(world: World) -> AsyncGenerator[str]:
     """Let another consumer take it over, to whom our lease is over."""
     settings = attrs.evolve(SETTINGS, claim_idle_timeout=0.5)
-    thief = Membership(topic="orders", group="billing", consumer="them", lease=0.001, max_attempt=9)
     async with open_subscription(world.bus(), settings, hang):
         await told(world, Transition.STARTED)
-        async with world.backend.join(thief) as them:
-            while not (await them.take_over(1)).entries:
-                await trio.sleep(0.01)
-                await them.look()
+        async with world.backend.join(THIEF) as them:
+            await steal(them)
             await told(world, Transition.LEASE_LOST)
             yield "them"
 
 
+@asynccontextmanager
+async def taken_over(world: World) -> AsyncGenerator[str]:
+    """Give it back, and let another consumer take it."""
+    async with cancelled(world):
+        pass
+    async with open_subscription(world.bus(), SETTINGS, hang) as subscription:
+        await told(world, Transition.TAKEN_OVER)
+        yield subscription.name
+
+
+@asynccontextmanager
+async def finished(world: World) -> AsyncGenerator[str]:
+    """Let the handler end, and settle nothing."""
+    settings = attrs.evolve(SETTINGS, ack_mode=AckMode.MANUAL)
+    async with open_subscription(world.bus(), settings, succeed) as subscription:
+        await told(world, Transition.FINISHED)
+        yield subscription.name
+
+
+@asynccontextmanager
+async def suspected(world: World) -> AsyncGenerator[str]:
+    """Let it lose two owners; who finds it is at work with something else, and has it wait."""
+    await world.backend.create_group("orders", "billing", EntryId(0))
+    async with world.backend.join(THIEF) as first:
+        assert await first.read(1, 1.0)
+        async with world.backend.join(attrs.evolve(THIEF, consumer="them, too")) as second:
+            await steal(second)
+            await world.bus().publish(Message("orders", b"order 8"))
+            settings = attrs.evolve(SETTINGS, claim_idle_timeout=0.2)
+            async with open_subscription(world.bus(), settings, hang) as subscription:
+                await told(world, Transition.SUSPECTED)
+                yield subscription.name
+
+
 SCENES: dict[Transition, Scene] = {
+    Transition.TAKEN_OVER: taken_over,
+    Transition.FINISHED: finished,
+    Transition.SUSPECTED: suspected,
     Transition.RELEASED: cancelled,
     Transition.LEASE_LOST: stolen,
     Transition.UNSETTLED: partial(
@@ -158,6 +202,7 @@ SCENES: dict[Transition, Scene] = {
     **{
         transition: partial(handled, transition, SETTINGS)
         for transition in (
+            Transition.RECEIVED,
             Transition.STARTED,
             Transition.ACKED,
             Transition.RETRIED,
@@ -170,9 +215,13 @@ SCENES: dict[Transition, Scene] = {
 
 
 def test_every_transition_of_an_entry_is_a_row_with_a_scene() -> None:
-    of_others = {"OPENED", "DRAINING", "CLOSED", "GROUP_RECREATED"}
+    of_others = {"OPENED", "DRAINING", "CLOSED", "GROUP_RECREATED", "RECONNECTED", "UNCONFIRMED"}
     assert set(ROWS) == {transition.name for transition in Transition} - of_others
     assert set(ROWS) == {transition.name for transition in SCENES}
+
+
+BEFORE = {Transition.RECEIVED: 0, Transition.TAKEN_OVER: 0, Transition.SUSPECTED: 2}
+"""The attempt that the entry of a scene has before, if that is not 1."""
 
 
 @pytest.mark.parametrize("transition", SCENES, ids=lambda transition: transition.name)
@@ -191,7 +240,7 @@ async def test_an_entry_is_where_the_table_says(transition: Transition, backend_
     elif place in {"done", "dead"}:
         assert (ledger, attempt) == ({entry_id: Spot(DONE)}, "stays")
     else:
-        before = 0 if transition is Transition.STARTED else 1
+        before = BEFORE.get(transition, 1)
         count = before + {"up": 1, "stays": 0, "down": -1}[attempt]
         place = consumer if place == "in flight" else place
-        assert ledger == {entry_id: Spot(place, count)}
+        assert ledger[entry_id] == Spot(place, count)
