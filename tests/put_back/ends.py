@@ -17,8 +17,8 @@ CONNECTING = (
             put(
                 "a member reads on the connection that all share",
                 f"{_REDIS}/backend.py",
-                "RedisMember(self._link, membership, self._open_reader, timeout, alarm)",
-                "RedisMember(self._link, membership, self._link.wait_connected, timeout, alarm)",
+                "membership, self._open_reader, timeout, alarm, hint=hint)",
+                "membership, self._link.wait_connected, timeout, alarm, hint=hint)",
             ),
         ),
     ),
@@ -152,8 +152,8 @@ CLOSING = (
             put(
                 "its last steps are cancelled too",
                 f"{_SUBSCRIPTION}/life.py",
-                "with trio.CancelScope(shield=True):\n            self._outlet.cancel()",
-                "with suppress(trio.Cancelled):\n            self._outlet.cancel()",
+                "with trio.CancelScope(shield=True):\n                await self._finish()",
+                "with suppress(trio.Cancelled):\n                await self._finish()",
             ),
         ),
     ),
@@ -164,10 +164,8 @@ CLOSING = (
             put(
                 "until somebody settles it",
                 f"{_SUBSCRIPTION}/life.py",
-                "        # Bounded: each step in itself",
-                "        with suppress(trio.Cancelled):\n"
-                "            await self._core.held.wait_value(0)\n"
-                "        # Bounded: each step in itself",
+                "        await self._intake_ended.wait()\n        await self._settle()\n",
+                "        await self._wait_nothing_held()\n        await self._settle()\n",
             ),
         ),
     ),

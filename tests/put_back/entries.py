@@ -43,8 +43,8 @@ CLAIMING = (
                 (
                     Change(
                         f"{_SUBSCRIPTION}/reclaimer.py",
-                        "member.take_over(taken)",
-                        "member.take_over(1000)",
+                        "member.take_over(taken, book",
+                        "member.take_over(1000, book",
                     ),
                     Change(
                         f"{_SUBSCRIPTION}/permits.py",
@@ -59,24 +59,6 @@ CLAIMING = (
                 "return #entries < count and looks > 0",
                 "return looks > 0",
             ),
-            put(
-                "a claim on a server touches what it leaves",
-                f"{_SCRIPTS}/take_over.lua",
-                "return {entries, buried, gone, cursor}",
-                """for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', 100)) do
-  redis.call('XCLAIM', stream, group, row[2], 0, row[1], 'JUSTID')
-end
-return {entries, buried, gone, cursor}""",
-            ),
-            put(
-                "a claim in memory touches what it leaves",
-                f"{_MEMORY}/takeover.py",
-                "    _forget_rows_without_entry(place, now_ms, looks)\n",
-                """    _forget_rows_without_entry(place, now_ms, looks)
-    for entry_id in place.group.pending:
-        place.group.pending[entry_id].delivered_ms = now_ms
-""",
-            ),
         ),
     ),
     Fault(
@@ -84,10 +66,16 @@ return {entries, buried, gone, cursor}""",
         "Consumers are never removed.",
         (
             put(
-                "the dead stay",
-                f"{_SUBSCRIPTION}/reclaimer.py",
-                "await self._core.member.tend()",
-                "await trio.lowlevel.checkpoint()",
+                "the dead stay, in memory",
+                f"{_MEMORY}/takeover.py",
+                "group.remove_consumer(consumer.name)",
+                "pass",
+            ),
+            put(
+                "the dead stay, on a server",
+                f"{_SCRIPTS}/_tend.lua",
+                "      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)\n",
+                "",
             ),
             put(
                 "those who leave stay",
@@ -131,13 +119,13 @@ RETRYING = (
             put(
                 "on a server",
                 f"{_SCRIPTS}/hand_back.lua",
-                "  if not move(stream, group, delay < 0",
+                "  if not put_back(id, count, delay",
                 """  if delay >= 0 then
     redis.call('XADD', stream, '*', unpack(redis.call('XRANGE', stream, id, id)[1][2]))
     redis.call('XACK', stream, group, id)
     return DONE
   end
-  if not move(stream, group, delay < 0""",
+  if not put_back(id, count, delay""",
             ),
         ),
     ),
@@ -218,32 +206,17 @@ RETRYING = (
         "a crash does not count",
         "Attempts ignore crashes.",
         (
-            Putting(
+            put(
                 "on a server",
-                (
-                    Change(
-                        f"{_SCRIPTS}/take_over.lua",
-                        "redis.call('XCLAIM', stream, group, me, 0, id)[1]",
-                        "redis.call("
-                        "'XCLAIM', stream, group, me, 0, id, 'RETRYCOUNT', attempt + 1)[1]",
-                    ),
-                    Change(
-                        f"{_SCRIPTS}/take_over.lua",
-                        "    for _, row in ipairs(rows) do\n      take(row[1], row[4])\n",
-                        "    for _, row in ipairs(rows) do\n"
-                        "      take(row[1], consumer == FREE and row[4] or row[4] - 1)\n",
-                    ),
-                ),
+                f"{_SCRIPTS}/_tend.lua",
+                "move(stream, group, ABANDONED, id, attempt)",
+                "move(stream, group, ABANDONED, id, attempt - 1)",
             ),
             put(
                 "in memory",
                 f"{_MEMORY}/takeover.py",
-                "    body = place.stream.entries.get(entry_id)\n    if body is None:\n",
-                """    if place.group.pending[entry_id].consumer.name not in RESERVED_CONSUMERS:
-        receipt = attrs.evolve(receipt, attempt=receipt.attempt - 1)
-    body = place.stream.entries.get(entry_id)
-    if body is None:
-""",
+                "entry_id, ABANDONED, place.group.pending[entry_id].count,",
+                "entry_id, ABANDONED, 0,",
             ),
         ),
     ),

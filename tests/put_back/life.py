@@ -106,9 +106,9 @@ LIFE = (
         (
             put(
                 "among entries without a due time",
-                f"{_SCRIPTS}/take_over.lua",
-                "      cursor = '-'\n      return\n",
-                "      return\n",
+                f"{_SCRIPTS}/_tend.lua",
+                "is_end and '-' or '(' .. rows[#rows][1]",
+                "#rows == 0 and start or '(' .. rows[#rows][1]",
             ),
         ),
     ),

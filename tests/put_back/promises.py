@@ -161,8 +161,8 @@ TESTING = (
             put(
                 "it takes what was released last",
                 f"{_MEMORY}/takeover.py",
-                "        _held_by(group, FREE),\n        _abandoned(custody, group, now_ms),\n",
-                "        _abandoned(custody, group, now_ms),\n        _held_by(group, FREE),\n",
+                "        _held_by(group, FREE),\n        _held_by(group, ABANDONED),\n",
+                "        _held_by(group, ABANDONED),\n        _held_by(group, FREE),\n",
             ),
         ),
     ),
