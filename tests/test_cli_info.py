@@ -31,12 +31,13 @@ BILLING = GroupInfo(
     released=1,
     delayed=2,
     dead=4,
+    suspects=5,
     consumers=(ConsumerInfo("worker-1", 3, 0.25), ConsumerInfo("worker-2", 0, 90_061.0)),
     oldest=EntryId(1_700_000_001_000),
 )
 IDLE = GroupInfo("audit", EntryId(5), None, 0, 0, 0, 0, ())
-NOTHING = "pending 0, released 0, delayed 0, dead 0"
-SOME = "pending 3, released 1, delayed 2, dead 4"
+NOTHING = "pending 0, released 0, delayed 0, suspects 0, dead 0"
+SOME = "pending 3, released 1, delayed 2, suspects 5, dead 4"
 TOPIC = TopicInfo("orders", 1461, (IDLE, BILLING), HOUR, 2)
 
 
@@ -103,6 +104,7 @@ def test_programs_get_everything() -> None:
             {"name": "worker-2", "pending": 0, "idle": 90061.0},
         ],
         "oldest": "1700000001000-0",
+        "suspects": 5,
     }
     assert {field.name for field in attrs.fields(GroupInfo)} == set(groups[1])
 

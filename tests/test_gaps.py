@@ -26,8 +26,7 @@ from trio_bus import (
     Transition,
     open_subscription,
 )
-from trio_bus._memory import takeover
-from trio_bus._memory.custody import Custody
+from trio_bus._memory.custody import Custody, move
 from trio_bus.abc import Ack, Membership, Receipt, Settled
 
 LEASE = 6.0
@@ -54,11 +53,13 @@ class Stop:
         if self.steal:
             server = self.flaky.inner._server
             with server.step() as now_ms:
-                thief = Custody(server.store, THIEF)
-                takeover.tend(thief, now_ms)
-                taken = takeover.take_over(thief, self.steal, now_ms, book=False)
-            assert len(taken.entries) == self.steal
-            self.stolen += [entry.id for entry in taken.entries]
+                # A member that takes over takes all it finds abandoned, now or later; this one not.
+                group = Custody(server.store, THIEF).place().group
+                taken = {it: group.pending[it].count for it in list(group.pending)[: self.steal]}
+                for entry_id, count in taken.items():
+                    move(group, entry_id, THIEF.consumer, count + 1, now_ms)
+            assert len(taken) == self.steal
+            self.stolen += taken
 
     async def check_untouched(self) -> None:
         """The thief still has all of it, as it was."""

@@ -193,9 +193,10 @@ class _StubbornReads(Plan):
 
 
 async def test_what_a_read_brings_that_is_being_ended_comes_first(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is ours by then."""
+    monkeypatch.setattr("trio_bus._subscription.consumer.READS_PER_LEASE", 0.1)
     backend = FlakyBackend(_StubbornReads())
     world = World("memory:", backend)
     await suspects(world, 1)

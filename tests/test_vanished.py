@@ -59,6 +59,7 @@ async def test_what_another_consumer_has_is_lost_though_it_was_deleted(
     async with backend.join(US) as us, backend.join(attrs.evolve(THEM, lease=0.1)) as them:
         held = receipts(await us.read(1, 1))
         await trio.sleep(0.11)
+        await them.look()
         assert len((await them.take_over(1)).entries) == 1
         await command(backend, "XDEL", TOPIC, str(entry_id))
         assert await us.renew(held) == {entry_id: Settled.LOST}
@@ -228,6 +229,7 @@ async def test_what_was_finished_elsewhere_and_trimmed_is_a_lost_lease(
         (entry_id,) = await publish(world.bus(), 1)
         await trio.sleep(0.5)
         async with flaky.inner.join(THIEF) as thief:
+            await thief.look()
             (taken,) = (await thief.take_over(1)).entries
             assert await thief.settle([Ack(taken.receipt)]) == [Settled.DONE]
         delete(world, entry_id)

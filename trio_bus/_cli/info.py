@@ -132,6 +132,7 @@ def _group(group: GroupInfo, now: datetime) -> str:
         "pending": f"{group.pending:,}",
         "released": f"{group.released:,}",
         "delayed": f"{group.delayed:,}",
+        "suspects": f"{group.suspects:,}",
         "dead": f"{group.dead:,}",
     }
     told = ", ".join(f"{name} {count}" for name, count in facts.items())
