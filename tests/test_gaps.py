@@ -368,6 +368,23 @@ async def test_handlers_whose_entries_were_taken_over_are_cancelled_at_once(
     assert world.recorder.ids(Transition.LEASE_LOST) == stop.stolen
 
 
+async def test_nothing_is_looked_for_before_others_could_renew(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend, stop: Stop
+) -> None:
+    """A look takes away leases that have run out, also those of who stood still with us."""
+    patient = attrs.evolve(SETTINGS, reclaim_interval=1.0)
+    async with open_subscription(world.bus(), patient, Work(takes=20)) as subscription:
+        await publish(world.bus(), 1)
+        await until(lambda: subscription.statistics().in_flight == 1)
+        stop()
+        looks = flaky.plan.calls["look"]
+        await trio.sleep(0.99)
+        assert flaky.plan.calls["look"] == looks
+        assert flaky.plan.calls["renew"] >= 1
+        await trio.sleep(0.02)
+        assert flaky.plan.calls["look"] == looks + 1
+
+
 async def test_consumers_that_stood_still_together_take_nothing_from_each_other(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, stop: Stop
 ) -> None:

@@ -14,6 +14,7 @@ from trio_bus._look import Look
 from trio_bus._observer import Scope, Transition
 from trio_bus._wake import Alarm
 
+from .respite import Respite
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ BREATH = 0.02
 class Reclaimer:
     """Looks when something is due, when woken and at each tick; claims what its permits allow.
 
-    After a gap in which this process stood still it claims nothing for a tick: whoever stood still
-    with it has to be able to renew its leases first.
+    After a gap in which this process stood still it does neither for a tick, see `Respite`: a look
+    also takes leases away that have run out.
 
     It looks without a permit, and while a claim waits for one: what is scheduled on the topic does
     not wait for our handlers. A look that brought something on its way is followed by another one
@@ -50,9 +51,8 @@ class Reclaimer:
         self._wanted = trio.Event()
         self._claiming = False
         self._missed = False
-        # After a gap: when a claim may be made, and whether none has been since.
-        self._claim_at = -math.inf
-        self._owes_claim = False
+        self._before_looks = Respite(core.pulse, core.config.reclaim_interval)
+        self._before_claims = Respite(core.pulse, core.config.reclaim_interval)
         # The last look, or a claim since it began, brought something: there may be more.
         self._progress = trio.Event()
         self._refused = ""
@@ -74,6 +74,10 @@ class Reclaimer:
     async def _watch(self) -> None:
         errors = 0
         while True:
+            left = self._before_looks.left()
+            if left > 0:
+                await trio.sleep(left)
+                continue
             began, self._progress = trio.current_time(), trio.Event()
             try:
                 look = await self._core.member.look()
@@ -134,24 +138,13 @@ class Reclaimer:
     async def _claim_after_gap(self) -> None:
         """Take over once; after a gap, look again one tick later instead."""
         taken = await self._consumer.take_permits(self._core.config.max_in_flight)
-        early = self._early()
-        if early > 0:
+        left = self._before_claims.left()
+        if left > 0:
             self._core.permits.give_back(taken)
-            self._alarm.ring(early)
+            self._alarm.ring(left)
         elif await self._claim_once(taken):
             self._missed = True
             self._progress.set()
-
-    def _early(self) -> float:
-        """Say how many seconds are left until a claim may be made.
-
-        Where gaps follow each other, because the loop is blocked again and again, the first counts.
-        """
-        if not self._owes_claim:
-            self._claim_at = self._core.pulse.gap_ended + self._core.config.reclaim_interval
-        early = self._claim_at - trio.current_time()
-        self._owes_claim = early > 0
-        return early
 
     async def _claim_once(self, taken: int) -> bool:
         """Take over once; say whether it brought anything."""
