@@ -165,7 +165,9 @@ CLOSING = (
                 "until somebody settles it",
                 f"{_SUBSCRIPTION}/life.py",
                 "        await self._intake_ended.wait()\n        await self._settle()\n",
-                "        await self._wait_nothing_held()\n        await self._settle()\n",
+                "        with trio.move_on_after(600):\n"
+                "            await self._wait_nothing_held()\n"
+                "        await self._settle()\n",
             ),
         ),
     ),
