@@ -109,6 +109,41 @@ async def test_who_drains_beside_a_delivery_waits_for_it(
     assert deliveries.statistics().handled == 1
 
 
+@pytest.mark.parametrize("how", ["drain", "aclose"])
+async def test_what_is_taken_away_is_started_elsewhere_only_when_it_has_ended(
+    autojump_clock: MockClock, world: World, how: str
+) -> None:
+    """Its task takes leases to clean up. It is no attempt, and no lost lease."""
+    short = attrs.evolve(config(), claim_idle_timeout=3.0, drain_timeout=1.0)
+    ended, starts = list[float](), list[tuple[float, int]]()
+
+    async def other(delivery: Delivery) -> None:
+        starts.append((trio.current_time(), delivery.state.attempt))
+
+    async def work(deliveries: PullSubscription) -> None:
+        async with await deliveries.receive():
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(8)
+                ended.append(trio.current_time())
+
+    async with (
+        trio.open_nursery() as nursery,
+        open_subscription(world.bus(), short) as deliveries,
+    ):
+        await publish(world.bus(), 1)
+        nursery.start_soon(work, deliveries)
+        await trio.sleep(1)
+        async with open_subscription(world.bus(), short, other):
+            await (deliveries.drain() if how == "drain" else deliveries.aclose())
+            await until(lambda: bool(starts))
+    assert ended[0] <= starts[0][0]
+    assert [attempt for _, attempt in starts] == [1]
+    assert deliveries.statistics().lost_leases == 0
+
+
 @pytest.mark.parametrize("why", ["cancelled", "fatal"])
 @pytest.mark.parametrize("form", ["handler", "at most once", "pull"])
 async def test_nothing_is_taken_in_while_a_body_cleans_up(

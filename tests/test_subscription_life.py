@@ -331,6 +331,32 @@ async def test_an_entry_that_comes_again_waits_for_its_earlier_handler(
     assert subscription.statistics().retried == 0
 
 
+async def test_an_entry_whose_second_delivery_was_lost_is_started_the_third_time(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """The second waited for the first, which outlasts it; the third waits for nobody."""
+    starts: list[float] = []
+
+    async def stubborn(_: Delivery) -> None:
+        starts.append(trio.current_time())
+        if len(starts) == 1:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(12)
+
+    short = attrs.evolve(config(), claim_idle_timeout=3.0, drain_timeout=1.0)
+    async with open_subscription(world.bus(), short, stubborn) as subscription:
+        await publish(world.bus(), 1)
+        await until(lambda: len(starts) == 1)
+        flaky.inner.destroy_group("orders", "billing")
+        await until(lambda: subscription.statistics().in_flight == 2)
+        for operation in ("renew", "settle"):
+            flaky.plan.fail(operation, *[ConnectionLost("away")] * 2000)
+        await trio.sleep(14)
+        flaky.plan.failures.clear()
+        await until(lambda: len(starts) == 2, patience=100)
+        await subscription.wait_idle()
+
+
 @pytest.mark.parametrize("how", ["release", "retry"])
 async def test_an_entry_that_comes_back_before_its_settlement_is_confirmed_is_started(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, how: str

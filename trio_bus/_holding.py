@@ -92,6 +92,8 @@ class Holding:
     lost: bool = False
     vanished: bool = False
     """It was deleted or trimmed while it was ours: nobody else can have it, or ever will."""
+    leased: bool = False
+    """We ended it ourselves: nobody else gets it before it has ended."""
     give_back: bool = False
     """It was lost to nobody in particular: release it when its handler has ended."""
     settling: Settling | None = None
@@ -149,6 +151,11 @@ class Holding:
     def is_unclaimed_at(self, time: float) -> bool:
         """Say whether nobody else had it then: our lease held, or there was nothing to have."""
         return self.vanished or time < self.lease_until
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its lease is no concern of ours any more."""
+        return self.lost and not self.leased
 
     def check_open(self) -> None:
         """Raise `LeaseLost` or `DeliveryFinalized` unless it is open."""

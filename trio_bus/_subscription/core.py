@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 import trio
@@ -48,6 +47,7 @@ from .leases import Leases
 from .permits import Permits
 from .pulse import Pulse
 from .remembered import Remembered
+from .state import SubscriptionState
 
 if TYPE_CHECKING:
     from trio_bus._gate import Gate
@@ -55,15 +55,6 @@ if TYPE_CHECKING:
 
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
-
-
-@unique
-class SubscriptionState(Enum):
-    """Where a subscription is in its life."""
-
-    RUNNING = "running"
-    DRAINING = "draining"
-    CLOSED = "closed"
 
 
 def _nowhere(holdings: list[Holding]) -> None:
@@ -307,6 +298,12 @@ class Core:
             self._free(holding)
 
     @trio.lowlevel.enable_ki_protection
+    def take_away(self, holding: Holding) -> None:
+        """End what runs with it, and release it then; until then its lease is kept."""
+        holding.leased = True
+        self.hand_back_when_ended(holding)
+
+    @trio.lowlevel.enable_ki_protection
     def hand_back(self, holding: Holding) -> None:
         """Release an entry at once, and end what still runs with it."""
         self.submit(holding, Release(holding.receipt))
@@ -345,7 +342,7 @@ class Core:
         return [
             holding
             for holding in self._by_id.values()
-            if not holding.lost and not holding.done and not holding.vanished
+            if not holding.is_over and not holding.done and not holding.vanished
         ]
 
     def _free(self, holding: Holding) -> None:
@@ -367,8 +364,9 @@ class Core:
         if self._by_id.get(holding.entry.id) is holding:
             self._forget_latest(holding)
         successor, holding.successor = holding.successor, None
-        if successor is not None and successor.open:
+        if successor is not None:
             successor.predecessor = None
+        if successor is not None and successor.open:
             if successor.at_risk and holding.done:
                 # They share a receipt: what was under way may have settled this one.
                 self.hand_back_when_ended(successor)

@@ -15,9 +15,10 @@ from trio_bus._observer import Scope, Transition
 from trio_bus._one_error import one_error
 
 from .consumer import Consumer
-from .core import Core, SubscriptionState
+from .core import Core
 from .group import Group
 from .reclaimer import Reclaimer
+from .state import SubscriptionState
 
 if TYPE_CHECKING:
     from trio_bus._backend import StreamBackend
@@ -135,7 +136,7 @@ class Life:
         self._outlet.cancel()
         await self._outlet.wait_finished()
         for holding in self._core.open_holdings():
-            self._core.hand_back_when_ended(holding)
+            self._core.take_away(holding)
         await self._wait_ended()
         with trio.move_on_after(self._core.config.shutdown_timeout + self._parting):
             await self._wait_nothing_held()

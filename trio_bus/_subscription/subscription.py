@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from trio_bus._delivery import Delivery
 
     from .buffer import Buffer
-    from .core import Core, SubscriptionState
+    from .core import Core
     from .life import Life
+    from .state import SubscriptionState
 
 
 @attrs.frozen(kw_only=True)
