@@ -27,6 +27,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
 WORKERS = ("-n", "3")  # on two cores: the tests wait for servers as much as they work
+WAITERS = ("-n", "5", "--dist", "worksteal")  # these wait most of the time
 SOURCES = ("trio_bus", "tests", "property_tests", "docs", "conftest.py", "noxfile.py")
 
 
@@ -109,7 +110,7 @@ def servers(session: nox.Session) -> None:
     """Run everything that speaks to a server on those that users have, besides our own."""
     _install(session, "tests", "servers")
     kinds = "--servers=redis-8.2,redis-6.2,valkey-8.1"
-    session.run("pytest", *WORKERS, kinds, "tests", "property_tests", *session.posargs)
+    session.run("pytest", *WAITERS, kinds, "tests", "property_tests", *session.posargs)
 
 
 @nox.session

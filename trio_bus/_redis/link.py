@@ -201,6 +201,9 @@ class Link:
             self._on_error(error)
             return False
         self._pipeline = self._make(session)
+        if self._closed:  # while we connected: nobody else would end it
+            self._pipeline.close()
+            return True
         self._connected.set()
         self._on_back()
         return True
