@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from enum import Enum
@@ -11,20 +11,15 @@ from typing import TypeVar
 import attrs
 import trio
 
-from trio_bus import BusError, EntryId, MemoryBackend, NotPersisted, RemoteError, TopicInfo
+from tests.interposed import InterposedMember
+from trio_bus import BusError, EntryId, MemoryBackend, NotPersisted, TopicInfo
 from trio_bus.abc import (
     Append,
-    Entry,
     GroupMember,
-    Look,
     Membership,
     Once,
-    Receipt,
     Record,
-    Settled,
-    Settlement,
     StreamBackend,
-    TakeOver,
 )
 
 T = TypeVar("T")
@@ -83,51 +78,14 @@ class Plan:
 
 
 @attrs.define
-class FlakyMember(GroupMember):
+class FlakyMember(InterposedMember):
     """A member that follows a plan."""
 
-    inner: GroupMember
     plan: Plan
 
-    async def read(self, count: int, timeout: float) -> list[Entry]:
-        """Read, or fail."""
-        return await self.plan.run("read", lambda: self.inner.read(count, timeout))
-
-    async def look(self) -> Look:
-        """Look, or fail."""
-        return await self.plan.run("look", self.inner.look)
-
-    async def woken(self) -> float:
-        """Wait to be woken."""
-        return await self.inner.woken()
-
-    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
-        """Take over, or fail."""
-        return await self.plan.run("take_over", lambda: self.inner.take_over(count, book=book))
-
-    async def take_booked(self, entry_id: EntryId) -> TakeOver:
-        """Take a suspect, or fail."""
-        return await self.plan.run("take_booked", lambda: self.inner.take_booked(entry_id))
-
-    async def keep_booking(self, entry_id: EntryId) -> bool:
-        """Keep a booking, or fail."""
-        return await self.plan.run("keep_booking", lambda: self.inner.keep_booking(entry_id))
-
-    async def give_up_booking(self, entry_id: EntryId) -> None:
-        """Give it up, or fail."""
-        await self.plan.run("give_up_booking", lambda: self.inner.give_up_booking(entry_id))
-
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
-        """Settle, or fail."""
-        return await self.plan.run("settle", lambda: self.inner.settle(settlements))
-
-    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
-        """Renew, or fail."""
-        return await self.plan.run("renew", lambda: self.inner.renew(receipts))
-
-    async def forget(self) -> bool:
-        """Forget, or fail."""
-        return await self.plan.run("forget", self.inner.forget)
+    async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Do it, or fail."""
+        return await self.plan.run(name, act)
 
 
 @attrs.define

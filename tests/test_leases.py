@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 
 import attrs
 import pytest
@@ -13,6 +13,7 @@ from tests.faults import FlakyBackend
 from tests.harness import World, config, open_world, publish, until
 from tests.redis_world import US, command, receipts
 from tests.redis_world import publish as append
+from tests.verbs import VERBS
 from trio_bus import (
     AckMode,
     ConnectionLost,
@@ -164,15 +165,6 @@ async def test_handlers_of_1_5_and_20_seconds_run_once_with_a_lease_of_1(
 
 
 # Lost leases
-
-
-VERBS: dict[str, Callable[[Delivery], Awaitable[None]]] = {
-    "ack": lambda delivery: delivery.ack(),
-    "retry": lambda delivery: delivery.retry("again"),
-    "reject": lambda delivery: delivery.reject("bad"),
-    "release": lambda delivery: delivery.release(),
-    "renew": lambda delivery: delivery.renew(),
-}
 
 
 async def steal(flaky: FlakyBackend) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import attrs
 import pytest
@@ -14,6 +14,7 @@ from tests.harness import World, config, open_world, publish, until
 from tests.redis_world import DEATH, GROUP, THEM, TOPIC, US, command, raw_pending, receipts
 from tests.redis_world import publish as append
 from tests.servers import command as server_command
+from tests.verbs import SETTLING
 from trio_bus import (
     AckMode,
     ConnectionLost,
@@ -149,15 +150,7 @@ async def test_the_handler_of_a_deleted_entry_finishes(everywhere: World) -> Non
     assert (await world.group()).pending == 0
 
 
-VERBS: dict[str, Callable[[Delivery], Awaitable[None]]] = {
-    "ack": lambda delivery: delivery.ack(),
-    "retry": lambda delivery: delivery.retry("again"),
-    "reject": lambda delivery: delivery.reject("bad"),
-    "release": lambda delivery: delivery.release(),
-}
-
-
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", SETTLING)
 @pytest.mark.parametrize("seen", [True, False])
 async def test_verbs_on_a_deleted_entry_raise_nothing(
     autojump_clock: MockClock, world: World, verb: str, *, seen: bool
@@ -168,7 +161,7 @@ async def test_verbs_on_a_deleted_entry_raise_nothing(
         delivery = await deliveries.receive()
         if seen:
             await trio.sleep(3)
-        await VERBS[verb](delivery)
+        await SETTLING[verb](delivery)
         statistics = deliveries.statistics()
         assert (statistics.in_flight, statistics.lost_leases) == (0, 0)
         acked = verb == "ack" and not seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
@@ -10,25 +10,22 @@ from typing import TypeVar
 import attrs
 import trio
 
+from tests.interposed import InterposedMember
 from trio_bus import BusError, EntryId, RemoteError, TopicInfo
 from trio_bus.abc import (
     Append,
-    Entry,
     GroupMember,
-    Look,
     Membership,
     Once,
-    Receipt,
     Record,
     Release,
     Settled,
     Settlement,
     StreamBackend,
-    TakeOver,
 )
 
 T = TypeVar("T")
-BRINGS_ENTRIES = ("read", "take_over")
+BRINGS_ENTRIES = ("read", "take_over", "take_booked")
 
 
 @attrs.frozen
@@ -76,39 +73,14 @@ class Faults:
 
 
 @attrs.define
-class WatchedMember(GroupMember):
+class WatchedMember(InterposedMember):
     """A member whose calls are noted."""
 
-    inner: GroupMember
     faults: Faults
 
-    async def read(self, count: int, timeout: float) -> list[Entry]:
-        """Read."""
-        return await self.faults.run("read", lambda: self.inner.read(count, timeout))
-
-    async def look(self) -> Look:
-        """Look."""
-        return await self.faults.run("look", self.inner.look)
-
-    async def woken(self) -> float:
-        """Wait to be woken."""
-        return await self.inner.woken()
-
-    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
-        """Take over."""
-        return await self.faults.run("take_over", lambda: self.inner.take_over(count, book=book))
-
-    async def take_booked(self, entry_id: EntryId) -> TakeOver:
-        """Take a suspect over."""
-        return await self.faults.run("take_over", lambda: self.inner.take_booked(entry_id))
-
-    async def keep_booking(self, entry_id: EntryId) -> bool:
-        """Keep a booking."""
-        return await self.faults.run("keep_booking", lambda: self.inner.keep_booking(entry_id))
-
-    async def give_up_booking(self, entry_id: EntryId) -> None:
-        """Give a booking up."""
-        await self.faults.run("give_up_booking", lambda: self.inner.give_up_booking(entry_id))
+    async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Note it, and do what the faults allow."""
+        return await self.faults.run(name, act)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle, or refuse each; what is given back is noted apart."""
@@ -121,14 +93,6 @@ class WatchedMember(GroupMember):
             return [self.faults.refusal for _ in settlements]
 
         return await self.faults.run("settle back" if back else "settle", act)
-
-    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
-        """Renew."""
-        return await self.faults.run("renew", lambda: self.inner.renew(receipts))
-
-    async def forget(self) -> bool:
-        """Forget."""
-        return await self.faults.run("forget", self.inner.forget)
 
 
 @attrs.define
