@@ -177,8 +177,16 @@ def xgroup_delconsumer(key: str, group: str, consumer: str) -> Operation:
 
 
 def xreadgroup(
-    group: str, consumer: str, places: list[tuple[str, str]], count: int | None, *, noack: bool
+    group: str,
+    consumer: str,
+    places: list[tuple[str, str]],
+    count: int | None,
+    *,
+    noack: bool,
+    block: bool = False,
 ) -> Operation:
+    """Read; with *block* a millisecond passes before the server says that there is nothing."""
+
     def run(store: Store, now_ms: int) -> Reply:
         answer = delivery.xreadgroup(
             store, group, consumer, places, now_ms, count=count or 0, noack=noack
@@ -188,6 +196,7 @@ def xreadgroup(
         return [[key.encode(), [shown_row(row) for row in rows]] for key, rows in answer]
 
     options = () if count is None else words("COUNT", count)
+    options += words("BLOCK", 1) if block else ()
     options += words("NOACK" if noack else None, "STREAMS")
     keys_and_ids = [key for key, _ in places] + [start for _, start in places]
     head = words("XREADGROUP", "GROUP", group, consumer)
@@ -287,15 +296,17 @@ def xautoclaim(
 
 def xinfo_groups(key: str) -> Operation:
     def run(store: Store, _: int) -> Reply:
+        counts = store.dialect.counts_read
         return [
             [
                 *(b"name", it.name.encode(), b"consumers", it.consumers, b"pending", it.pending),
-                *(b"last-delivered-id", shown_id(it.last_delivered), b"lag", it.lag),
+                *(b"last-delivered-id", shown_id(it.last_delivered)),
+                *((b"entries-read", it.entries_read, b"lag", it.lag) if counts else ()),
             ]
             for it in groups.xinfo_groups(store, key)
         ]
 
-    return Operation(words("XINFO", "GROUPS", key), run, _view_groups)
+    return Operation(words("XINFO", "GROUPS", key), run)
 
 
 def xinfo_consumers(key: str, group: str) -> Operation:
@@ -341,22 +352,9 @@ def _with_hours(row: Reply) -> Reply:
     return [*row[:2], hours(row[2]), *row[3:]]
 
 
-def _view_groups(reply: Reply) -> Reply:
-    """Leave out entries-read and lag: three generations of rules; null or a count is all we say."""
-    assert isinstance(reply, list)
-    return [_without_lag(_pairs(row)) for row in reply]
-
-
-def _without_lag(pairs: dict[bytes, Reply]) -> Reply:
-    for name in (b"entries-read", b"lag"):
-        value = pairs.pop(name, None)
-        assert value is None or (isinstance(value, int) and value >= 0)
-    return [part for pair in pairs.items() for part in pair]
-
-
 def _view_consumers(reply: Reply) -> Reply:
     assert isinstance(reply, list)
-    return [_idle_in_hours(_pairs(row)) for row in reply]
+    return [_idle_in_hours(pairs_of(row)) for row in reply]
 
 
 def _idle_in_hours(pairs: dict[bytes, Reply]) -> Reply:
@@ -366,7 +364,7 @@ def _idle_in_hours(pairs: dict[bytes, Reply]) -> Reply:
     return [part for pair in pairs.items() for part in pair]
 
 
-def _pairs(row: Reply) -> dict[bytes, Reply]:
+def pairs_of(row: Reply) -> dict[bytes, Reply]:
     assert isinstance(row, list)
     names = [name for name in row[::2] if isinstance(name, bytes)]
     return dict(zip(names, row[1::2], strict=True))

@@ -7,6 +7,7 @@ from itertools import islice
 from random import Random
 
 from property_tests import stream_operations as operations
+from property_tests import stream_operations_more as more
 from property_tests.stream_operations import HOUR, Operation, PendingQuery, TrimOptions
 from trio_bus._backend import Record
 from trio_bus._memory.delivery_commands import Claim
@@ -20,7 +21,9 @@ ODD_IDS = (
     *("", "-", "+", ">", "$", "*", "x", "1-a", "1-2-3", "-1", "1-", " 3", "+3", "007", "1-*"),
     *("(", "(1", "(0", "(-", "-*", "**", "5-+1", "3 ", str(LAST + 1), f"1-{LAST + 1}"),
 )
+EDGES = (f"{LAST}-{LAST}", f"({LAST}-{LAST}", f"({LAST}-{LAST - 1}", str(LAST), "(0-1")
 NAMES = (b"f", b"f", b"f", b"", b"n", b"\x00\xff")
+MEMBERS = ("a", "b", "c", "d", "", "1-0", "10-0", "é")
 VALUES = (b"1", b"v", b"", b"\r\n", b"\xf0\x9f")
 
 
@@ -108,7 +111,12 @@ class Sequence:
         places = [(key, self._read_from(key)) for key in keys]
         count = self._random.choice([None, -1, 0, 1, 1, 2, 3, 5])
         return operations.xreadgroup(
-            self._group(), self._consumer(), places, count, noack=self._chance(0.1)
+            self._group(),
+            self._consumer(),
+            places,
+            count,
+            noack=self._chance(0.1),
+            block=self._chance(0.003),
         )
 
     def _xack(self) -> Operation:
@@ -156,6 +164,25 @@ class Sequence:
     def _info_groups(self) -> Operation:
         return operations.xinfo_groups(self._key())
 
+    def _info_stream(self) -> Operation:
+        return more.xinfo_stream(self._key())
+
+    def _zadd(self) -> Operation:
+        key = SORTED_SET if self._chance(0.95) else self._key()
+        return more.zadd(key, self._member(), self._score())
+
+    def _zrem(self) -> Operation:
+        return more.zrem(SORTED_SET, self._member())
+
+    def _zcard(self) -> Operation:
+        return more.zcard(SORTED_SET)
+
+    def _up_to(self) -> Operation:
+        return more.up_to(SORTED_SET, self._score(), self._random.choice([1, 2, 10]))
+
+    def _first_after(self) -> Operation:
+        return more.first_after(SORTED_SET, self._score())
+
     def _info_consumers(self) -> Operation:
         return operations.xinfo_consumers(self._key(), self._group())
 
@@ -177,7 +204,13 @@ class Sequence:
         _pending: 12,
         _xclaim: 14,
         _autoclaim: 10,
-        _info_groups: 5,
+        _info_groups: 8,
+        _info_stream: 4,
+        _zadd: 3,
+        _zrem: 1,
+        _zcard: 1,
+        _up_to: 2,
+        _first_after: 1,
         _info_consumers: 8,
     }
 
@@ -247,6 +280,8 @@ class Sequence:
             return widest
         if kind < 0.55:
             return self._random.choice(ODD_IDS)
+        if kind < 0.56:
+            return self._random.choice(EDGES)
         return self._random.choice(["", "", "("]) + self._id(key)
 
     def _position(self, key: str) -> str:
@@ -258,6 +293,8 @@ class Sequence:
         kind = self._random.random()
         if kind < 0.75:
             return ">"
+        if kind < 0.755:
+            return self._random.choice(EDGES)
         return (
             self._random.choice(ODD_IDS)
             if kind < 0.78
@@ -275,6 +312,12 @@ class Sequence:
 
     def _consumer(self) -> str:
         return self._random.choice(CONSUMERS)
+
+    def _member(self) -> str:
+        return self._random.choice(MEMBERS)
+
+    def _score(self) -> int:
+        return self._random.randint(-1, 4)
 
     def _chance(self, probability: float) -> bool:
         return self._random.random() < probability

@@ -9,18 +9,8 @@ from typing import cast
 
 import hiredis
 
-from trio_bus._memory.dialect import REDIS_6, VALKEY, Dialect
-
 Reply = bytes | int | str | list["Reply"] | None
 """What a server answers; an error is a str."""
-
-# How those servers answer that the pure stream knows. (Redis 7 is between these, and not compared.)
-_DIALECTS = {"Redis 6.2": REDIS_6, "Redis 8.2": VALKEY, "Valkey 8.1": VALKEY, "Valkey 9.1": VALKEY}
-
-
-def dialect_of(version: str) -> Dialect | None:
-    """Return the dialect of a server like ``Redis 6.2.14``, if it is known."""
-    return _DIALECTS.get(version.rpartition(".")[0])
 
 
 class Wire:
@@ -33,9 +23,14 @@ class Wire:
     def call(self, commands: Sequence[tuple[bytes, ...]]) -> list[Reply]:
         """Send all, then read a reply for each."""
         self._socket.sendall(b"".join(_packed(command) for command in commands))
-        return [self._read() for _ in commands]
+        return [self.receive() for _ in commands]
 
-    def _read(self) -> Reply:
+    def send(self, command: tuple[bytes, ...]) -> None:
+        """Send a command whose reply is to be received later."""
+        self._socket.sendall(_packed(command))
+
+    def receive(self) -> Reply:
+        """Wait for one reply."""
         while True:
             reply: object = self._reader.gets()
             if reply is not False:

@@ -9,7 +9,7 @@ import pytest
 from trio_bus._backend import Record
 from trio_bus._entry_id import EntryId
 from trio_bus._memory.delivery_commands import Claim, xack, xautoclaim, xclaim, xreadgroup
-from trio_bus._memory.dialect import REDIS_6
+from trio_bus._memory.dialects import REDIS_6_2
 from trio_bus._memory.errors import StreamError
 from trio_bus._memory.group_commands import (
     PendingRow,
@@ -111,7 +111,7 @@ def test_xa5_automatic_sequence_numbers(store: Store) -> None:
     with refusal("equal or smaller"):
         xadd(store, "s", "7-*", RECORD, NOW)
     with refusal("Invalid stream ID"):
-        xadd(Store(REDIS_6), "s", "7-*", RECORD, NOW)
+        xadd(Store(REDIS_6_2), "s", "7-*", RECORD, NOW)
 
 
 def test_xa6_after_the_last_id_nothing_fits(store: Store) -> None:
@@ -329,7 +329,15 @@ def test_xr4_xr5_history_is_our_own_and_counts(store: Store) -> None:
     assert answer == [("s", [(EntryId(1), RECORD), (EntryId(2), None)])]
     assert held(store, "a") == [("1-0", "a", 2), ("2-0", "a", 1)]
     assert read(store, "a", "2") == []
-    assert xreadgroup(store, "g", "new", [("s", str(MAX_ID))], NOW) == [("s", [])]
+    assert xreadgroup(store, "g", "new", [("s", "9")], NOW) == [("s", [])]
+
+
+def test_xr4_the_last_id_there_is_says_what_is_new(store: Store) -> None:
+    """Servers keep ``>`` as that id."""
+    fill(store, "1")
+    answer = xreadgroup(store, "g", "a", [("s", str(MAX_ID))], NOW)
+    assert answer == [("s", [(EntryId(1), RECORD)])]
+    assert xreadgroup(store, "g", "a", [("s", str(MAX_ID))], NOW) is None
 
 
 @pytest.mark.parametrize("start", ["$", "+"])
@@ -352,7 +360,7 @@ def test_xr8_noack_leaves_nothing_pending(store: Store) -> None:
 
 
 def test_xr9_who_is_created_by_an_empty_read() -> None:
-    for dialect, expected in ((None, ["a"]), (REDIS_6, [])):
+    for dialect, expected in ((None, ["a"]), (REDIS_6_2, [])):
         store = Store(dialect) if dialect else Store()
         fill(store)
         read(store, "a")
@@ -494,7 +502,7 @@ def test_xc5_the_count_can_be_given(store: Store) -> None:
 
 
 def test_xc6_a_deleted_entry_is_dropped_or_stays_with_an_old_server() -> None:
-    for dialect, rows, left in ((None, [], 0), (REDIS_6, [1], 1)):
+    for dialect, rows, left in ((None, [], 0), (REDIS_6_2, [1], 1)):
         store = Store(dialect) if dialect else Store()
         fill(store, "1")
         read(store, "a")

@@ -12,6 +12,7 @@ from .dialect import Dialect
 from .errors import StreamError, meaningless, no_group_to_read
 from .group import Consumer, Group, Pending
 from .ids import MAX_ID, MIN_ID, following, parse, parse_start
+from .lag import count_read
 from .store import Store
 from .stream import Stream
 from .stream_commands import Row
@@ -97,6 +98,7 @@ def xreadgroup(
             found.consumers.setdefault(consumer, reader)
             answer.append((key, _history(stream, reader, after, bound, now_ms)))
         elif entry_ids := stream.undelivered(found, bound):
+            count_read(stream, found, entry_ids, store.dialect)
             rows = _deliver(stream, found, reader, entry_ids, now_ms, noack=noack)
             answer.append((key, rows))
     return answer or None
@@ -186,7 +188,9 @@ def _place(store: Store, key: str, group: str, start: str) -> tuple[Stream, Grou
         raise no_group_to_read(key, group)
     if start in store.dialect.meaningless:
         raise meaningless(start)
-    return (*found, None if start == ">" else parse(start))
+    after = MAX_ID if start == ">" else parse(start)
+    # Servers keep > as the last id there is, so that this id, written out, is > too.
+    return (*found, None if after == MAX_ID else after)
 
 
 def _deliver(
@@ -210,8 +214,7 @@ def _history(
     stream: Stream, consumer: Consumer, after: EntryId, count: int | None, now_ms: int
 ) -> list[Row]:
     start = following(after)
-    if start is None:
-        return []
+    assert start is not None, "nothing comes after the last id, and that is no place in history"
     rows: list[Row] = []
     for entry_id in islice(consumer.pending.ids(start, MAX_ID), count):
         body = stream.entries.get(entry_id)

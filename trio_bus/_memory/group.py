@@ -39,12 +39,15 @@ class Group:
 
     Invariant: ``pending`` is the union of the consumers' own maps, which are disjoint; each holds
     the same `Pending` under the same id, and that names the consumer.
+
+    ``entries_read`` is what the server counts; None where it does not know.
     """
 
-    __slots__ = ("consumers", "last_delivered", "pending", "tended_ms")
+    __slots__ = ("consumers", "entries_read", "last_delivered", "pending", "tended_ms")
 
     def __init__(self, last_delivered: EntryId) -> None:
         self.last_delivered = last_delivered
+        self.entries_read: int | None = None
         self.pending: IdMap[Pending] = IdMap()
         self.consumers: dict[str, Consumer] = {}
         # No state of a server: when one of our members tended the group last.

@@ -6,9 +6,11 @@ import attrs
 
 from trio_bus._entry_id import EntryId
 
+from .dialect import Dialect
 from .errors import StreamError, no_group_for_key
 from .group import Consumer, Group
 from .ids import MIN_ID, parse, parse_bound, parse_end, parse_start
+from .lag import lag
 from .store import Store
 from .stream import Stream
 
@@ -35,13 +37,14 @@ class PendingSummary:
 
 @attrs.frozen
 class GroupRow:
-    """One row of XINFO GROUPS. ``lag`` counts the entries not delivered yet."""
+    """One row of XINFO GROUPS, with what the server counts; None where it does not know."""
 
     name: str
     consumers: int
     pending: int
     last_delivered: EntryId
-    lag: int
+    entries_read: int | None
+    lag: int | None
 
 
 @attrs.frozen
@@ -79,6 +82,7 @@ def xgroup_setid(store: Store, key: str, group: str, start: str) -> None:
     stream, found = store.need_group_for_key(key, group)
     # Unlike CREATE, this takes - and + too.
     found.last_delivered = stream.last_id if start == "$" else parse_bound(start)
+    found.entries_read = None
 
 
 def xgroup_destroy(store: Store, key: str, group: str) -> int:
@@ -88,8 +92,10 @@ def xgroup_destroy(store: Store, key: str, group: str) -> int:
       StreamError: no such key; WRONGTYPE.
     """
     stream = store.need_stream(key)
+    if stream.groups.pop(group, None) is None:
+        return 0
     store.mark_changed(key)
-    return 1 if stream.groups.pop(group, None) else 0
+    return 1
 
 
 def xgroup_createconsumer(store: Store, key: str, group: str, consumer: str, now_ms: int) -> int:
@@ -168,7 +174,8 @@ def xinfo_groups(store: Store, key: str) -> list[GroupRow]:
       StreamError: no such key; WRONGTYPE.
     """
     stream = _need_key(store, key)
-    return [_group_row(stream, name, group) for name, group in sorted(stream.groups.items())]
+    rules = store.dialect
+    return [_group_row(stream, name, group, rules) for name, group in sorted(stream.groups.items())]
 
 
 def xinfo_consumers(store: Store, key: str, group: str, now_ms: int) -> list[ConsumerRow]:
@@ -184,9 +191,15 @@ def xinfo_consumers(store: Store, key: str, group: str, now_ms: int) -> list[Con
     return [_consumer_row(consumers[name], now_ms) for name in sorted(consumers)]
 
 
-def _group_row(stream: Stream, name: str, group: Group) -> GroupRow:
-    lag = stream.entries.count_after(group.last_delivered)
-    return GroupRow(name, len(group.consumers), len(group.pending), group.last_delivered, lag)
+def _group_row(stream: Stream, name: str, group: Group, rules: Dialect) -> GroupRow:
+    return GroupRow(
+        name,
+        len(group.consumers),
+        len(group.pending),
+        group.last_delivered,
+        group.entries_read,
+        lag(stream, group, rules),
+    )
 
 
 def _consumer_row(consumer: Consumer, now_ms: int) -> ConsumerRow:

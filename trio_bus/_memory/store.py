@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .dialect import VALKEY, Dialect
+from .dialect import Dialect
+from .dialects import VALKEY
 from .errors import StreamError, no_group, no_group_for_key, wrong_type
 from .group import Consumer, Group
 from .sorted_set import SortedSet
@@ -40,6 +41,7 @@ class Store:
         stream = self.find_stream(key)
         if stream is None:
             stream = self._keys[key] = Stream()
+            self.mark_changed(key)
         return stream
 
     def find_group(self, key: str, group: str) -> tuple[Stream, Group] | None:
@@ -103,8 +105,10 @@ class Store:
 
     def delete(self, key: str) -> int:
         """Remove a key, whatever it holds; return how many there were: 1 or 0."""
+        if self._keys.pop(key, None) is None:
+            return 0
         self.mark_changed(key)
-        return 1 if self._keys.pop(key, None) is not None else 0
+        return 1
 
     def mark_changed(self, key: str) -> None:
         """Note that readers who wait for *key* should look again."""

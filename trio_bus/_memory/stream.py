@@ -47,19 +47,31 @@ class Stream:
     """The entries of one key.
 
     Invariants: every id in ``entries`` is at most ``last_id``, which never falls; ``_nodes`` counts
-    exactly the entries. A stream does not vanish by becoming empty.
+    exactly the entries. A stream does not vanish by becoming empty. ``entries_added`` counts what
+    was ever added; ``max_deleted`` is the greatest id that XDEL removed, not what was trimmed.
     """
 
-    __slots__ = ("_nodes", "entries", "groups", "last_id")
+    __slots__ = ("_nodes", "entries", "entries_added", "groups", "last_id", "max_deleted")
 
     def __init__(self) -> None:
         self.entries: IdMap[Record] = IdMap()
         self.last_id = MIN_ID
+        self.entries_added = 0
+        self.max_deleted = MIN_ID
         self.groups: dict[str, Group] = {}
         self._nodes = Nodes()
 
-    def append(self, wanted: EntryId | AutoSequence | None, record: Record, now_ms: int) -> EntryId:
-        """Add an entry with the *wanted* id; None: the next one at *now_ms*.
+    @property
+    def first_id(self) -> EntryId:
+        """The oldest id; 0-0 of an empty stream."""
+        return self.entries.first() or MIN_ID
+
+    def append(
+        self, wanted: EntryId | AutoSequence | None, record: Record, now_ms: int
+    ) -> EntryId | None:
+        """Add an entry with the *wanted* id (None: the next one at *now_ms*); return its id.
+
+        None: no sequence number is left for these milliseconds.
 
         Raises:
           StreamError: that id, or any, is not greater than the last one.
@@ -69,20 +81,23 @@ class Stream:
                 "ERR The stream has exhausted the last possible ID, unable to add more items"
             )
         entry_id = self._choose(wanted, now_ms)
-        if entry_id is None or entry_id <= self.last_id:
+        if entry_id is None:
+            return None
+        if entry_id <= self.last_id:
             raise StreamError(
                 "ERR The ID specified in XADD is equal or smaller than the target stream top item"
             )
         self.entries[entry_id] = record
         self.last_id = entry_id
+        self.entries_added += 1
         self._nodes.add(entry_id)
         return entry_id
 
     def delete(self, entry_id: EntryId) -> bool:
         """Remove an entry, wherever it is pending; say whether it was there."""
-        if self.entries.pop(entry_id) is None:
+        if not self._drop(entry_id):
             return False
-        self._nodes.remove(entry_id)
+        self.max_deleted = max(self.max_deleted, entry_id)
         return True
 
     def trim(self, trim: Trim) -> int:
@@ -98,20 +113,26 @@ class Stream:
         start = following(group.last_delivered)
         return [] if start is None else self.range(start, MAX_ID, count)
 
+    def _drop(self, entry_id: EntryId) -> bool:
+        if self.entries.pop(entry_id) is None:
+            return False
+        self._nodes.remove(entry_id)
+        return True
+
     def _choose(self, wanted: EntryId | AutoSequence | None, now_ms: int) -> EntryId | None:
         if isinstance(wanted, EntryId):
             return wanted
         last = self.last_id
         if wanted is None:
             return EntryId(now_ms, 0) if now_ms > last.ms else following(last)
-        if wanted.ms > last.ms:
+        if wanted.ms != last.ms:
             return EntryId(wanted.ms, 0)
-        return EntryId(last.ms, last.seq + 1) if wanted.ms == last.ms and last.seq < LAST else None
+        return EntryId(last.ms, last.seq + 1) if last.seq < LAST else None
 
     def _trim_exactly(self, trim: Trim) -> int:
         removed = 0
         while (oldest := self.entries.first()) and not trim.spares(oldest, len(self.entries)):
-            self.delete(oldest)
+            self._drop(oldest)
             removed += 1
         return removed
 
@@ -126,6 +147,6 @@ class Stream:
             if over_limit or trim.spares(node.last, left):
                 break
             for entry_id in self.range(MIN_ID, node.last):
-                self.delete(entry_id)
+                self._drop(entry_id)
                 removed += 1
         return removed

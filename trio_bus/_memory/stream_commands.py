@@ -31,7 +31,7 @@ def xadd(
     """
     # Servers count arguments before they read them, and options count.
     if not record and trim is None:
-        raise StreamError(store.dialect.too_few_arguments)
+        raise StreamError("ERR wrong number of arguments for 'xadd' command")
     wanted = _wanted(store, entry_id)
     if trim is not None:
         _check_limit(trim)
@@ -43,6 +43,8 @@ def xadd(
     if stream is None:
         return None
     added = stream.append(wanted, record, now_ms)
+    if added is None:
+        raise StreamError(store.dialect.no_sequence_left[0])
     if trim is not None:
         stream.trim(trim)
     store.mark_changed(key)
