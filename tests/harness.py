@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -18,6 +18,10 @@ from trio_bus._info import GroupInfo
 from trio_bus._memory import MemoryBackend
 from trio_bus._message import Message
 from trio_bus._observer import ErrorEvent, Transition, TransitionEvent
+from trio_bus.testing._ears import JournalObserver
+from trio_bus.testing._invariants import Judge, Lives
+from trio_bus.testing._invariants.closing import Closing
+from trio_bus.testing._journal import Journal
 
 PATIENCE = 20.0
 """Seconds of trio's clock after which a condition that should come true is a failure."""
@@ -41,6 +45,19 @@ class Recorder:
     def ids(self, transition: Transition) -> list[EntryId | None]:
         """Return the entries that went through this."""
         return [event.entry_id for event in self.transitions if event.transition is transition]
+
+
+def told_lives(told: Iterable[TransitionEvent]) -> Lives:
+    """Check what an observer was told of deliveries and subscriptions, from their beginnings.
+
+    Each delivery goes a way that there is, and has ended when its subscription is closed.
+    """
+    journal, judge = Journal(lambda: 0.0), Judge([Lives, Closing])
+    journal.listen(judge.hear)
+    observer = JournalObserver(journal, "a process")
+    for event in told:
+        observer.on_transition(event)
+    return judge.rule(Lives)
 
 
 @attrs.define

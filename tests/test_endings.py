@@ -12,8 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.faults import FlakyBackend
-from tests.harness import World, config, open_world, publish, until
-from tests.lives import check_stories, counted, counts_of
+from tests.harness import World, config, open_world, publish, told_lives, until
 from tests.servers import command
 from trio_bus import (
     AckMode,
@@ -35,6 +34,7 @@ from trio_bus import (
     open_subscription,
 )
 from trio_bus.abc import Membership
+from trio_bus.testing._invariants import figures_of
 
 PAST = datetime.now(UTC) - timedelta(hours=1)
 ORDER = Message("orders", b"order 7")
@@ -175,7 +175,7 @@ async def test_a_way_to_end_raises_one_counter(any_world: World, row: Row) -> No
         await until(lambda: len(of(world, *ENDING)) == 1)
         await subscription.wait_idle()
         said = subscription.statistics()
-    assert counts_of(said) == {"received": 1, row.counter: 1}
+    assert figures_of(said) == {"received": 1, row.counter: 1}
     assert (said.failed, said.in_flight, said.pending_acks) == (row.failed, 0, 0)
     (end,) = of(world, *ENDING)
     assert (end.transition, end.entry_id, end.attempt) == (row.end, entry_id, 1)
@@ -203,8 +203,7 @@ def of(world: World, *transitions: Transition) -> list[TransitionEvent]:
 
 def check_events(world: World, consumer: str, said: SubscriptionStatistics) -> None:
     """Check that what was told is a life, and what was counted."""
-    check_stories(world.recorder.transitions)
-    assert counted(world.recorder.transitions, consumer) == counts_of(said)
+    told_lives(world.recorder.transitions).check_statistics(consumer, said)
 
 
 async def test_what_cannot_be_decoded_ends_once(any_world: World) -> None:
@@ -213,7 +212,7 @@ async def test_what_cannot_be_decoded_ends_once(any_world: World) -> None:
         await any_world.backend.append("orders", [((b"who", b"knows"),)])
         await until(lambda: subscription.statistics().rejected == 1)
         said = subscription.statistics()
-    assert counts_of(said) == {"received": 1, "rejected": 1}
+    assert figures_of(said) == {"received": 1, "rejected": 1}
     assert said.failed == 0
     (end,) = of(any_world, *ENDING)
     assert end.cause is DeathCause.UNDECODABLE
@@ -229,7 +228,7 @@ async def test_what_was_deleted_in_flight_ends_once(any_world: World) -> None:
         delete(any_world, entry_id)
         await delivery.retry("there is nothing to retry")
         said = deliveries.statistics()
-    assert counts_of(said) == {"received": 1, "vanished": 1}
+    assert figures_of(said) == {"received": 1, "vanished": 1}
     (end,) = of(any_world, *ENDING)
     assert (end.entry_id, end.attempt, end.delay) == (entry_id, 1, None)
     assert end.ran is not None
@@ -253,7 +252,7 @@ async def test_what_somebody_else_took_ends_once(any_world: World) -> None:
             with pytest.raises(Exception, match="no longer ours"):
                 await delivery.renew()
             said = deliveries.statistics()
-    assert counts_of(said) == {"received": 1, "lost_leases": 1}
+    assert figures_of(said) == {"received": 1, "lost_leases": 1}
     check_events(any_world, deliveries.name, said)
 
 
@@ -271,7 +270,7 @@ async def test_what_is_handed_back_too_late_is_a_lost_lease(
             await thief.look()
             assert (await thief.take_over(1)).entries
     said = deliveries.statistics()
-    assert counts_of(said) == {"received": 1, "lost_leases": 1}
+    assert figures_of(said) == {"received": 1, "lost_leases": 1}
     check_events(world, deliveries.name, said)
 
 
@@ -323,7 +322,7 @@ async def check_unconfirmed(world: World, ended: Subscription | PullSubscription
         await ended.wait_idle()
     assert trio.current_time() == now, "it returned at once"
     said = ended.statistics()
-    assert counts_of(said) == {"received": 1, "unconfirmed": 1}
+    assert figures_of(said) == {"received": 1, "unconfirmed": 1}
     assert (said.state, said.in_flight) == (SubscriptionState.CLOSED, 0)
     (end,) = of(world, *ENDING)
     assert end.reason == "away"
@@ -343,7 +342,7 @@ async def test_taking_over_counts_what_it_buried_and_what_is_gone(any_world: Wor
         async with open_subscription(world.bus(), settings, fail) as subscription:
             await until(lambda: len(of(world, *ENDING)) == 2)
             said = subscription.statistics()
-    assert counts_of(said) == {"rejected": 1, "vanished": 1}
+    assert figures_of(said) == {"rejected": 1, "vanished": 1}
     (buried,) = of(world, Transition.DEAD_LETTERED)
     assert (buried.entry_id, buried.attempt) == (ids[0], 1)
     assert buried.cause is DeathCause.EXHAUSTED

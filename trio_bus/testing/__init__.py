@@ -5,9 +5,18 @@ from __future__ import annotations
 from ._conditions import Direction, Exchange
 from ._fault import Act, Fault
 from ._fault_proxy import FaultProxy, open_fault_proxy
+from ._invariants import InvariantBroken
 
-__all__ = ["Act", "Direction", "Exchange", "Fault", "FaultProxy", "open_fault_proxy"]
+__all__ = [
+    "Act",
+    "Direction",
+    "Exchange",
+    "Fault",
+    "FaultProxy",
+    "InvariantBroken",
+    "open_fault_proxy",
+]
 
 # Users find them here: see ``trio_bus/__init__.py``.
-for _public in (Act, Direction, Exchange, Fault, FaultProxy, open_fault_proxy):
+for _public in (Act, Direction, Exchange, Fault, FaultProxy, InvariantBroken, open_fault_proxy):
     _public.__module__ = __name__

@@ -1,0 +1,704 @@
+"""Every invariant can hold, and can break: tiny journals of each kind."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import attrs
+import pytest
+
+from trio_bus import AckMode, EntryId, SubscriptionConfig, Transition
+from trio_bus._backend import DeathCause, Record
+from trio_bus._dead_letter import CONTEXT
+from trio_bus._observer import Scope
+from trio_bus.testing._invariants import (
+    RULES,
+    InvariantBroken,
+    Judge,
+    Rule,
+    attempts,
+    batches,
+    bounds,
+    cancellations,
+    closing,
+    deaths,
+    errors,
+    hand_over,
+    in_flight,
+    leaks,
+    leases,
+    lives,
+    neighbours,
+    one_place,
+    own_groups,
+    progress,
+    rate,
+    reserved,
+    settled_once,
+)
+from trio_bus.testing._line import SERVER, WORLD, Line, What
+from trio_bus.testing._places import (
+    DEAD,
+    DONE,
+    DUE,
+    FREE,
+    UNDELIVERED,
+    GroupPlaces,
+    Places,
+    Spot,
+    TopicPlaces,
+)
+
+ONE, TWO = EntryId(1), EntryId(2)
+CONFIG = SubscriptionConfig(
+    "orders",
+    "billing",
+    max_in_flight=1,
+    max_pending_acks=1,
+    max_retry=1,
+    claim_idle_timeout=1.0,
+    drain_timeout=1.0,
+    shutdown_timeout=1.0,
+    dead_letter_topic="{orders}.dead",
+)
+A, B = "a-1", "b-1"
+BYTES: Record = ((b"data", b"bytes"),)
+
+
+class Parts(TypedDict, total=False):
+    """The parts of a line that a row may set."""
+
+    time: float
+    actor: str
+    group: str
+    consumer: str
+    attempt: int | None
+    delivery: int | None
+    label: str
+    detail: str
+    cause: DeathCause
+    scope: Scope
+    seconds: float
+    batch: int
+    config: SubscriptionConfig
+
+
+def say(what: What | Transition, entry_id: EntryId | None = None, **more: Unpack[Parts]) -> Line:
+    """Write a line about consumer A, or whoever is named."""
+    line = Line(
+        time=0.0,
+        actor="web.1",
+        what=what if isinstance(what, What) else What.TOLD,
+        transition=None if isinstance(what, What) else what,
+        topic="orders",
+        group="billing",
+        consumer=A,
+        entry_id=entry_id,
+    )
+    return attrs.evolve(line, **more)
+
+
+def at_server(what: What, entry_id: EntryId, attempt: int = 1, **more: Unpack[Parts]) -> Line:
+    """Write what the server does."""
+    return attrs.evolve(say(what, entry_id, actor=SERVER, attempt=attempt), **more)
+
+
+def told(transition: Transition, entry_id: EntryId = ONE, **more: Unpack[Parts]) -> Line:
+    """Write what A is told of its first delivery."""
+    return attrs.evolve(say(transition, entry_id, attempt=1, delivery=1), **more)
+
+
+def joined(consumer: str = A, config: SubscriptionConfig = CONFIG) -> Line:
+    """Write that a subscription is open."""
+    return say(What.JOINED, consumer=consumer, config=config)
+
+
+def member(consumer: str = A) -> Line:
+    """Write that what the server does for a consumer is witnessed."""
+    return say(What.MEMBER, consumer=consumer, attempt=2, seconds=1.0)
+
+
+def fault(what: What, entry_id: EntryId | None = None) -> Line:
+    """Declare a fault."""
+    return say(what, entry_id, actor=WORLD, consumer="")
+
+
+def published(entry_id: EntryId, label: str = "m1", **more: Unpack[Parts]) -> Line:
+    """Write that a publish is confirmed."""
+    return attrs.evolve(say(What.PUBLISHED, entry_id, group="", consumer="", label=label), **more)
+
+
+def places(
+    *spots: tuple[EntryId, str],
+    holders: Sequence[str] = (),
+    letters: Sequence[Record] = (),
+    record: Record = BYTES,
+) -> Places:
+    """Return exact places: where each entry of the one group is."""
+    counts: dict[str, int] = {}
+    for _, place in spots:
+        if place != DONE:
+            counts[place] = counts.get(place, 0) + 1
+    group = GroupPlaces(
+        last_delivered=TWO,
+        counts=counts,
+        holders=frozenset(holders),
+        spots={key: Spot(place) for key, place in spots},
+    )
+    records = {key: record for key, _ in spots}
+    graves = {EntryId(100 + number): it for number, it in enumerate(letters)}
+    orders = TopicPlaces(length=len(records), groups={"billing": group}, records=records)
+    dead = TopicPlaces(length=len(graves), groups={}, records=graves)
+    return Places({"orders": orders, "{orders}.dead": dead})
+
+
+def figures(length: int = 0, **counts: int) -> Places:
+    """Return places of which only figures can be seen."""
+    group = GroupPlaces(last_delivered=TWO, counts=counts, holders=frozenset(counts))
+    return Places({"orders": TopicPlaces(length=length, groups={"billing": group})})
+
+
+def letter(data: bytes = b"bytes", entry: bytes = b"1-0") -> Record:
+    """Return a record that was buried."""
+    values = (b"orders", b"billing", entry, b"2", b"1", b"2", b"exhausted", b"E", b"text")
+    return ((b"data", data), *zip(CONTEXT, values, strict=True))
+
+
+@attrs.frozen
+class Row:
+    """One run: what happened, what is seen then, and what the rule says of it ("": it holds)."""
+
+    rule: type[Rule]
+    name: str
+    lines: Sequence[Line] = ()
+    says: str = ""
+    look: Places | None = None
+    quiet: Places | None = None
+    finish: Places | None = None
+
+
+START = say(What.STARTED, ONE, attempt=1, label="m1")
+END = say(What.SUCCEEDED, ONE, attempt=1)
+CANCELLED = say(What.CANCELLED, ONE, attempt=1)
+BEGUN = told(Transition.RECEIVED)
+GIVEN = at_server(What.GIVEN, ONE)
+ACKED = at_server(What.ACKED, ONE)
+BURIED = at_server(What.BURIED, ONE, 2, cause=DeathCause.EXHAUSTED)
+PUBLISHING = say(What.PUBLISHING, label="m1", group="", consumer="")
+LEAVING = say(What.LEAVING, config=CONFIG, detail="leave")
+LEFT = say(What.LEFT, config=CONFIG)
+STEPS = [told(it, delivery=None) for it in (Transition.OPENED, Transition.DRAINING)]
+CLOSED = told(Transition.CLOSED, delivery=None)
+RECEIVING = attrs.evolve(SubscriptionConfig("orders", "billing", ack_mode=AckMode.AUTO_ON_RECEIVE))
+TIMED = attrs.evolve(CONFIG, handler_timeout=1.0)
+FAILED = say(What.FAILED, ONE, attempt=1, detail="ValueError: no")
+DESTROYED = fault(What.GROUP_DESTROYED)
+
+L, P, S, A3, D = (
+    lives.Lives,
+    one_place.OnePlace,
+    settled_once.SettledOnce,
+    attempts.Attempts,
+    deaths.Deaths,
+)
+ROWS = [
+    # 0
+    Row(L, "whole", [BEGUN, told(Transition.STARTED), told(Transition.ACKED), CLOSED]),
+    Row(L, "twice", [BEGUN, BEGUN], "delivery 1 of a-1 is told received after it began"),
+    Row(
+        L,
+        "two ends",
+        [BEGUN, told(Transition.RELEASED), told(Transition.ACKED)],
+        "delivery 1 of a-1 is told acked after it ended",
+    ),
+    Row(L, "finished first", [BEGUN, told(Transition.FINISHED)], "is told finished after it began"),
+    Row(L, "no end", [BEGUN, CLOSED], "delivery 1 of a-1 has not ended after it began"),
+    Row(L, "nobody's", [told(Transition.VANISHED, delivery=None)]),
+    Row(L, "no attempt", [told(Transition.RECEIVED, attempt=None)], "has no entry or no attempt"),
+    # 1
+    Row(P, "there", [joined(), published(ONE)], look=places((ONE, UNDELIVERED))),
+    Row(P, "lost", [published(ONE)], "1-0 ('m1') was confirmed, and is not", look=places()),
+    Row(P, "deleted", [published(ONE), fault(What.DELETED, ONE)], look=places()),
+    Row(P, "topic gone", [published(ONE), fault(What.TOPIC_DELETED)], look=places()),
+    Row(P, "settled", [member(), joined(), published(ONE), ACKED], look=places((ONE, DONE))),
+    Row(
+        P,
+        "done by nobody",
+        [member(), joined(), published(ONE)],
+        "1-0 ('m1') counts as done in 'billing': nobody settled it",
+        look=places((ONE, DONE)),
+    ),
+    Row(P, "not told yet", [joined(), published(ONE)], look=places((ONE, DONE))),
+    Row(
+        P,
+        "never told",
+        [joined(), published(ONE)],
+        "counts as done in 'billing'",
+        quiet=places((ONE, DONE)),
+    ),
+    Row(
+        P,
+        "never told at the end",
+        [joined(), published(ONE)],
+        "counts as done in 'billing'",
+        finish=places((ONE, DONE)),
+    ),
+    Row(P, "begins again", [joined(), published(ONE), DESTROYED], quiet=places((ONE, DONE))),
+    Row(P, "figures", [published(ONE)], look=figures(1)),
+    Row(
+        P,
+        "fewer",
+        [published(ONE)],
+        "1 confirmed entries are not in the stream 'orders'",
+        look=figures(0),
+    ),
+    # 2
+    Row(S, "once", [GIVEN, START, ACKED, END]),
+    Row(S, "acked twice", [GIVEN, ACKED, ACKED], "1-0 was settled before, at 0.000 s"),
+    Row(S, "given again", [ACKED, GIVEN], "1-0 is given again: a-1 settled it"),
+    Row(S, "starts again", [told(Transition.ACKED), START], "1-0 starts again: a-1 settled it"),
+    Row(S, "new group", [joined(), ACKED, DESTROYED, GIVEN]),
+    Row(S, "stood still", [fault(What.PAUSED), ACKED, START]),
+    Row(S, "acked on receive", [joined(config=RECEIVING), GIVEN, ACKED, START]),
+    Row(
+        S,
+        "started twice",
+        [joined(config=RECEIVING), GIVEN, ACKED, START, START],
+        "1-0 starts again",
+    ),
+    # 3
+    Row(A3, "counted", [GIVEN, START, at_server(What.RETRIED, ONE), at_server(What.GIVEN, ONE, 2)]),
+    Row(A3, "released", [GIVEN, at_server(What.RELEASED, ONE), GIVEN]),
+    Row(A3, "not first", [at_server(What.GIVEN, ONE, 2)], "attempt 2 of 1-0 should be 1"),
+    Row(A3, "forgotten", [GIVEN, GIVEN], "attempt 1 of 1-0 should be 2"),
+    Row(A3, "new group", [GIVEN, DESTROYED, GIVEN]),
+    Row(
+        A3,
+        "told otherwise",
+        [GIVEN, say(What.STARTED, ONE, attempt=2)],
+        "a handler is told attempt 2, the server says 1",
+    ),
+    Row(A3, "told", [BEGUN, told(Transition.RETRIED), told(Transition.TAKEN_OVER, attempt=2)]),
+    Row(
+        A3,
+        "retry uncounted",
+        [BEGUN, told(Transition.RETRIED), told(Transition.TAKEN_OVER)],
+        "attempt 1 of 1-0 is not in 2 to 2",
+    ),
+    Row(A3, "too many", [told(Transition.RECEIVED, attempt=2)], "attempt 2 of 1-0 is not in 1 to"),
+    Row(A3, "untold", [fault(What.DIED), told(Transition.TAKEN_OVER, attempt=2)]),
+    # 4
+    Row(D, "exhausted", [joined(), BURIED], finish=places((ONE, DONE), letters=[letter()])),
+    Row(
+        D,
+        "too early",
+        [joined(), at_server(What.BURIED, ONE, 1, cause=DeathCause.EXHAUSTED)],
+        "exhausted after attempt 1 of 2",
+    ),
+    Row(D, "too late", [member(), at_server(What.RETRIED, ONE, 2)], "attempt 2 of 2 is kept for a"),
+    Row(D, "beyond", [joined(), say(What.STARTED, ONE, attempt=3)], "attempt 3 starts, and 2 are"),
+    Row(D, "twice", [BURIED, BURIED], "1-0 was buried before, at 0.000 s"),
+    Row(D, "twice, in a new group", [BURIED, DESTROYED, BURIED]),
+    Row(
+        D,
+        "rejected by nobody",
+        [at_server(What.BURIED, ONE, 1, cause=DeathCause.REJECTED)],
+        "1-0 is rejected, and no handler was started",
+    ),
+    Row(D, "rejected", [START, at_server(What.BURIED, ONE, 1, cause=DeathCause.REJECTED)]),
+    Row(
+        D,
+        "other bytes",
+        [],
+        "the fields of 1-0 changed when it was buried",
+        quiet=places((ONE, DONE), letters=[letter(b"byte")]),
+    ),
+    Row(
+        D,
+        "two letters",
+        [],
+        "1-0 is in the dead-letter topic twice",
+        finish=places((ONE, DONE), letters=[letter(), letter()]),
+    ),
+    # 5
+    Row(own_groups.OwnGroups, "one entry", [PUBLISHING, published(ONE), START]),
+    Row(
+        own_groups.OwnGroups,
+        "published again",
+        [PUBLISHING, published(ONE), say(What.STARTED, TWO, attempt=1, label="m1")],
+        "'m1' has 2 entries, and was published 1 times",
+    ),
+    # 6
+    Row(bounds.Bounds, "one", [joined(), START, END, START], look=places((ONE, A))),
+    Row(
+        bounds.Bounds,
+        "two run",
+        [joined(), START, say(What.STARTED, TWO)],
+        "2 handlers run, and max_in_flight is 1",
+    ),
+    Row(
+        bounds.Bounds,
+        "three held",
+        [joined(), *(told(Transition.RECEIVED, EntryId(n), delivery=n) for n in (1, 2, 3))],
+        "3 entries are held, and 2 are allowed",
+    ),
+    Row(
+        bounds.Bounds,
+        "three pending",
+        [joined()],
+        "3 entries are pending for a-1: 2 are allowed",
+        look=places((ONE, A), (TWO, A), (EntryId(3), A)),
+    ),
+    Row(
+        bounds.Bounds,
+        "an answer was lost",
+        [joined(), fault(What.REPLY_LOST)],
+        look=places((ONE, A), (TWO, A), (EntryId(3), A)),
+    ),
+    # 7
+    Row(
+        leases.Leases,
+        "run out",
+        [member(), GIVEN, member(B), at_server(What.GIVEN, ONE, 2, consumer=B, time=1.0)],
+    ),
+    Row(
+        leases.Leases,
+        "taken early",
+        [member(), GIVEN, member(B), at_server(What.GIVEN, ONE, 2, consumer=B, time=0.9)],
+        "1-0 is given while a-1 has it until 1.000 s",
+    ),
+    Row(
+        leases.Leases,
+        "renewed",
+        [
+            *(member(), GIVEN, at_server(What.RENEWED, ONE, time=0.5), member(B)),
+            at_server(What.GIVEN, ONE, 2, consumer=B, time=1.2),
+        ],
+        "1-0 is given while a-1 has it until 1.500 s",
+    ),
+    Row(
+        leases.Leases,
+        "given back",
+        [member(), GIVEN, at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, consumer=B)],
+    ),
+    Row(
+        leases.Leases,
+        "clock moved",
+        [member(), GIVEN, fault(What.CLOCK_STEPPED), at_server(What.GIVEN, ONE, 2, consumer=B)],
+    ),
+    Row(
+        leases.Leases,
+        "two run",
+        [joined(), joined(B), START, say(What.STARTED, ONE, attempt=2, consumer=B)],
+        "a handler of a-1 runs 1-0 already",
+    ),
+    Row(
+        leases.Leases,
+        "one had settled it",
+        [
+            *(joined(), joined(B), START, say(What.VERB, ONE, detail="release")),
+            say(What.STARTED, ONE, attempt=2, consumer=B),
+        ],
+    ),
+    # 9
+    Row(in_flight.InFlight, "same", [joined(), BEGUN], quiet=places((ONE, A))),
+    Row(
+        in_flight.InFlight,
+        "not pending",
+        [joined(), BEGUN],
+        "a-1 holds 1-0, which is not pending for it",
+        quiet=places((ONE, FREE)),
+    ),
+    Row(
+        in_flight.InFlight,
+        "not held",
+        [joined()],
+        "1-0 is pending for a-1, which does not hold it",
+        quiet=places((ONE, A)),
+    ),
+    Row(
+        in_flight.InFlight,
+        "lost",
+        [joined(), BEGUN, told(Transition.LEASE_LOST)],
+        quiet=places((ONE, A)),
+    ),
+    Row(
+        in_flight.InFlight,
+        "figures differ",
+        [joined(), BEGUN],
+        "a-1 holds 1 entries, the server says 0",
+        quiet=figures(1),
+    ),
+    Row(
+        in_flight.InFlight,
+        "not over",
+        [joined(), fault(What.REPLY_LOST)],
+        quiet=places((ONE, A)),
+    ),
+    # 10
+    Row(neighbours.Neighbours, "nothing waits", [joined()], quiet=places((ONE, DUE))),
+    Row(neighbours.Neighbours, "full", [joined(), BEGUN], quiet=places((TWO, UNDELIVERED))),
+    Row(
+        neighbours.Neighbours,
+        "it could start",
+        [joined()],
+        "1 entries of orders/billing could start, and a-1 has a free permit",
+        quiet=places((ONE, FREE)),
+    ),
+    Row(
+        neighbours.Neighbours,
+        "alone",
+        [joined(), told(Transition.SUSPECTED, delivery=None)],
+        quiet=places((ONE, FREE)),
+    ),
+    # 11
+    Row(
+        cancellations.Cancellations,
+        "given back",
+        [joined(), START, CANCELLED, at_server(What.RELEASED, ONE)],
+    ),
+    Row(
+        cancellations.Cancellations,
+        "retried",
+        [joined(), START, CANCELLED, at_server(What.RETRIED, ONE)],
+        "1-0 was cancelled at 0.000 s: it counts as a failure",
+    ),
+    Row(
+        cancellations.Cancellations,
+        "told",
+        [joined(), START, CANCELLED, say(What.ERROR, ONE, attempt=1, scope=Scope.HANDLER)],
+        "1-0 was cancelled at 0.000 s: it is told as an error of its handler",
+    ),
+    Row(
+        cancellations.Cancellations,
+        "timed out",
+        [joined(config=TIMED), START, CANCELLED, at_server(What.RETRIED, ONE)],
+    ),
+    Row(
+        cancellations.Cancellations,
+        "settled before",
+        [
+            *(joined(), START, say(What.VERB, ONE, detail="retry"), CANCELLED),
+            at_server(What.RETRIED, ONE),
+        ],
+    ),
+    # 12
+    Row(
+        hand_over.HandOver,
+        "at once",
+        [
+            *(joined(B), at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, consumer=B)),
+            say(What.COMMAND, time=5.0),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "after a lease",
+        [joined(B), at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, time=1.0)],
+        "1-0 was given back at 0.000 s, and b-1 could have taken it",
+    ),
+    Row(
+        hand_over.HandOver,
+        "nobody was free",
+        [
+            *(joined(B), told(Transition.RECEIVED, TWO, consumer=B)),
+            *(at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, time=1.0)),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "with a delay",
+        [joined(B), at_server(What.RELEASED, ONE, seconds=2.0), say(What.COMMAND, time=1.9)],
+    ),
+    # 13
+    Row(closing.Closing, "in order", [*STEPS, LEAVING, CLOSED, attrs.evolve(LEFT, time=1.0)]),
+    Row(closing.Closing, "not opened", [CLOSED], "a-1 is told closed after step 0 of 3"),
+    Row(closing.Closing, "twice", [*STEPS, CLOSED, CLOSED], "a-1 is told closed after step 3 of 3"),
+    Row(
+        closing.Closing,
+        "starts late",
+        [*STEPS, told(Transition.STARTED)],
+        "1-0 starts after a-1 began to drain",
+    ),
+    Row(
+        closing.Closing,
+        "comes late",
+        [*STEPS, CLOSED, BEGUN],
+        "1-0 comes or ends after a-1 was closed",
+    ),
+    Row(
+        closing.Closing,
+        "made late",
+        [*STEPS, told(Transition.GROUP_RECREATED, delivery=None)],
+        "the group is made",
+    ),
+    Row(
+        closing.Closing,
+        "for ever",
+        [*STEPS, LEAVING, attrs.evolve(LEFT, time=99.0)],
+        "a-1 is being left since 0.000 s, and had to be by 34.000 s",
+    ),
+    Row(closing.Closing, "never", [*STEPS, LEAVING], "and had to be by 34.000 s", finish=places()),
+    Row(
+        closing.Closing,
+        "killed",
+        [*STEPS, LEAVING, say(What.DIED, consumer="")],
+        finish=places(),
+    ),
+    # 14
+    Row(leaks.Leaks, "nothing", [joined(), START, END, LEFT], finish=places()),
+    Row(
+        leaks.Leaks,
+        "a task",
+        [say(What.LEAKED, detail="a task")],
+        "web.1 left a task behind",
+    ),
+    Row(leaks.Leaks, "a handler", [joined(), START, LEFT], "handlers of a-1 still run: 1-0"),
+    Row(
+        leaks.Leaks,
+        "an entry",
+        [joined(), LEFT],
+        "a-1 is gone, and still a consumer with 1 entries",
+        look=places((ONE, A), holders=[A]),
+    ),
+    Row(
+        leaks.Leaks,
+        "not given back",
+        [joined(), fault(What.REPLY_LOST), LEFT],
+        finish=places((ONE, A), holders=[A]),
+    ),
+    # 15
+    Row(progress.Progress, "all", [joined()], finish=places((ONE, DONE), (TWO, DEAD))),
+    Row(
+        progress.Progress,
+        "one is left",
+        [joined()],
+        "orders/billing has not finished everything: 1 in ~due",
+        finish=places((ONE, DONE), (TWO, DUE)),
+    ),
+    # 16
+    Row(batches.Batches, "in order", [published(ONE, batch=1), published(TWO, batch=1)]),
+    Row(batches.Batches, "two batches", [published(TWO, batch=1), published(ONE, batch=2)]),
+    Row(
+        batches.Batches,
+        "swapped",
+        [published(TWO, "m1", batch=1), published(ONE, "m2", batch=1)],
+        "'m2' stands behind 'm1' in its batch, and not in the stream (2-0)",
+    ),
+    Row(
+        batches.Batches,
+        "stored earlier",
+        [published(TWO, batch=1), published(ONE, batch=1, detail="once")],
+    ),
+    # 18
+    Row(
+        reserved.Reserved,
+        "in its place",
+        [joined()],
+        finish=places((ONE, DONE), letters=[letter()]),
+    ),
+    Row(
+        reserved.Reserved,
+        "forged",
+        [joined()],
+        "1-0 in 'orders' says of itself that it was buried",
+        finish=places((ONE, DONE), record=letter()),
+    ),
+    # 19
+    Row(
+        errors.Errors,
+        "told",
+        [FAILED, say(What.ERROR, ONE, scope=Scope.HANDLER, detail="ValueError: no"), LEFT],
+    ),
+    Row(
+        errors.Errors,
+        "untold",
+        [FAILED, LEFT],
+        "a handler raised ValueError: no at 0.000 s, and nobody was told",
+    ),
+    Row(
+        errors.Errors,
+        "another type",
+        [FAILED, say(What.ERROR, ONE, scope=Scope.HANDLER, detail="RuntimeError")],
+        "a handler raised ValueError: no, and the observer is told RuntimeError",
+    ),
+    # 20
+    Row(rate.Rate, "slow", [say(What.COMMAND, time=0.02 * number) for number in range(200)]),
+    Row(
+        rate.Rate,
+        "hot",
+        [say(What.COMMAND, time=0.01 * number) for number in range(200)],
+        "a-1 sent 61 commands within a second, and 60 are allowed",
+    ),
+    Row(
+        rate.Rate,
+        "busy",
+        [BEGUN, *(say(What.COMMAND, time=0.01 * number) for number in range(68))],
+    ),
+]
+
+
+def _judge(row: Row) -> None:
+    judge = Judge([row.rule])
+    for line in row.lines:
+        judge.hear(line)
+    steps: list[tuple[Callable[[Places], None], Places | None]] = [
+        (judge.look, row.look),
+        (judge.quiet, row.quiet),
+        (judge.finish, row.finish),
+    ]
+    for step, seen in steps:
+        if seen is not None:
+            step(seen)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.rule.number}-{row.name}")
+def test_an_invariant_holds_or_breaks(row: Row) -> None:
+    if not row.says:
+        _judge(row)
+        return
+    with pytest.raises(InvariantBroken) as caught:
+        _judge(row)
+    broken = caught.value
+    assert row.says in broken.words
+    assert (broken.number, broken.name) == (row.rule.number, row.rule.name)
+    assert str(broken).startswith(f"invariant {row.rule.number}, {row.rule.name}: ")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_each_rule_can_hold_and_can_break(rule: type[Rule]) -> None:
+    found = {bool(row.says) for row in ROWS if row.rule is rule}
+    assert found == {True, False}
+
+
+def test_what_each_rule_allows_the_others_allow_too() -> None:
+    """A judge with all rules hears a whole life."""
+    judge = Judge()
+    life = [
+        *(PUBLISHING, published(ONE), say(What.OPENING, config=CONFIG), member(), STEPS[0]),
+        *(joined(), GIVEN, BEGUN, told(Transition.STARTED), START, END),
+        *(told(Transition.FINISHED), ACKED, told(Transition.ACKED), LEAVING, STEPS[1], CLOSED),
+        LEFT,
+    ]
+    for line in life:
+        judge.hear(line)
+    judge.quiet(places((ONE, DONE)))
+    judge.finish(places((ONE, DONE)))
+    assert judge.rule(lives.Lives).told(A) == 1
+
+
+def test_the_manual_has_a_row_for_each_rule() -> None:
+    """The table says the number, the class, what it is seen by and what weakens it."""
+    text = Path(inspect.getfile(Judge)).parents[3] / "docs" / "invariants.rst"
+    manual = " ".join(text.read_text().split())
+    for rule in RULES:
+        row = f"* - {rule.number} - {rule.name} -"
+        assert row in manual
+        _, _, rest = manual.partition(row)
+        cells = rest.partition("* - ")[0]
+        assert f"``{rule.__name__}``" in cells
+        for words in rule.seen_by, rule.weakened_by:
+            assert words in cells

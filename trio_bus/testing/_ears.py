@@ -1,0 +1,163 @@
+"""What writes into a journal: an observer, and a witness of what the server does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trio_bus._backend import (
+    Ack,
+    Bury,
+    DeathCause,
+    Entry,
+    Membership,
+    Receipt,
+    Release,
+    Retry,
+    Settlement,
+    TakeOver,
+)
+from trio_bus._errors import RemoteError
+from trio_bus._observer import ErrorEvent, TransitionEvent
+from trio_bus._settled import Settled
+
+from ._journal import Journal, kind_of
+from ._line import SERVER, Line, What
+
+_SETTLED = {
+    Ack: What.ACKED,
+    Retry: What.RETRIED,
+    Release: What.RELEASED,
+    Bury: What.BURIED,
+}
+
+
+class JournalObserver:
+    """An observer of one process that writes everything that it hears into a journal."""
+
+    def __init__(self, journal: Journal, actor: str) -> None:
+        self._journal = journal
+        self._actor = actor
+
+    def on_error(self, event: ErrorEvent, /) -> None:
+        """Write that something failed."""
+        line = Line(
+            time=self._journal.now(),
+            actor=self._actor,
+            what=What.ERROR,
+            topic=event.topic,
+            group=event.group,
+            consumer=event.consumer,
+            entry_id=event.entry_id,
+            attempt=event.attempt,
+            delivery=event.delivery,
+            scope=event.scope,
+            detail=kind_of(event.error),
+        )
+        self._journal.write(line)
+
+    def on_transition(self, event: TransitionEvent, /) -> None:
+        """Write what happened."""
+        line = Line(
+            time=self._journal.now(),
+            actor=self._actor,
+            what=What.TOLD,
+            topic=event.topic,
+            group=event.group,
+            consumer=event.consumer,
+            entry_id=event.entry_id,
+            attempt=event.attempt,
+            delivery=event.delivery,
+            transition=event.transition,
+            cause=event.cause,
+            seconds=event.delay,
+            detail=event.reason,
+        )
+        self._journal.write(line)
+
+
+class Witness:
+    """Writes what the server does for one member of a group, when it does it.
+
+    To be told at the server, before anybody knows whether the answer arrives.
+    """
+
+    def __init__(self, journal: Journal, actor: str, membership: Membership) -> None:
+        self._journal = journal
+        self._membership = membership
+        line = Line(
+            time=journal.now(),
+            actor=actor,
+            what=What.MEMBER,
+            topic=membership.topic,
+            group=membership.group,
+            consumer=membership.consumer,
+            attempt=membership.max_attempt,
+            seconds=membership.lease,
+        )
+        journal.write(line)
+
+    def delivered(self, entries: Iterable[Entry]) -> None:
+        """Entries are pending for this member now."""
+        for entry in entries:
+            self._write(What.GIVEN, entry.receipt)
+
+    def took_over(self, found: TakeOver) -> None:
+        """Entries were taken over, buried, set apart, or found to be gone."""
+        for receipt in found.buried:
+            self._write(What.BURIED, receipt, cause=DeathCause.EXHAUSTED)
+        for entry_id in found.gone:
+            self._write(What.DROPPED, Receipt(entry_id, 0))
+        for receipt in found.suspects:
+            self._write(What.SET_APART, receipt)
+        self.delivered(found.entries)
+
+    def settled(
+        self, settlements: Sequence[Settlement], results: Sequence[Settled | RemoteError]
+    ) -> None:
+        """Settlements were executed, each with its result."""
+        for settlement, result in zip(settlements, results, strict=True):
+            self._settled(settlement, result)
+
+    def renewed(self, receipts: Iterable[Receipt], lost: Iterable[object]) -> None:
+        """Leases begin anew, but for those entries of *lost*."""
+        over = set(lost)
+        for receipt in receipts:
+            if receipt.id not in over:
+                self._write(What.RENEWED, receipt)
+
+    def _settled(self, settlement: Settlement, result: Settled | RemoteError) -> None:
+        if result is Settled.DONE:
+            delay = settlement.delay if isinstance(settlement, Retry | Release) else None
+            cause = settlement.death.cause if isinstance(settlement, Bury) else None
+            what = _SETTLED[type(settlement)]
+            self._write(what, settlement.receipt, seconds=delay, cause=cause)
+            return
+        words = result.value if isinstance(result, Settled) else kind_of(result)
+        detail = f"{type(settlement).__name__.lower()}: {words}"
+        gone = result is Settled.GONE
+        self._write(What.DROPPED if gone else What.NO_EFFECT, settlement.receipt, detail=detail)
+
+    def _write(
+        self,
+        what: What,
+        receipt: Receipt,
+        *,
+        detail: str = "",
+        seconds: float | None = None,
+        cause: DeathCause | None = None,
+    ) -> None:
+        membership = self._membership
+        line = Line(
+            time=self._journal.now(),
+            actor=SERVER,
+            what=what,
+            topic=membership.topic,
+            group=membership.group,
+            consumer=membership.consumer,
+            entry_id=receipt.id,
+            attempt=receipt.attempt or None,
+            detail=detail,
+            seconds=seconds,
+            cause=cause,
+        )
+        self._journal.write(line)

@@ -1,0 +1,82 @@
+"""Invariant 12: what one gives back, another one starts."""
+
+from __future__ import annotations
+
+from trio_bus.testing._line import Line, What
+
+from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .scene import Consumer, Scene
+
+GRACE = 0.25
+"""Seconds that a wake-up, a read and their answers may take."""
+
+
+class HandOver(Rule):
+    """What was given back starts at the next wake-up or tick that has a free permit.
+
+    Not after a lease: within ``reclaim_interval`` somebody has it who was free all the time.
+    """
+
+    number = 12
+    name = "hand-over"
+    seen_by = "releases and deliveries of the server, and what consumers hold"
+    weakened_by = "until it is over, any fault; suspects run alone"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._waiting: dict[Key, Line] = {}
+        self._look_at = 0.0
+
+    def hears(self) -> Ears:
+        """Listen to releases, and to what may end the wait."""
+        over = (What.GIVEN, What.ACKED, What.BURIED, What.DROPPED, What.SET_APART)
+        lost = (What.DELETED, What.TRIMMED, What.GROUP_DESTROYED, What.TOPIC_DELETED)
+        return {
+            What.RELEASED: self._hear_released,
+            **each(over, self._hear_over),
+            **each(lost, self._hear_lost),
+            **each((What.COMMAND, What.OVER, What.QUIET), self._hear_time),
+        }
+
+    def _hear_released(self, line: Line) -> None:
+        if not line.seconds:
+            self._waiting[key_of(line)] = line
+
+    def _hear_over(self, line: Line) -> None:
+        self._hear_time(line)
+        self._waiting.pop(key_of(line), None)
+
+    def _hear_lost(self, line: Line) -> None:
+        if line.entry_id is None:
+            forget_group(line, self._waiting)
+        else:
+            for key in [it for it in self._waiting if it[0::2] == (line.topic, line.entry_id)]:
+                del self._waiting[key]
+
+    def _hear_time(self, line: Line) -> None:
+        """Look, a few times in a second, whether somebody waits too long."""
+        if not self._waiting or line.time < self._look_at:
+            return
+        self._look_at = line.time + GRACE
+        if self.scene.calm:
+            for key, released in self._waiting.items():
+                self._look(key, released, line)
+
+    def _look(self, key: Key, released: Line, line: Line) -> None:
+        if key[:2] in self.scene.suspicious:
+            return
+        for consumer in self.scene.groups.get(key[:2], {}).values():
+            if line.time > _since(consumer, released.time) + _bound(consumer):
+                words = f"{key[2]} was given back at {released.time:.3f} s"
+                self.broken(f"{words}, and {consumer.name} could have taken it", line)
+
+
+def _since(consumer: Consumer, released: float) -> float:
+    """Return from when on it could have taken it."""
+    if not consumer.works or consumer.free_since is None:
+        return float("inf")
+    return max(released, consumer.free_since)
+
+
+def _bound(consumer: Consumer) -> float:
+    return GRACE + (0.0 if consumer.config is None else consumer.config.reclaim_interval)

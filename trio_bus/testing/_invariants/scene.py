@@ -1,0 +1,224 @@
+"""Who is there, what they hold, and what was made to go wrong: what several invariants ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from trio_bus._config import SubscriptionConfig
+from trio_bus._entry_id import EntryId
+from trio_bus._observer import Transition
+from trio_bus.testing._line import FAULTS, Line, What
+
+BEGINNINGS = frozenset({Transition.RECEIVED, Transition.TAKEN_OVER})
+ENDS = {
+    Transition.ACKED: "handled",
+    Transition.RETRIED: "retried",
+    Transition.DEAD_LETTERED: "rejected",
+    Transition.RELEASED: "released",
+    Transition.LEASE_LOST: "lost_leases",
+    Transition.VANISHED: "vanished",
+    Transition.UNCONFIRMED: "unconfirmed",
+}
+"""What ends a delivery, and the counter of `SubscriptionStatistics` that it raises."""
+ENDED = frozenset({What.SUCCEEDED, What.FAILED, What.CANCELLED})
+"""How handlers end."""
+
+
+@attrs.define(eq=False)
+class Consumer:
+    """What is known of one consumer."""
+
+    name: str
+    actor: str = ""
+    topic: str = ""
+    group: str = ""
+    config: SubscriptionConfig | None = None
+    held: dict[int, EntryId] = attrs.field(factory=dict[int, EntryId])
+    """What it was told that it has, by the number of the delivery, until it is told the end."""
+    running: dict[EntryId, Line] = attrs.field(factory=dict[EntryId, Line])
+    """The entries that its handlers work on, each with the line of its start."""
+    given_up: set[EntryId] = attrs.field(factory=set[EntryId])
+    """What may be pending for it although it does not hold it: lost, or not confirmed."""
+    free_since: float | None = 0.0
+    """From when on it could take one more; None where it is full."""
+    draining: bool = False
+    left: bool = False
+    dead: bool = False
+    halted: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether it takes what there is: it is open, and nobody stopped it."""
+        stopped = self.draining or self.left or self.dead or self.halted
+        return self.config is not None and not stopped
+
+
+class Scene:
+    """What the lines so far say of the whole run. Each line is heard in constant time."""
+
+    def __init__(self) -> None:
+        self.consumers: dict[str, Consumer] = {}
+        self.groups: dict[tuple[str, str], dict[str, Consumer]] = {}
+        """The consumers of each group that may still hold something."""
+        self.configs: dict[tuple[str, str], SubscriptionConfig] = {}
+        """How each group was opened last."""
+        self.witnessed: set[tuple[str, str]] = set()
+        """The groups of which lines tell what the server does."""
+        self.faults: set[What] = set()
+        """What was made to go wrong so far."""
+        self.healed = False
+        self.deleted: set[tuple[str, EntryId]] = set()
+        """Entries that somebody deleted or trimmed."""
+        self.uprooted: set[str] = set()
+        """Topics that somebody deleted."""
+        self.suspicious: set[tuple[str, str]] = set()
+        """Groups that have suspects: one of those may hold back everything beside it."""
+        self.destroyed: set[tuple[str, str]] = set()
+        """Groups that somebody destroyed, alone or with their topic."""
+        self._ears = self._make_ears()
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing was made to go wrong, or all of it is over."""
+        return not self.faults or self.healed
+
+    def consumer(self, name: str) -> Consumer:
+        """Return what is known of a consumer."""
+        found = self.consumers.get(name)
+        if found is None:
+            found = self.consumers[name] = Consumer(name)
+        return found
+
+    def hear(self, line: Line) -> None:
+        """Take note of a line."""
+        if line.what in FAULTS:
+            self.faults.add(line.what)
+            self.healed = False
+        ear = self._ears.get(line.subject)
+        if ear is not None:
+            ear(line)
+
+    def _make_ears(self) -> Mapping[What | Transition, Callable[[Line], None]]:
+        return {
+            What.MEMBER: self._hear_member,
+            What.OPENING: self._hear_opening,
+            What.JOINED: self._hear_joined,
+            What.LEAVING: self._hear_draining,
+            What.LEFT: self._hear_left,
+            What.HALTED: self._hear_halted,
+            What.CONTINUED: self._hear_halted,
+            What.STARTED: self._hear_start,
+            **dict.fromkeys(ENDED, self._hear_end),
+            **dict.fromkeys(BEGINNINGS, self._hear_beginning),
+            **dict.fromkeys(ENDS, self._hear_ending),
+            Transition.SUSPECTED: self._hear_suspect,
+            What.SET_APART: self._hear_suspect,
+            Transition.DRAINING: self._hear_draining,
+            What.DIED: self._hear_death,
+            What.DELETED: self._hear_loss,
+            What.TRIMMED: self._hear_loss,
+            What.GROUP_DESTROYED: self._hear_destruction,
+            What.TOPIC_DELETED: self._hear_destruction,
+            What.HEALED: self._hear_healing,
+        }
+
+    def _place(self, line: Line) -> Consumer:
+        consumer = self.consumer(line.consumer)
+        if not consumer.group and line.group:
+            consumer.actor, consumer.topic, consumer.group = line.actor, line.topic, line.group
+            self.groups.setdefault((line.topic, line.group), {})[line.consumer] = consumer
+        return consumer
+
+    def _hear_member(self, line: Line) -> None:
+        self.witnessed.add((line.topic, line.group))
+        self._place(line)
+
+    def _hear_opening(self, line: Line) -> None:
+        if line.config is not None:
+            self.configs[line.topic, line.group] = line.config
+
+    def _hear_joined(self, line: Line) -> None:
+        self._hear_opening(line)
+        consumer = self._place(line)
+        consumer.config = line.config
+        self._count(consumer, line.time)
+
+    def _hear_halted(self, line: Line) -> None:
+        consumer = self.consumer(line.consumer)
+        consumer.halted = line.what is What.HALTED
+        consumer.free_since = None
+        self._count(consumer, line.time)
+
+    def _hear_draining(self, line: Line) -> None:
+        self._place(line).draining = True
+
+    def _hear_left(self, line: Line) -> None:
+        consumer = self._place(line)
+        consumer.left = True
+        self.groups.get((line.topic, line.group), {}).pop(line.consumer, None)
+
+    def _hear_start(self, line: Line) -> None:
+        if line.entry_id is not None:
+            consumer = self._place(line)
+            consumer.running[line.entry_id] = line
+            self._count(consumer, line.time)
+
+    def _hear_end(self, line: Line) -> None:
+        if line.entry_id is not None:
+            consumer = self._place(line)
+            consumer.running.pop(line.entry_id, None)
+            self._count(consumer, line.time)
+
+    def _hear_beginning(self, line: Line) -> None:
+        if line.delivery is not None and line.entry_id is not None:
+            consumer = self._place(line)
+            consumer.held[line.delivery] = line.entry_id
+            self._count(consumer, line.time)
+
+    def _hear_ending(self, line: Line) -> None:
+        if line.delivery is None or line.entry_id is None:
+            return
+        consumer = self._place(line)
+        consumer.held.pop(line.delivery, None)
+        if line.transition in {Transition.LEASE_LOST, Transition.UNCONFIRMED}:
+            consumer.given_up.add(line.entry_id)
+        self._count(consumer, line.time)
+
+    def _count(self, consumer: Consumer, now: float) -> None:
+        if consumer.config is None:
+            return
+        busy = max(len(consumer.held), len(consumer.running))
+        if busy >= consumer.config.max_in_flight:
+            consumer.free_since = None
+        elif consumer.free_since is None:
+            consumer.free_since = now
+
+    def _hear_suspect(self, line: Line) -> None:
+        self.suspicious.add((line.topic, line.group))
+
+    def _hear_death(self, line: Line) -> None:
+        for consumer in self.consumers.values():
+            if consumer.actor == line.actor and not consumer.left:
+                consumer.dead = True
+                consumer.running.clear()
+                self.groups.get((consumer.topic, consumer.group), {}).pop(consumer.name, None)
+
+    def _hear_loss(self, line: Line) -> None:
+        if line.entry_id is not None:
+            self.deleted.add((line.topic, line.entry_id))
+        else:
+            self.uprooted.add(line.topic)
+
+    def _hear_destruction(self, line: Line) -> None:
+        if line.what is What.TOPIC_DELETED:
+            self.uprooted.add(line.topic)
+        for topic, group in self.configs:
+            if topic == line.topic and line.group in {"", group}:
+                self.destroyed.add((topic, group))
+
+    def _hear_healing(self, line: Line) -> None:
+        self.healed = True
+        for consumer in self.consumers.values():
+            consumer.free_since = None if consumer.free_since is None else line.time
