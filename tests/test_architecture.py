@@ -23,6 +23,7 @@ FILES = {
 PLAIN = {
     *("_entry_id", "_errors", "_names", "_backend", "_dead_letter", "_checks", "_credentials"),
     *("_info", "_decision", "_settled", "_look", "_once", "_patience", "_suspects"),
+    *("_chance", "_wall"),
 }
 MESSAGES = {"_codec", "_envelope", "_fields", "_headers", "_message", "_timestamp", "_uid"}
 VALUES = PLAIN | MESSAGES | {"_config", "_observer"}

@@ -18,7 +18,6 @@ from trio.testing import MockClock
 from tests.cutting import StrikeAt, instrument
 from tests.harness import numbered
 from tests.ledger import DONE, LEFT_ALONE, Spot, buried_in
-from tests.schedule import seed_schedule
 from tests.stage import BaseLine, Stage, open_stage
 from trio_bus import (
     AckMode,
@@ -32,6 +31,7 @@ from trio_bus import (
     open_subscription,
     run_subscription,
 )
+from trio_bus.testing._schedule import schedule_of
 
 PUBLISHED = 8
 SEEDS = (1, 2, 3)
@@ -160,15 +160,15 @@ LIVES = pytest.mark.parametrize(
 @LIVES
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_cancelled_at_any_step_it_leaves_nothing(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, life: Life, seed: int
+    autojump_clock: MockClock, life: Life, seed: int
 ) -> None:
     async with open_stage("memory:") as stage:
         base = await stage.base_line()
         step, left = 0, 0
         while left <= 0:
             step += 1
-            seed_schedule(monkeypatch, seed)
-            left = await cancelled_at(step, stage, base, life)
+            with schedule_of(seed):
+                left = await cancelled_at(step, stage, base, life)
         assert step > 50, "the sweep met real work"
 
 
@@ -181,28 +181,6 @@ async def test_cancelled_at_some_steps_it_leaves_nothing_on_a_server(
         steps = ENDLESS - await cancelled_at(ENDLESS, stage, base, life)
         for step in random.Random(steps).choices(range(1, steps), k=SAMPLE):  # noqa: S311 - a sample
             await cancelled_at(step, stage, base, life)
-
-
-async def test_a_seed_decides_the_schedule(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Were this lost, the sweep would still be right, but no failure of it could be repeated."""
-
-    async def order(seed: int) -> list[int]:
-        seed_schedule(monkeypatch, seed)
-        ran: list[int] = []
-
-        async def run(number: int) -> None:
-            await trio.lowlevel.checkpoint()
-            ran.append(number)
-
-        async with trio.open_nursery() as nursery:
-            for number in range(20):
-                nursery.start_soon(run, number)
-        return ran
-
-    assert await order(5) == await order(5)
-    assert await order(5) != await order(6)
 
 
 async def cancelled_at(step: int, stage: Stage, base: BaseLine, life: Life) -> int:

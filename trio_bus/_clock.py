@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import trio
+
+from ._wall import wall
 
 
 class WallClock:
@@ -20,7 +22,7 @@ class WallClock:
     def now(self) -> datetime:
         """Return the time in UTC; needs a running trio."""
         if self._start is None:
-            self._start = datetime.now(UTC)
+            self._start = wall.now()
         if self._began is None:
             self._began = trio.current_time()
         return self._start + timedelta(seconds=trio.current_time() - self._began)

@@ -10,6 +10,7 @@ from ._errors import ValidationError
 from ._headers import NO_HEADERS, Headers, check_headers, refuse_reserved
 from ._names import check_text, check_topic, shown
 from ._uid import new_uid
+from ._wall import wall
 
 TRACEPARENT = "traceparent"
 """The W3C header that says which trace, and which span of it, a message belongs to."""
@@ -110,7 +111,7 @@ class Message:
             check_text(kind, "kind"),
             check_text(source, "source"),
             new_uid() if uid is None else _check_uid(uid),
-            datetime.now(UTC) if occurred_at is None else _check_time(occurred_at, "occurred_at"),
+            wall.now() if occurred_at is None else _check_time(occurred_at, "occurred_at"),
             checked,
             None if content_type is None else check_text(content_type, "content_type"),
             None if event_version is None else check_text(event_version, "event_version"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
+from ._chance import chance
 from ._config import Backoff
 from ._entry_id import EntryId
 from ._errors import ConnectionLost, NotPersisted, OutcomeUnknown, RemoteError
@@ -244,7 +244,7 @@ def _give_up(items: list[_Item]) -> None:
 
 def pause_after(tries: int) -> float:
     """Choose the seconds to wait after so many failures in a row."""
-    return max(_SHORTEST, _BACKOFF.delay_after(tries, random.random))
+    return max(_SHORTEST, _BACKOFF.delay_after(tries, chance.random))
 
 
 def pause_within(tries: int, until: float) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from . import bench, consume, demo, doctor, info, publish
+from . import bench, consume, demo, doctor, info, publish, simulate
 from .failing import CommandError
 
 Run = Callable[[argparse.Namespace], int]
@@ -19,6 +19,7 @@ _COMMANDS = {
     "info": info,
     "doctor": doctor,
     "bench": bench,
+    "simulate": simulate,
 }
 _EPILOG = "exit codes: 0 done, 1 it failed, 2 it was misused"
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 import attrs
 import trio
@@ -18,6 +18,7 @@ from trio_bus._errors import ConnectionLost
 from trio_bus._info import GroupInfo, TopicInfo
 from trio_bus._names import check_topic
 from trio_bus._one_error import one_error
+from trio_bus._wall import wall
 
 from .failing import FAILED, CommandError, one_line, say
 from .pipes import wait_reader_gone, write_all
@@ -100,7 +101,7 @@ class Asker:
         if self._json:
             text = json.dumps(as_json(info), separators=(",", ":"))
         else:
-            lines = [one_line(line) for line in report(info, datetime.now(UTC))]
+            lines = [one_line(line) for line in report(info, wall.now())]
             text = "\n".join(lines if self._interval is None else [*lines, ""])
         try:
             await write_all(_STDOUT, f"{text}\n".encode())

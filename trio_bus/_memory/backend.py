@@ -204,6 +204,14 @@ class MemoryBackend(StreamBackend):
         with refusals():
             return xdel(self._server.store, topic, [str(entry_id)]) == 1
 
+    def step_clock(self, seconds: float) -> None:
+        """Set the clock of this server forward by so many seconds, or back if it is less than 0.
+
+        What is due by an instant is due earlier or later then, and leases end so; ids of entries
+        grow all the same.
+        """
+        self._server.clock.step(seconds)
+
     def _append(
         self, topic: str, record: Record, once: Once | None, now_ms: int
     ) -> EntryId | Exception:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 
+from trio_bus._wall import wall
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,6 +32,13 @@ class ServerClock:
         self._last_ms = max(self._last_ms, self._base_ms + self._elapsed_us() // 1000)
         return self._last_ms
 
+    def step(self, seconds: float) -> None:
+        """Set it forward by so many seconds, or back."""
+        self.now_ms()
+        by_ms = round(seconds * 1000)
+        self._base_ms += by_ms
+        self._last_ms += by_ms
+
     def due_ms(self, delay: float) -> int:
         """Return when something is due that waits for *delay* seconds: rounded up, if it waits."""
         now_ms = self.now_ms()
@@ -47,7 +56,7 @@ class ServerClock:
         if run is self._run:
             return
         if self._run is None:
-            start = self._wall_start or datetime.now(UTC)
+            start = self._wall_start or wall.now()
             self._base_ms = (start - _EPOCH) // timedelta(milliseconds=1)
         else:
             self._base_ms = self._last_ms

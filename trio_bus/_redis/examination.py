@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import attrs
 import trio
+
+from trio_bus._wall import wall
 
 from .address import Address
 from .connecting import Capability, Session, connect
@@ -104,9 +105,9 @@ def _forbidden(reply: Reply) -> bool:
 
 async def _skew(wire: Wire) -> float:
     """Return by how much the clocks differ at least: the answer was on its way for a while."""
-    asked = time.time()
+    asked = wall.now().timestamp()
     (reply,) = await wire.exchange([("TIME",)])
-    answered = time.time()
+    answered = wall.now().timestamp()
     if isinstance(reply, ErrorReply):
         return 0.0  # the rule is among those that are missing
     seconds, microseconds = (int(as_text(part)) for part in as_list(reply))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from trio_bus._chance import chance
 from trio_bus._errors import BusClosed, BusError, ConnectionLost, RemoteError
 
 from .connecting import Server, Session
@@ -28,7 +28,7 @@ Connect = Callable[[float], Awaitable[Session]]
 def jittered(failures: int) -> float:
     """Return how long to wait after that many failures in a row: full jitter, up to 5 s."""
     longest = min(_CAP, _FIRST * 2 ** min(failures, 10))
-    return random.uniform(0.0, longest)  # noqa: S311 - spreads load, protects nothing
+    return chance.uniform(0.0, longest)
 
 
 async def connect_first(connect: Connect, timeout: float) -> Session:

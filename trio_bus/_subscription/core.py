@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from trio_bus._backend import (
     Release,
     Settlement,
 )
+from trio_bus._chance import chance
 from trio_bus._config import AckMode, SubscriptionConfig
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
@@ -79,13 +79,12 @@ class Core:
         notifier: Notifier,
         now: Callable[[], datetime],
     ) -> None:
-        chance = random.Random().random  # noqa: S311 - jitter, not a secret
         self.config = config
         self.ack_mode = ack_mode
         self.member = member
         self.notifier = notifier
-        self.pause: Pause = Pause(chance)
-        self.chance: Callable[[], float] = chance
+        self.pause: Pause = Pause(chance.random)
+        self.chance: Callable[[], float] = chance.random
         self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit)
         self.holdings: dict[Holding, None] = {}  # a dict, for its order
         self.held: AsyncValue[int] = AsyncValue(0)
@@ -112,7 +111,7 @@ class Core:
         self._gate = gate
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
-        policy = Policy(config, chance)
+        policy = Policy(config, chance.random)
         self._context = HoldingContext(self, self.leases, policy, notifier, timeout, self.lease)
 
     @property

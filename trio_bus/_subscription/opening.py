@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, overload
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 import trio
 
 from trio_bus._backend import Membership
+from trio_bus._chance import chance
 from trio_bus._config import AckMode, SubscriptionConfig
 from trio_bus._errors import SubscriptionError, ValidationError
 from trio_bus._naming import naming
@@ -123,7 +123,7 @@ async def _core(
 ) -> AsyncGenerator[tuple[Core, str], None]:
     """Create the group and join it."""
     bus.check_open()
-    name = f"{config.consumer}-{secrets.token_hex(4)}"
+    name = f"{config.consumer}-{chance.getrandbits(32):08x}"
     notifier = bus.notifier.at(config.topic, config.group, name)
     membership = Membership(
         topic=config.topic,

@@ -1,0 +1,265 @@
+"""A program that consumes: it opens its subscription, stays, leaves, and comes again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._bus import Bus
+from trio_bus._delivery import Delivery
+from trio_bus._errors import BusError, DeliveryFinalized
+from trio_bus._subscription import PullSubscription, Subscription, open_subscription
+from trio_bus.testing._journal import kind_of
+
+from .handling import Handling, Step
+from .plan import ConsumerPlan, Leaving
+
+if TYPE_CHECKING:
+    from .process import Process
+    from .world import World
+
+PAUSE = 0.05
+"""Seconds before a subscription that has ended is opened again."""
+STUBBORN = 0.2
+"""Seconds that a stubborn handler goes on after it was cancelled."""
+
+
+_AnySubscription = Subscription | PullSubscription
+
+
+class HandlerFailed(Exception):
+    """What the handlers of a simulation raise."""
+
+
+class Consumer:
+    """One process of one group."""
+
+    def __init__(self, world: World, plan: ConsumerPlan, process: Process, bus: Bus) -> None:
+        self._world = world
+        self._plan = plan
+        self._process = process
+        self._bus = bus
+        self._journal = world.journal
+        self._actor = process.name
+        self._config = plan.group.config
+        self._left = trio.Event()
+        self._name = ""
+        """Of the subscription that is open."""
+
+    async def run(self, stays: count[int]) -> None:
+        """Subscribe again and again, until the world ends."""
+        while not self._world.over.is_set():
+            self._left = trio.Event()
+            choices = self._plan.stays
+            seconds, leaving = choices[min(next(stays), len(choices) - 1)]
+            if self._world.host.healed.is_set():  # whoever never stays may never finish
+                seconds = inf
+            try:
+                await self._stay(seconds, leaving)
+            except BusError as error:
+                self._left_by(kind_of(error))
+            else:
+                self._left_by("")
+            with trio.move_on_after(PAUSE):
+                await self._world.over.wait()
+            await self._process.breathe()
+
+    def _left_by(self, error: str) -> None:
+        if self._name:
+            self._journal.left(self._actor, self._name, self._config, error)
+        self._name = ""
+
+    def _joined(self, subscription: _AnySubscription) -> None:
+        self._name = subscription.name
+        self._journal.joined(self._actor, self._name, self._config)
+
+    async def _stay(self, seconds: float, leaving: Leaving) -> None:
+        config = self._config
+        self._journal.opening(self._actor, config)
+        with trio.CancelScope() as scope:
+            if self._plan.group.pulling:
+                async with open_subscription(self._bus, config) as deliveries:
+                    await self._pull(deliveries, seconds, leaving, scope)
+            else:
+                await self._push(seconds, leaving, scope)
+
+    async def _push(self, seconds: float, leaving: Leaving, scope: trio.CancelScope) -> None:
+        name: list[Subscription] = []
+
+        async def handle(delivery: Delivery) -> None:
+            await self._handle(name[0], delivery)
+
+        async with open_subscription(self._bus, self._config, handle) as subscription:
+            name.append(subscription)
+            self._joined(subscription)
+            await self._wait(seconds)
+            await self._leave(subscription, leaving, scope)
+
+    async def _pull(
+        self,
+        deliveries: PullSubscription,
+        seconds: float,
+        leaving: Leaving,
+        scope: trio.CancelScope,
+    ) -> None:
+        self._joined(deliveries)
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._plan.tasks):
+                nursery.start_soon(self._iterate, deliveries)
+            await self._wait(seconds)
+            await self._leave(deliveries, leaving, scope)
+            if leaving is Leaving.LEAVE:
+                nursery.cancel_scope.cancel("it is left")
+
+    async def _iterate(self, deliveries: PullSubscription) -> None:
+        async for delivery in deliveries:
+            async with delivery:
+                await self._handle(deliveries, delivery)
+        self._left.set()
+
+    async def _wait(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for event in (self._left, self._world.over):
+                    nursery.start_soon(_wait_and_cancel, event, nursery.cancel_scope)
+
+    async def _leave(
+        self, subscription: _AnySubscription, leaving: Leaving, scope: trio.CancelScope
+    ) -> None:
+        self._journal.leaving(self._actor, subscription.name, self._config, leaving.value)
+        if leaving is Leaving.DRAIN:
+            await subscription.drain()
+        elif leaving is Leaving.ACLOSE:
+            await subscription.aclose()
+        elif leaving is Leaving.CANCEL:
+            scope.cancel("the program is cancelled")
+            await trio.lowlevel.checkpoint()
+
+    async def _handle(self, subscription: _AnySubscription, delivery: Delivery) -> None:
+        step = self._world.next_step(self._plan.group, delivery)
+        own = self._world.plan.scenario.handler
+        with (
+            self._world.handling(),
+            self._journal.handling(
+                self._actor, self._config, subscription.name, delivery, "" if own else str(step)
+            ),
+        ):
+            if own is not None:
+                await own(delivery)
+            else:
+                await self._act(subscription, delivery, step)
+
+    async def _act(
+        self,
+        subscription: _AnySubscription,
+        delivery: Delivery,
+        step: Step,
+    ) -> None:
+        """Do what is planned for this start."""
+        match step.handling:
+            case Handling.LATE:
+                with trio.CancelScope(shield=True):
+                    await self._work(step.seconds)
+            case Handling.STUBBORN | Handling.SWALLOW | Handling.MESSY:
+                if await self._resist(step):
+                    return
+            case Handling.RENEW:
+                await self._work(step.seconds / 2)
+                await self._verb(subscription, delivery, "renew", delivery.renew)
+                await self._work(step.seconds / 2)
+            case _:
+                await self._work(step.seconds)
+        await self._finish(subscription, delivery, step)
+
+    async def _resist(self, step: Step) -> bool:
+        """Work; when cancelled, do something else first. Say whether to return at once."""
+        try:
+            await self._work(step.seconds)
+        except trio.Cancelled:
+            if step.handling is Handling.SWALLOW:
+                return True
+            if step.handling is Handling.MESSY:
+                raise HandlerFailed("in the middle of its cleanup") from None
+            with trio.CancelScope(shield=True):
+                await self._work(STUBBORN)
+            raise
+        return False
+
+    async def _finish(
+        self,
+        subscription: _AnySubscription,
+        delivery: Delivery,
+        step: Step,
+    ) -> None:
+        """End the delivery, or leave that to its scope."""
+        verb = partial(self._verb, subscription, delivery)
+        match step.handling:
+            case Handling.FAIL:
+                raise HandlerFailed("as it was planned")
+            case Handling.FAIL_TWICE:
+                raise ExceptionGroup("as it was planned", [HandlerFailed("one"), ValueError("two")])
+            case Handling.RETRY:
+                await verb("retry", partial(delivery.retry, "as it was planned"))
+            case Handling.RETRY_LATER:
+                await verb("retry", partial(delivery.retry, "as it was planned", delay=0.1))
+            case Handling.REJECT:
+                await verb("reject", partial(delivery.reject, "as it was planned"))
+            case Handling.RELEASE:
+                await verb("release", delivery.release)
+            case Handling.RELEASE_LATER:
+                await verb("release", partial(delivery.release, delay=0.1))
+            case Handling.KILL:
+                self._world.kill(self._process, "by the message")
+                await self._process.breathe()
+            case Handling.FORGET:
+                return
+            case _:
+                await self._succeed(subscription, delivery, step)
+
+    async def _succeed(
+        self,
+        subscription: _AnySubscription,
+        delivery: Delivery,
+        step: Step,
+    ) -> None:
+        if step.handling is Handling.DRAIN:
+            self._left.set()
+            await subscription.drain()
+        elif step.handling is Handling.ACLOSE:
+            self._left.set()
+            await subscription.aclose()
+        elif step.handling is Handling.SETTLE_TWICE:
+            await self._verb(subscription, delivery, "ack", delivery.ack)
+            with suppress(DeliveryFinalized):
+                again = partial(delivery.retry, "it was settled before")
+                await self._verb(subscription, delivery, "retry", again)
+                raise AssertionError("it was settled twice")
+        elif self._plan.group.settles_itself:
+            await self._verb(subscription, delivery, "ack", delivery.ack)
+
+    async def _verb(
+        self,
+        subscription: _AnySubscription,
+        delivery: Delivery,
+        name: str,
+        verb: Callable[[], Awaitable[None]],
+    ) -> None:
+        with self._journal.verb(self._actor, self._config, subscription.name, delivery, name):
+            await verb()
+
+    async def _work(self, seconds: float) -> None:
+        """Take so long; longer, while this process stands still."""
+        if seconds:
+            await trio.sleep(seconds)
+        await self._process.breathe()
+
+
+async def _wait_and_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

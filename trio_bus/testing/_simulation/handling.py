@@ -1,0 +1,60 @@
+"""What a handler does when a message comes to it."""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+import attrs
+
+
+@unique
+class Handling(Enum):
+    """One thing that a handler can do with a delivery."""
+
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    """Raise."""
+    FAIL_TWICE = "fail twice"
+    """Raise an `ExceptionGroup` of two."""
+    RETRY = "retry"
+    RETRY_LATER = "retry later"
+    """Retry with a delay of its own."""
+    REJECT = "reject"
+    RELEASE = "release"
+    RELEASE_LATER = "release later"
+    """Release with a delay."""
+    SETTLE_TWICE = "settle twice"
+    """Ack, and try to retry it then."""
+    RENEW = "renew"
+    """Renew in the middle, and succeed."""
+    HANG = "hang"
+    """Take longer than several leases."""
+    LATE = "late"
+    """Take longer than a lease, whatever is cancelled meanwhile, and succeed."""
+    STUBBORN = "stubborn"
+    """When cancelled, go on for a while before it gives in."""
+    SWALLOW = "swallow"
+    """When cancelled, return as if it had succeeded."""
+    MESSY = "messy"
+    """When cancelled, raise an error in a ``finally``."""
+    KILL = "kill"
+    """Kill its process."""
+    WAIT_IDLE = "wait idle"
+    """Succeed, while another task of the process waits until its subscription is idle."""
+    DRAIN = "drain"
+    """Drain its own subscription, and succeed."""
+    ACLOSE = "aclose"
+    """Close its own subscription, and succeed."""
+    FORGET = "forget"
+    """Return without settling: in MANUAL mode the delivery stays open."""
+
+
+@attrs.frozen
+class Step:
+    """What one start of a message brings: a `Handling`, and how long it takes."""
+
+    handling: Handling
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.handling.value} after {self.seconds:g} s"

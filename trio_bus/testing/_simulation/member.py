@@ -1,0 +1,168 @@
+"""One consumer that reaches its group over a wire."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from trio_bus._backend import (
+    Entry,
+    GroupMember,
+    Receipt,
+    Release,
+    Settlement,
+    TakeOver,
+)
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, RemoteError
+from trio_bus._look import Look
+from trio_bus._settled import Settled
+from trio_bus.testing._ears import Witness
+
+from .wire import Wire, leave_alone
+
+T = TypeVar("T")
+
+
+class WiredMember(GroupMember):
+    """A member of a group on the server, over a wire.
+
+    Entries whose answer was lost are strays: pending for us, and unknown to us. The next call that
+    may bring entries gives them back first, and so does the last one, like `RedisBackend`.
+    """
+
+    def __init__(self, inner: GroupMember, wire: Wire, consumer: str, witness: Witness) -> None:
+        self._inner = inner
+        self._wire = wire
+        self._consumer = consumer
+        self._witness = witness
+        self._strays: list[Receipt] = []
+
+    async def read(self, count: int, timeout: float) -> list[Entry]:
+        """Read; entries whose answer is lost are given back by the next call."""
+        await self._recover()
+
+        async def act() -> list[Entry]:
+            entries = await self._inner.read(count, timeout)
+            self._witness.delivered(entries)
+            return entries
+
+        try:
+            return await self._call("read", act, stray=self._stray)
+        except trio.Cancelled:
+            await self._recover_at_once()
+            raise
+
+    async def look(self) -> Look:
+        """Look."""
+        return await self._call("look", self._inner.look)
+
+    async def woken(self) -> float:
+        """Wait to be woken, as far as we hear of it."""
+        while True:
+            delay = await self._inner.woken()
+            await self._wire.process.breathe()
+            if not self._wire.is_deaf:
+                return delay
+
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
+        """Take over."""
+        await self._recover()
+
+        async def act() -> TakeOver:
+            result = await self._inner.take_over(count, book=book)
+            self._witness.took_over(result)
+            return result
+
+        return await self._take("take_over", act)
+
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take a suspect."""
+        await self._recover()
+
+        async def act() -> TakeOver:
+            result = await self._inner.take_booked(entry_id)
+            self._witness.took_over(result)
+            return result
+
+        return await self._take("take_booked", act)
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Keep a booking."""
+        return await self._call("booking", lambda: self._inner.keep_booking(entry_id))
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Give a booking up."""
+        await self._call("booking", lambda: self._inner.give_up_booking(entry_id))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle all, or a part of them, or none."""
+        if self._wire.is_halved("settle"):
+            await self._call("settle", lambda: self._settle(settlements[::2]))
+            raise OutcomeUnknown("settle: the connection was lost in the middle")
+        return await self._call("settle", lambda: self._settle(settlements), unknown=OutcomeUnknown)
+
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        """Renew."""
+
+        async def act() -> dict[EntryId, Settled]:
+            over = await self._inner.renew(receipts)
+            self._witness.renewed(receipts, over)
+            return over
+
+        return await self._call("renew", act)
+
+    async def forget(self) -> bool:
+        """Forget."""
+        await self._recover()
+        return await self._call("forget", self._inner.forget)
+
+    async def _call(
+        self,
+        operation: str,
+        act: Callable[[], Awaitable[T]],
+        *,
+        unknown: type[BusError] = ConnectionLost,
+        stray: Callable[[T], None] = leave_alone,
+    ) -> T:
+        return await self._wire.call(
+            operation, act, consumer=self._consumer, unknown=unknown, stray=stray
+        )
+
+    async def _take(self, name: str, act: Callable[[], Awaitable[TakeOver]]) -> TakeOver:
+        try:
+            return await self._call(name, act, stray=lambda result: self._stray(result.entries))
+        except trio.Cancelled:
+            await self._recover_at_once()
+            raise
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        results = await self._inner.settle(settlements)
+        self._witness.settled(settlements, results)
+        return results
+
+    def _stray(self, entries: Sequence[Entry]) -> None:
+        self._strays += [entry.receipt for entry in entries]
+
+    async def _recover(self) -> None:
+        """Give back what strayed.
+
+        Raises:
+          ConnectionLost, RemoteError: the next call tries it again.
+        """
+        while self._strays:
+            strays = list(self._strays)
+            back = partial(self._settle, [Release(receipt) for receipt in strays])
+            await self._call("recover", back)
+            self._strays = [receipt for receipt in self._strays if receipt not in strays]
+
+    async def _recover_at_once(self) -> None:
+        """Give back, before a cancellation goes on, what arrived together with it."""
+        with trio.CancelScope(shield=True):
+            try:
+                await self._recover()
+            except BusError:
+                return  # the next call, or the lease, takes care of it

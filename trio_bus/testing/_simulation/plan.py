@@ -1,0 +1,242 @@
+"""What a seed makes of a scenario: every choice that is made before anything runs."""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+import attrs
+
+from trio_bus._chance import Chance
+from trio_bus._config import AckMode, Backoff, SubscriptionConfig
+
+from .faults import Fault, Trouble
+from .handling import Handling, Step
+from .scenario import Form, Numbers, Scenario
+
+TOPIC = "orders"
+DEAD_TOPIC = "{orders}.dead"
+PUBLISHER = "publisher"
+"""How the places of publishers begin."""
+_OF_PUBLISHERS = ("append", "append", "schedule", "cancel")
+_OF_CONSUMERS = (
+    *("read", "read", "take_over", "take_over", "settle", "settle", "renew", "renew", "look"),
+    *("take_booked", "booking", "create_group", "forget", "recover"),
+)
+"""What faults hit: what matters most, more often."""
+_LONG = {Handling.HANG, Handling.LATE, Handling.STUBBORN, Handling.SWALLOW, Handling.MESSY}
+
+
+@unique
+class Leaving(Enum):
+    """How a program leaves its subscription."""
+
+    LEAVE = "leave"
+    DRAIN = "drain"
+    ACLOSE = "aclose"
+    CANCEL = "cancel"
+
+
+@attrs.frozen(kw_only=True)
+class GroupPlan:
+    """How the consumers of one group are configured."""
+
+    config: SubscriptionConfig
+    ack_mode: AckMode
+    pulling: bool
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.config.group
+
+    @property
+    def settles_itself(self) -> bool:
+        """Whether its handlers ack what they have handled."""
+        return self.ack_mode is AckMode.MANUAL and not self.pulling
+
+
+@attrs.frozen(kw_only=True)
+class MessagePlan:
+    """One message: how it is published, and what its handlers do, start by start."""
+
+    number: int
+    when: float
+    form: Form
+    seconds: float
+    """Until it is due, or expires, or is cancelled."""
+    publisher: int
+    steps: dict[str, tuple[Step, ...]]
+    """By group."""
+
+
+@attrs.frozen(kw_only=True)
+class ConsumerPlan:
+    """One place where a consumer of a group runs: how long it stays, and how it leaves."""
+
+    place: str
+    group: GroupPlan
+    begins: float
+    stays: tuple[tuple[float, Leaving], ...]
+    """The last one repeats."""
+    tasks: int
+    """Of a program that iterates: how many do so."""
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """Everything that is decided before a world begins."""
+
+    scenario: Scenario
+    seed: int
+    latency: float
+    groups: tuple[GroupPlan, ...]
+    consumers: tuple[ConsumerPlan, ...]
+    messages: tuple[MessagePlan, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def patience(self) -> float:
+        """Seconds after the last fault within which everything has to be finished."""
+        return sum(self._work(message) for message in self.messages) + 10
+
+    def _work(self, message: MessagePlan) -> float:
+        """Say how long one message may take in the worst case: its starts, one after the other."""
+        return message.seconds + sum(
+            (group.config.max_attempt + 3)
+            * (3 * group.config.claim_idle_timeout + group.config.retry_backoff.cap)
+            for group in self.groups
+        )
+
+    def steps(self, group: str, number: int) -> tuple[Step, ...]:
+        """Return what the starts of a message in a group bring."""
+        return self.messages[number].steps[group]
+
+
+def draw(scenario: Scenario, seed: int) -> Plan:
+    """Make every choice of this seed."""
+    return _Draw(scenario, Chance(f"{scenario.name}:{seed}")).plan(seed)
+
+
+@attrs.frozen
+class _Draw:
+    scenario: Scenario
+    chance: Chance
+
+    def plan(self, seed: int) -> Plan:
+        groups = tuple(self.group(name) for name in self.scenario.groups)
+        consumers = tuple(it for group in groups for it in self.consumers(group))
+        count = self.between(self.scenario.messages)
+        messages = tuple(self.message(number, groups) for number in range(count))
+        return Plan(
+            scenario=self.scenario,
+            seed=seed,
+            latency=self.chance.choice(self.scenario.latencies),
+            groups=groups,
+            consumers=consumers,
+            messages=messages,
+            faults=self.faults(consumers, groups),
+        )
+
+    def between(self, numbers: Numbers) -> int:
+        return self.chance.randint(*numbers)
+
+    def moment(self) -> float:
+        """Choose when something happens; many things happen at once, or at a round time."""
+        some = self.chance.random() * self.scenario.seconds
+        return self.chance.choice([0.0, round(some, 1), round(some, 3)])
+
+    def group(self, name: str) -> GroupPlan:
+        pick = self.chance.choice
+        pulling = pick(self.scenario.pulling)
+        ack_mode = AckMode.MANUAL if pulling else pick(self.scenario.ack_modes)
+        config = SubscriptionConfig(
+            TOPIC,
+            name,
+            ack_mode=ack_mode,
+            max_in_flight=pick(self.scenario.max_in_flight),
+            max_pending_acks=pick(self.scenario.max_pending_acks),
+            claim_idle_timeout=pick(self.scenario.leases),
+            handler_timeout=pick(self.scenario.handler_timeouts),
+            drain_timeout=pick(self.scenario.drain_timeouts),
+            shutdown_timeout=pick([0.0, 1.0]),
+            reclaim_interval=pick([0.1, 0.25]),
+            ack_batch_size=pick([1, 256]),
+            dead_letter_topic=DEAD_TOPIC if pick(self.scenario.burying) else None,
+        )
+        if ack_mode is not AckMode.AUTO_ON_RECEIVE:
+            config = attrs.evolve(
+                config,
+                max_retry=pick(self.scenario.max_retry),
+                retry_backoff=Backoff(first=pick([0.0, 0.05, 0.5]), cap=1.0, jitter=pick([0.0, 1])),
+            )
+        return GroupPlan(config=config, ack_mode=ack_mode, pulling=pulling)
+
+    def consumers(self, group: GroupPlan) -> list[ConsumerPlan]:
+        return [
+            ConsumerPlan(
+                place=f"{group.name}-{number}",
+                group=group,
+                begins=self.chance.choice([0.0, 0.0, self.moment()]),
+                stays=tuple(
+                    (self.chance.choice(self.scenario.stays), self.chance.choice(list(Leaving)))
+                    for _ in range(3)
+                ),
+                tasks=self.chance.choice([1, 2]),
+            )
+            for number in range(self.between(self.scenario.consumers))
+        ]
+
+    def message(self, number: int, groups: tuple[GroupPlan, ...]) -> MessagePlan:
+        return MessagePlan(
+            number=number,
+            when=self.moment(),
+            form=self.chance.choice(self.scenario.forms),
+            seconds=self.chance.choice([0.0, 0.2, 0.5, 1.0, 10.0]),
+            publisher=self.chance.randrange(self.scenario.publishers),
+            steps={group.name: self.steps(group) for group in groups},
+        )
+
+    def steps(self, group: GroupPlan) -> tuple[Step, ...]:
+        return tuple(self.step(group) for _ in range(self.between(self.scenario.steps)))
+
+    def step(self, group: GroupPlan) -> Step:
+        handling = self.chance.choice(self.scenario.handlings)
+        if handling is Handling.FORGET and group.config.handler_timeout is None:
+            handling = Handling.SUCCEED  # it would stay open for ever
+        longest = self.scenario.longest
+        if handling in _LONG:
+            longest = 2 * group.config.claim_idle_timeout
+        seconds = round(self.chance.random() * longest, 3)
+        return Step(handling, self.chance.choice([0.0, seconds, seconds]))
+
+    def faults(
+        self, consumers: tuple[ConsumerPlan, ...], groups: tuple[GroupPlan, ...]
+    ) -> tuple[Fault, ...]:
+        if not self.scenario.troubles:
+            return ()
+        publishers = [f"{PUBLISHER}-{number}" for number in range(self.scenario.publishers)]
+        places = [*(it.place for it in consumers), *(it.place for it in consumers), *publishers]
+        lease = max(group.config.claim_idle_timeout for group in groups)
+        found = [self.fault(places, lease) for _ in range(self.between(self.scenario.faults))]
+        return tuple(sorted(found, key=lambda fault: fault.when))
+
+    def fault(self, places: list[str], lease: float) -> Fault:
+        trouble = self.chance.choice(self.scenario.troubles)
+        process = self.chance.choice(places)
+        publishes = process.startswith(PUBLISHER)
+        number = self.chance.choice([1, 1, 2, 3])
+        if trouble is Trouble.KILLED:
+            number = self.chance.choice([0, self.chance.randrange(80)])
+        if trouble is Trouble.HALF:
+            operation = "append" if publishes else "settle"
+        else:
+            operation = self.chance.choice(_OF_PUBLISHERS if publishes else _OF_CONSUMERS)
+        return Fault(
+            when=self.moment(),
+            trouble=trouble,
+            process=process,
+            operation=operation,
+            seconds=round(self.chance.choice([0.1, 0.5, 1.0, 2.0]) * lease, 3),
+            after=trouble is Trouble.HALF or self.chance.random() < 0.6,
+            number=number,
+        )

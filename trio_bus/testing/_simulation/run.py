@@ -1,0 +1,107 @@
+"""One seed, one run, one verdict."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import final
+
+import attrs
+import trio
+from trio.testing import MockClock
+
+from trio_bus._chance import chance_of
+from trio_bus._exception_groups import leaves
+from trio_bus._wall import wall_shows
+from trio_bus.testing._journal import Journal
+from trio_bus.testing._line import Line
+from trio_bus.testing._schedule import schedule_of
+
+from .plan import draw
+from .scenario import Scenario
+from .watch import Watch
+from .world import World, now
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """What happened in one run."""
+
+    scenario: Scenario
+    seed: int
+    lines: tuple[Line, ...]
+    """The journal: who did what when, in order."""
+    seconds: float
+    """Of virtual time."""
+    turns: int
+    """Of trio's loop."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of the journal: two runs in which the same happened have the same one."""
+        return hashlib.blake2b(self.story().encode(), digest_size=16).hexdigest()
+
+    @property
+    def replay(self) -> str:
+        """The command that does it all again."""
+        return f"trio-bus simulate --replay {self.scenario.name}:{self.seed}"
+
+    def story(self) -> str:
+        """Tell what happened, line by line."""
+        return "\n".join(f"{it.time:9.4f} {it.actor:<14} {it}" for it in self.lines)
+
+
+@final
+class SimulationFailed(AssertionError):
+    """A run broke an invariant, never ended, or ended with an error that nobody expects.
+
+    Its text is the story of the run, with what was wrong and how to replay it.
+    """
+
+    def __init__(self, run: Run, broken: tuple[str, ...]) -> None:
+        lines = [*broken, "", run.story(), "", f"replay: {run.replay}"]
+        super().__init__("\n".join(lines))
+        self.run: Run = run
+        self.broken: tuple[str, ...] = broken
+        """What was wrong: each with the invariant that says so."""
+
+
+def simulate(scenario: Scenario, seed: int) -> Run:
+    """Run a whole world once, in virtual time; the seed decides everything in it.
+
+    The same scenario and seed give the same run, in every process and on every machine: see
+    `Run.digest`. It needs no server and no network, and leaves no state behind. Not to be called
+    inside a running trio.
+
+    Args:
+      scenario: What there is, and what can happen.
+      seed: Any number.
+
+    Raises:
+      SimulationFailed: an invariant was broken.
+    """
+    plan = draw(scenario, seed)
+    journal, watch, error = Journal(), Watch(), None
+    with chance_of(seed), schedule_of(seed), wall_shows(now):
+        clock = MockClock(autojump_threshold=0)
+        world = World(plan, journal, clock, watch)
+        try:
+            trio.run(world.run, clock=clock, instruments=[watch])
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, it has a story
+            error = raised
+    run = Run(
+        scenario=scenario,
+        seed=seed,
+        lines=tuple(journal.lines),
+        seconds=clock.current_time(),
+        turns=watch.turns,
+    )
+    if error is not None:
+        raise SimulationFailed(run, _told(error)) from error
+    return run
+
+
+def _told(error: BaseException) -> tuple[str, ...]:
+    """Say in a line for each what a run ended with."""
+    return tuple(dict.fromkeys(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error)))

@@ -1,0 +1,98 @@
+"""Scenarios that come with trio_bus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trio_bus._config import AckMode
+
+from .faults import Trouble
+from .handling import Handling
+from .scenario import Form, Scenario
+
+_OF_OPERATIONS = (Trouble.SLOW, Trouble.LOST, Trouble.LOST, Trouble.HALF, Trouble.REFUSED)
+_OF_PROCESSES = (Trouble.KILLED, Trouble.PAUSED, Trouble.DEAF, Trouble.SUSPENDED)
+_OF_SERVERS = (Trouble.RESTARTED, Trouble.CLOCK)
+_OF_ADMINISTRATORS = (Trouble.DELETED, Trouble.TRIMMED, Trouble.UNGROUPED, Trouble.UNSTREAMED)
+
+_ALL = (
+    Scenario(
+        name="calm",
+        about="No faults: only the order in which tasks run is left to chance.",
+        handlings=tuple(Handling)[:12],
+        handler_timeouts=(None, 0.3),
+        ack_modes=tuple(AckMode),
+        pulling=(False, False, True),
+    ),
+    Scenario(
+        name="lossy",
+        about="Connections are lost, and answers with them.",
+        troubles=_OF_OPERATIONS,
+        faults=(1, 4),
+    ),
+    Scenario(
+        name="deadly",
+        about="Processes die and stand still.",
+        handlings=(*(Handling.SUCCEED,) * 3, Handling.FAIL, Handling.KILL, Handling.LATE),
+        max_retry=(0, 1, 3),
+        troubles=_OF_PROCESSES,
+        faults=(1, 3),
+    ),
+    Scenario(
+        name="restless",
+        about="Consumers come and go, with handlers that do not like it.",
+        consumers=(2, 2),
+        handlings=tuple(Handling),
+        handler_timeouts=(None, 0.3),
+        ack_modes=tuple(AckMode),
+        pulling=(False, True),
+        stays=(0.2, 0.5, 1.5),
+        troubles=(Trouble.LOST, Trouble.SLOW),
+        faults=(0, 2),
+    ),
+    Scenario(
+        name="scheduled",
+        about="Messages of every form.",
+        forms=tuple(Form),
+        messages=(1, 4),
+        burying=(True, False),
+        troubles=(*_OF_OPERATIONS, *_OF_SERVERS, Trouble.KILLED),
+    ),
+    Scenario(
+        name="spoiled",
+        about="An administrator deletes entries, groups and streams.",
+        troubles=(*_OF_ADMINISTRATORS, Trouble.LOST),
+        faults=(1, 3),
+        messages=(2, 4),
+    ),
+    Scenario(
+        name="restarted",
+        about="The server is restarted, and its clock is set.",
+        troubles=_OF_SERVERS,
+        faults=(1, 3),
+        latencies=(0.0, 0.02),
+    ),
+    Scenario(
+        name="busy",
+        about="Two groups, many messages, and everything that can go wrong.",
+        messages=(10, 20),
+        publishers=2,
+        groups=("billing", "shipping"),
+        consumers=(1, 3),
+        forms=tuple(Form),
+        max_in_flight=(1, 3, 16),
+        max_pending_acks=(None, 1),
+        handlings=tuple(Handling),
+        handler_timeouts=(None, None, 0.4),
+        ack_modes=(*(AckMode.AUTO_ON_HANDLER_SUCCESS,) * 2, AckMode.MANUAL),
+        pulling=(False, False, True),
+        burying=(True, True, False),
+        steps=(1, 3),
+        stays=(60.0, 60.0, 0.5),
+        latencies=(0.0, 0.01),
+        troubles=(*_OF_OPERATIONS, *_OF_PROCESSES, *_OF_SERVERS),
+        faults=(2, 8),
+    ),
+)
+
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

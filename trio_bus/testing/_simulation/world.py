@@ -1,0 +1,176 @@
+"""A simulated world: a server, processes, and what goes wrong until it heals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING
+
+import trio
+from trio.testing import MockClock
+
+from trio_bus._backend import Record
+from trio_bus._bus import Bus
+from trio_bus._chance import Chance
+from trio_bus._clock import WallClock
+from trio_bus._config import BusOptions
+from trio_bus.testing._ears import JournalObserver
+from trio_bus.testing._journal import Journal
+from trio_bus.testing._line import WORLD, What
+
+from .backend import WiredBackend
+from .consumer import Consumer
+from .handling import Handling, Step
+from .host import Host
+from .plan import PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
+from .process import Process
+from .publisher import LARGEST, Publisher
+from .rest import is_at_rest
+from .troubles import Troubles
+from .watch import Watch
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from trio_bus._delivery import Delivery
+
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+"""What every clock on a wall shows when a world begins."""
+LOOK = 0.05
+"""Seconds between two looks whether everything is finished."""
+COMES_BACK = 0.1
+"""Seconds after which a process that died runs again."""
+_ONCE = {
+    *(Handling.RELEASE, Handling.RELEASE_LATER, Handling.DRAIN, Handling.ACLOSE),
+    *(Handling.FORGET, Handling.STUBBORN, Handling.MESSY),
+}
+"""What would go on for ever if the last step were repeated."""
+
+
+def now() -> datetime:
+    """Return the time on every wall of this world."""
+    return START + timedelta(seconds=trio.current_time())
+
+
+class Unfinished(Exception):
+    """Long after the last fault something is not finished."""
+
+
+class World:
+    """Everything there is in one run."""
+
+    def __init__(self, plan: Plan, journal: Journal, clock: MockClock, watch: Watch) -> None:
+        self.plan = plan
+        self._clock = clock
+        self._watch = watch
+        self.journal = journal
+        self.running = 0
+        """How many handlers run now."""
+        self.host: Host = Host(START)
+        self.over: trio.Event = trio.Event()
+        """Set when everything is finished, and all may leave."""
+        self.processes: dict[str, Process] = {}
+        """The latest one at each place."""
+        self._chance = Chance(plan.seed)
+        self._starts: Counter[tuple[str, int]] = Counter()
+        self._publishing = plan.scenario.publishers
+
+    async def run(self) -> None:
+        """Let it all happen."""
+        self._watch.main = trio.lowlevel.current_task()
+        async with trio.open_nursery() as nursery:
+            for number in range(self.plan.scenario.publishers):
+                nursery.start_soon(self._publish, number)
+            for consumer in self.plan.consumers:
+                nursery.start_soon(self._consume, consumer)
+            await Troubles(self).run()
+            self.journal.healed()
+            self.host.heal()
+            await self._finish()
+            self.over.set()
+
+    def kill(self, process: Process, why: str) -> None:
+        """End a process as SIGKILL does it."""
+        if process.alive:
+            self.journal.died(process.name, why)
+            process.die()
+            self.host.wires[process.place].cut()
+
+    @contextmanager
+    def handling(self) -> Generator[None, None, None]:
+        """Count a handler that runs."""
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+
+    def suspend(self, seconds: float) -> None:
+        """Let all processes stand still for so long, while the server goes on."""
+        self._clock.jump(seconds)
+
+    def next_step(self, group: GroupPlan, delivery: Delivery) -> Step:
+        """Say what this start of a message brings."""
+        number = int(delivery.message.payload.split(b".")[0])
+        steps = self.plan.steps(group.name, number)
+        start = self._starts[group.name, number]
+        self._starts[group.name, number] += 1
+        if start < len(steps):
+            return steps[start]
+        last = steps[-1]
+        return Step(Handling.SUCCEED, last.seconds) if last.handling in _ONCE else last
+
+    async def append_foreign(self, plan: MessagePlan) -> None:
+        """Append what no message can be made of."""
+        record: Record = ((b"who", b"knows"), (b"number", b"%d" % plan.number))
+        await self.host.streams.append(TOPIC, [record])
+        self.journal.say(WORLD, What.NOTE, "somebody appends what is no message", topic=TOPIC)
+
+    async def _publish(self, number: int) -> None:
+        """Run a publisher; another one takes its place when it dies."""
+        plans = [it for it in self.plan.messages if it.publisher == number]
+        todo = sorted(plans, key=lambda it: it.when)
+        for life in count(1):
+            process = Process(f"{PUBLISHER}-{number}", life)
+            bus = self._bus(
+                process, BusOptions(observer=JournalObserver(self.journal, process.name))
+            )
+            await process.live(Publisher(self, process, bus, todo).run)
+            if process.alive:
+                break
+            await trio.sleep(COMES_BACK)
+        self._publishing -= 1
+
+    async def _consume(self, plan: ConsumerPlan) -> None:
+        """Run a consumer; another one takes its place when it dies."""
+        await trio.sleep(plan.begins)
+        stays = count()
+        for life in count(1):
+            process = Process(plan.place, life)
+            observer = JournalObserver(self.journal, process.name)
+            options = BusOptions(observer=observer, max_payload_bytes=LARGEST)
+            consumer = Consumer(self, plan, process, self._bus(process, options))
+            await process.live(partial(consumer.run, stays))
+            if self.over.is_set():
+                return
+            await trio.sleep(COMES_BACK)
+
+    def _bus(self, process: Process, options: BusOptions) -> Bus:
+        wire = Wire(self.host, process, self.journal, self.plan.latency, self._chance)
+        self.host.wires[process.place] = wire
+        self.processes[process.place] = process
+        bus = Bus(WiredBackend(wire), options)
+        bus.clock = WallClock(now())
+        return bus
+
+    async def _finish(self) -> None:
+        """Wait until everything is finished."""
+        until = trio.current_time() + self.plan.patience
+        while self._publishing or self.running or not is_at_rest(self.host.streams, TOPIC):
+            if trio.current_time() > until:
+                raise Unfinished(f"{self.plan.patience:g} s after the last fault")
+            await trio.sleep(LOOK)
