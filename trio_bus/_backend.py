@@ -6,7 +6,8 @@ the key of that name.
 
 Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with exceptions:
 `GroupMember.settle` and, of `StreamBackend`, `append`, `append_persisted`, `schedule` and
-`cancel_scheduled`, when cancelled, *may have happened*.
+`cancel_scheduled`, when cancelled, *may have happened*. So may what can be asked for again without
+harm: `create_group`, `look`, `renew`, `forget` and what is done to a booking.
 
 Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
 another `RemoteError`. Backends reconnect by themselves and do not retry by themselves.

@@ -168,6 +168,9 @@ class MemoryBackend(StreamBackend):
           WrongType: the key of this topic holds something else.
         """
         await trio.lowlevel.checkpoint()
+        return self._info(topic)
+
+    def _info(self, topic: str) -> TopicInfo:
         with self._server.step() as now_ms:
             stream = self._server.store.find_stream(topic)
             scheduled = len(self._server.schedule(topic))

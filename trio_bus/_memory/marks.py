@@ -33,3 +33,7 @@ class Marks:
         """Remember a key that `find` did not find, up to and including *end_ms*."""
         self._ids[topic, key] = entry_id
         heappush(self._ends, (end_ms, (topic, key)))
+
+    def first_end(self, after_ms: float) -> float | None:
+        """Return when the first key is forgotten that is forgotten later than that."""
+        return min((at for at, _ in self._ends if at > after_ms), default=None)

@@ -85,6 +85,10 @@ class Schedule:
         """Remember that this uid was scheduled."""
         self._markers[_marker(uid)] = (uid, until_ms)
 
+    def first_end(self, after_ms: float) -> float | None:
+        """Return when the first marker is forgotten that is forgotten later than that."""
+        return min((at for _, at in self._markers.values() if at > after_ms), default=None)
+
     def unmark(self, uid: str) -> None:
         """Forget that this uid was scheduled: it may be scheduled again."""
         if self._markers.get(_marker(uid), ("", 0))[0] == uid:

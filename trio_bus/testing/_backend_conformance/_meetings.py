@@ -1,0 +1,178 @@
+"""What one member waits for, and another does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import trio
+
+from trio_bus._backend import Record, Release, Retry
+from trio_bus._settled import Settled
+
+from ._cast import Who
+from ._consuming import Consuming, Pick, describe, reading
+from ._model import Model
+from ._publishing import Publishing
+from ._step import Act, Ended, Step, rows_of
+from ._world import World, let_wait, told
+
+_PATIENCE = 5.0
+"""Seconds within which whoever should be woken is."""
+_EARLY = 0.005
+"""Seconds by which a time that is told may be rounded."""
+
+
+def _entries(came: object) -> object:
+    """Return what the read brought, of what was appended and read."""
+    rows = rows_of(came)
+    return rows[1] if rows else came
+
+
+class Meetings:
+    """Reads that wait, and waits to be woken."""
+
+    def __init__(self, world: World, publishing: Publishing, consuming: Consuming) -> None:
+        self._world = world
+        self._publishing = publishing
+        self._consuming = consuming
+
+    def wait_to_read(self, who: Who, then: str) -> None:
+        """Read with a timeout; *then* is what happens meanwhile: see the rule."""
+        world = self._world
+        member, name = world.member(who), world.shape.name(who.topic)
+        records = self._publishing.records(1)
+        timeout = world.shape.unit / 2 if then == "nothing" else _PATIENCE
+
+        async def wait() -> object:
+            came: list[object] = []
+            added: list[object] = []
+            async with trio.open_nursery() as nursery:
+
+                async def read() -> None:
+                    came.append(await told(lambda: member.read(3, timeout)))
+
+                nursery.start_soon(read)
+                await let_wait(world.pump)
+                if then in {"an append", "an append and a cancellation"}:
+                    added += await world.subject.append(name, records)
+                if then in {"a cancellation", "an append and a cancellation"}:
+                    nursery.cancel_scope.cancel()
+            return [added, came[0] if came else Ended.CANCELLED]
+
+        words = f"{who} waits for entries; meanwhile: {then}"
+        outcomes = partial(self._read_outcomes, who, name, records, append="append" in then)
+        calm = then in {"nothing", "a cancellation"}
+        came = world.perform(Step("read", words, name, wait, outcomes, timeless=calm))
+        self._consuming.note(who, _entries(came))
+
+    def _read_outcomes(
+        self,
+        who: Who,
+        name: str,
+        records: list[Record],
+        came: object,
+        *,
+        append: bool,
+    ) -> Sequence[Act]:
+        entries = _entries(came)
+
+        async def act(read: Act, order: str, model: Model) -> object:
+            waited = await told(lambda: read(model)) if order == "read first" else None
+            added = await model.append(name, records) if append else []
+            if order != "read first":
+                waited = await told(lambda: read(model))
+            return [added, Ended.CANCELLED if entries is Ended.CANCELLED else waited]
+
+        # What was there before the append was read before it.
+        orders = ("read first", "append first") if append else ("read first",)
+        return [
+            partial(act, read, order)
+            for order in orders
+            for read in reading(self._world, who, 3, entries)
+        ]
+
+    def wake_by_word(self, who: Who, other: Who, pick: Pick) -> None:
+        """Wait to be woken while another member of the group hands something back."""
+        words = self._consuming.words_of(other, [pick])
+        if not words:
+            return
+        world = self._world
+        member = world.member(other)
+
+        async def act() -> object:
+            return await member.settle(words)
+
+        async def mine(model: Model) -> object:
+            return await self._consuming.settling(other, words, model)
+
+        meanwhile = f"{other} settles: {describe(words[0])}"
+        delay = pick.delay * world.shape.unit
+        hands_back = isinstance(words[0], Retry | Release)
+        self._wake(
+            who, meanwhile, delay, act, mine, rings=lambda it: hands_back and it == [Settled.DONE]
+        )
+        self._consuming.settled(other, words, None)
+
+    def wake_by_schedule(self, who: Who, uid: str, delay: float) -> None:
+        """Wait to be woken while a message is scheduled on the topic."""
+        world, name = self._world, self._world.shape.name(who.topic)
+        (record,) = self._publishing.records(1)
+        seconds = delay * world.shape.unit
+        meanwhile = f"schedule {uid} on {who.topic} in {seconds:g} s"
+        new: list[bool] = []
+
+        async def act() -> object:
+            before = (await world.subject.info(name)).scheduled
+            answer = await world.subject.schedule(name, record, uid, seconds)
+            new.append((await world.subject.info(name)).scheduled > before)
+            return answer
+
+        async def mine(model: Model) -> object:
+            return await model.schedule(name, record, uid, seconds)
+
+        self._wake(who, meanwhile, seconds, act, mine, rings=lambda _: any(new))
+
+    def _wake(
+        self,
+        who: Who,
+        meanwhile: str,
+        delay: float,
+        act: Callable[[], Awaitable[object]],
+        mine: Act,
+        *,
+        rings: Callable[[object], bool],
+    ) -> None:
+        world = self._world
+        member, name = world.member(who), world.shape.name(who.topic)
+
+        async def meet() -> object:
+            heard: list[float] = []
+            rang = trio.Event()
+
+            async def listen() -> None:
+                while True:
+                    heard.append(await member.woken())
+                    if heard[-1] <= delay + _EARLY:
+                        rang.set()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen)
+                await let_wait(world.pump)
+                rang = trio.Event()  # what was told before is another matter
+                result = await told(act)
+                if rings(result):
+                    with trio.move_on_after(_PATIENCE):
+                        await rang.wait()
+                woken = rang.is_set() or not rings(result)
+                nursery.cancel_scope.cancel()
+            return [result, woken]
+
+        async def model(it: Model) -> object:
+            return [await told(lambda: mine(it)), True]
+
+        def outcomes(_: object) -> Sequence[Act]:
+            return (model,)
+
+        words = f"{who} waits to be woken within {delay:g} s; meanwhile: {meanwhile}"
+        world.perform(Step("woken", words, name, meet, outcomes))
