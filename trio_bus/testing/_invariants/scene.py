@@ -189,7 +189,8 @@ class Scene:
     def _count(self, consumer: Consumer, now: float) -> None:
         if consumer.config is None:
             return
-        busy = max(len(consumer.held), len(consumer.running))
+        # What was settled and still runs keeps its permit, and so does what is held and waits.
+        busy = len({*consumer.held.values(), *consumer.running})
         if busy >= consumer.config.max_in_flight:
             consumer.free_since = None
         elif consumer.free_since is None:

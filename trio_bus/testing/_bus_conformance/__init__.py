@@ -1,0 +1,3 @@
+"""The conformance suite of whole subscriptions. It needs the extra ``testing``."""
+
+from .suite import bus_conformance as bus_conformance

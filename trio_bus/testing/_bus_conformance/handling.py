@@ -1,0 +1,136 @@
+"""A handler that does what it is told, when it is told, and knows that it runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import Enum, unique
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._config import SubscriptionConfig
+from trio_bus._delivery import Delivery
+from trio_bus._errors import DeliveryFinalized, LeaseLost
+from trio_bus.testing._journal import Journal
+
+if TYPE_CHECKING:
+    from .play import Play
+
+
+@unique
+class Do(Enum):
+    """What a handler can be told to do."""
+
+    RETURN = "return"
+    FAIL = "fail"
+    FAIL_TWICE = "fail with a group of two"
+    ACK = "ack"
+    RETRY = "retry"
+    RETRY_LATER = "retry later"
+    REJECT = "reject"
+    RELEASE = "release"
+    RELEASE_LATER = "release later"
+    RENEW = "renew"
+    RESIST = "resist its cancellation"
+    GIVE_IN = "give in"
+
+
+VERBS = frozenset(
+    {
+        *(Do.ACK, Do.RETRY, Do.RETRY_LATER, Do.REJECT, Do.RELEASE, Do.RELEASE_LATER),
+        Do.RENEW,
+    }
+)
+
+
+class HandlerFailed(Exception):
+    """What the handlers of this suite raise."""
+
+
+class Running:
+    """One handler at work."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        actor: str,
+        config: SubscriptionConfig,
+        consumer: str,
+        delivery: Delivery,
+    ) -> None:
+        self._journal = journal
+        self._about = (actor, config, consumer, delivery)
+        self._delivery = delivery
+        self._orders: list[Do] = []
+        self._ordered = trio.Event()
+        self._resists = False
+
+    @property
+    def label(self) -> str:
+        """Who handles what, for the program that Hypothesis prints."""
+        actor, _, _, delivery = self._about
+        return f"{actor}:{delivery.message.payload.decode(errors='replace')}"
+
+    def tell(self, order: Do) -> None:
+        """Give an order; it is obeyed when all before it are."""
+        self._orders.append(order)
+        self._ordered.set()
+
+    async def run(self, unit: float) -> None:
+        """Obey until told to end."""
+        with self._journal.handling(*self._about):
+            while True:
+                order = await self._next()
+                if order is Do.RETURN:
+                    return
+                if order is Do.FAIL:
+                    raise HandlerFailed("as it was told")
+                if order is Do.FAIL_TWICE:
+                    raise ExceptionGroup("as it was told", [HandlerFailed("a"), HandlerFailed("b")])
+                if order in VERBS:
+                    await self._settle(order, unit)
+                else:
+                    self._resists = order is Do.RESIST
+
+    async def _next(self) -> Do:
+        """Wait for an order; whoever resists does not hear that it is cancelled meanwhile."""
+        while not self._orders:
+            self._ordered = trio.Event()
+            with trio.CancelScope(shield=self._resists):
+                await self._ordered.wait()
+        return self._orders.pop(0)
+
+    async def _settle(self, order: Do, unit: float) -> None:
+        """Call a verb. That it comes too late is told to the journal, and is no failure."""
+        delivery = self._delivery
+        with (
+            suppress(DeliveryFinalized, LeaseLost),
+            self._journal.verb(*self._about, order.value),
+        ):
+            match order:
+                case Do.ACK:
+                    await delivery.ack()
+                case Do.RETRY:
+                    await delivery.retry("as it was told")
+                case Do.RETRY_LATER:
+                    await delivery.retry("as it was told", delay=2 * unit)
+                case Do.REJECT:
+                    await delivery.reject("as it was told")
+                case Do.RELEASE:
+                    await delivery.release()
+                case Do.RELEASE_LATER:
+                    await delivery.release(delay=2 * unit)
+                case _:
+                    await delivery.renew()
+
+
+async def handle(play: Play, running: Running) -> None:
+    """Let a handler run, known to the play; at the end of the play it succeeds by itself."""
+    play.running.append(running)
+    if play.ending:
+        running.tell(Do.ACK)
+        running.tell(Do.RETURN)
+    try:
+        await running.run(play.unit)
+    finally:
+        play.running.remove(running)

@@ -1,0 +1,311 @@
+"""A whole bus at work: programs on one backend, driven step by step, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import attrs
+import trio
+
+from trio_bus._backend import StreamBackend
+from trio_bus._bus import Bus
+from trio_bus._chance import chance_of
+from trio_bus._config import AckMode, Backoff, BusOptions, SubscriptionConfig
+from trio_bus._message import Message
+from trio_bus._schedule_id import ScheduleId
+from trio_bus._uid import new_uid
+from trio_bus._wall import wall, wall_shows
+from trio_bus.testing._ears import JournalObserver
+from trio_bus.testing._invariants import InvariantBroken, Judge
+from trio_bus.testing._journal import Journal
+from trio_bus.testing._line import Line
+from trio_bus.testing._places import Places, look_at
+from trio_bus.testing._pump import Pump
+from trio_bus.testing._schedule import schedule_of
+
+from .handling import Do, Running
+from .program import LARGEST, Program, Way
+
+OpenBackend = Callable[[], AbstractAsyncContextManager[StreamBackend]]
+"""Opens the backend that is judged."""
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+LEASE = 4
+TICK = 0.5
+"""Units."""
+PATIENCE = 400
+"""Units within which everything is finished once nothing goes wrong any more."""
+PUBLISHER = "publisher"
+TOPICS = ("a", "b")
+GROUPS = (("a", "g"), ("a", "h"), ("b", "g"))
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """What all members of one group have in common."""
+
+    max_retry: int = 1
+    buries: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Form:
+    """How one program subscribes."""
+
+    pulls: bool = False
+    ack_mode: AckMode | None = None
+    max_in_flight: int = 2
+    handler_units: float | None = None
+    drain_units: float = 1.0
+
+
+def _now() -> datetime:
+    """Return the time on the wall in virtual time."""
+    return START + timedelta(seconds=trio.current_time())
+
+
+class Play:
+    """One program of the state machine.
+
+    Args:
+      open_backend: Opens the backend; it is kept open to the end.
+      unit: Seconds; all that waits, waits for some of them.
+      virtual_time: Whether the clock jumps.
+      rules: What holds for the members of each group.
+      seed: Decides, in virtual time, which task runs first, and all else that is left to chance.
+    """
+
+    def __init__(
+        self,
+        open_backend: OpenBackend,
+        unit: float,
+        *,
+        virtual_time: bool,
+        rules: Sequence[Rules],
+        seed: int,
+    ) -> None:
+        self.unit = unit
+        self.virtual_time = virtual_time
+        self._prefix = f"play-{new_uid()[:8]}"
+        self._seeded = ExitStack()
+        if virtual_time:  # then nothing else decides what happens
+            for decide in (chance_of(seed), schedule_of(seed), wall_shows(_now)):
+                self._seeded.enter_context(decide)
+        self.pump = Pump(virtual_time=virtual_time)
+        self.journal = Journal(start=self.pump.now())
+        self.judge = Judge()
+        self.journal.listen(self._hear)
+        self._broken: InvariantBroken | None = None
+        self.running: list[Running] = []
+        """The handlers at work, oldest first."""
+        self.programs: list[Program] = []
+        """Those that have not ended."""
+        self.ending = False
+        """Whether all handlers succeed by themselves now."""
+        self._rules = dict(zip(GROUPS, rules, strict=True))
+        self._numbers = count(1)
+        self._scheduled: list[tuple[Message, ScheduleId]] = []
+        self._opened = self.pump.enter(open_backend())
+        self.backend = self._opened.value
+        observer = JournalObserver(self.journal, PUBLISHER)
+        self._bus = Bus(self.backend, BusOptions(observer=observer))
+
+    # -- what a rule may do --------------------------------------------------------------------
+
+    def subscribe(self, where: tuple[str, str], form: Form) -> Program:
+        """Start a program of that group, and wait until it is subscribed."""
+        number = next(self._numbers)
+        program = Program(self, f"program-{number}", self.config(where, form), pulls=form.pulls)
+        self.programs.append(program)
+        self.pump.pump_until(lambda: program.subscription is not None or program.ended)
+        return program
+
+    def publish(self, topic: str, number: int, *, expires_units: float | None = None) -> None:
+        """Publish so many messages at once, as one batch."""
+        messages = [self._message(topic, expires_units) for _ in range(number)]
+        told = self.journal.publishing(PUBLISHER, messages)
+        if number == 1:
+            told([self.pump.run(self._bus.publish, messages[0])])
+        else:
+            told(self.pump.run(self._bus.publish_batch, messages).results)
+
+    def publish_nowait(self, topic: str) -> None:
+        """Publish a message without waiting; nobody says that it was published."""
+        message = self._message(topic)
+        self.journal.publishing(PUBLISHER, [message])
+        self.pump.run(self._queue, message)
+
+    def publish_twice(self, topic: str) -> None:
+        """Publish a message with an idempotency key, and once more."""
+        body = f"{topic}{next(self._numbers)}"
+        message = attrs.evolve(Message(self.topic(topic), body.encode()), idempotency_key=body)
+        for _ in range(2):
+            told = self.journal.publishing(PUBLISHER, [message])
+            told([self.pump.run(self._bus.publish, message)])
+
+    def publish_oversized(self, topic: str) -> None:
+        """Publish what no program accepts."""
+        body = f"{topic}{next(self._numbers)}".ljust(LARGEST + 1).encode()
+        message = Message(self.topic(topic), body)
+        told = self.journal.publishing(PUBLISHER, [message])
+        told([self.pump.run(self._bus.publish, message)])
+
+    def publish_foreign(self, topic: str) -> None:
+        """Append what no message can be made of, as somebody else may."""
+        record = ((b"who", b"knows %d" % next(self._numbers)),)
+        self.pump.run(self.backend.append, self.topic(topic), [record])
+
+    def schedule(self, topic: str, units: float) -> None:
+        """Schedule a message."""
+        message = self._message(topic)
+        self.journal.scheduling(PUBLISHER, message, units * self.unit)
+        scheduled = self.pump.run(self._schedule, message, units * self.unit)
+        self.journal.scheduled(PUBLISHER, message)
+        self._scheduled.append((message, scheduled))
+
+    def cancel_scheduled(self, which: int) -> None:
+        """Take a scheduled message back, if it still waits."""
+        if self._scheduled:
+            message, scheduled = self._scheduled.pop(which % len(self._scheduled))
+            if self.pump.run(self._bus.cancel_scheduled, scheduled):
+                self.journal.cancelled(PUBLISHER, message)
+
+    def tell(self, which: int, order: Do) -> str:
+        """Give one of the handlers an order; say which one, for whoever reads the program."""
+        running = self.running[which % len(self.running)]
+        running.tell(order)
+        return running.label
+
+    def leave(self, which: int, way: Way) -> None:
+        """Let a program leave its subscription."""
+        self.programs[which % len(self.programs)].leave(way)
+
+    def kill(self, which: int) -> None:
+        """Kill a program."""
+        self.programs[which % len(self.programs)].kill()
+
+    def wait(self, units: float) -> None:
+        """Let time pass; after more than a tick of everybody all is where it should be."""
+        self.pump.advance(units * self.unit)
+        if self.virtual_time and units > 2 * TICK:
+            self.judge.quiet(self.places())
+
+    # -- what follows each rule ------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let everything happen that can, and look whether all rules were kept."""
+        self.pump.settle()
+        self._raise()
+        self.programs = [program for program in self.programs if not program.ended]
+        self.judge.look(self.places())
+
+    def places(self) -> Places:
+        """Look where the entries are."""
+        return self.pump.run(look_at, self.backend, self._topics())
+
+    def finish(self) -> None:
+        """Let everything end well, and look whether all rules were kept to the end."""
+        self.ending = True
+        self.journal.healed()
+        for running in list(self.running):
+            for order in (Do.GIVE_IN, Do.ACK, Do.RETURN):
+                running.tell(order)
+        for program in list(self.programs):
+            program.leave(Way.LEAVE)
+        self._wait_until(lambda: all(program.ended for program in self.programs))
+        self.programs.clear()
+        last = [self.subscribe(where, Form(max_in_flight=16)) for where in GROUPS]
+        self._wait_until(self._all_is_done)
+        self.pump.settle()
+        self.journal.quiet()
+        self.judge.quiet(self.places())
+        for program in last:
+            program.leave(Way.LEAVE)
+        self._wait_until(lambda: all(program.ended for program in last))
+        self.journal.over()
+        self._raise()
+        self.judge.finish(self.places())
+
+    def close(self) -> None:
+        """Stop everything, whatever state it is in."""
+        for running in self.running:
+            running.tell(Do.GIVE_IN)
+        with self._seeded:
+            self.pump.close()
+
+    # -- below ----------------------------------------------------------------------------------
+
+    def topic(self, name: str) -> str:
+        """Return what a topic is called on the backend."""
+        return f"{{{self._prefix}}}.{name}"
+
+    def config(self, where: tuple[str, str], form: Form) -> SubscriptionConfig:
+        """Return the settings of a program of that group."""
+        topic, group = where
+        rules, unit = self._rules[where], self.unit
+        at_most_once = form.ack_mode is AckMode.AUTO_ON_RECEIVE
+        retries = {} if at_most_once else {"max_retry": rules.max_retry}
+        timeout = form.handler_units
+        config = SubscriptionConfig(
+            self.topic(topic),
+            group,
+            ack_mode=form.ack_mode,
+            max_in_flight=form.max_in_flight,
+            dead_letter_topic=self.topic("dead") if rules.buries else None,
+            handler_timeout=None if timeout is None else timeout * unit,
+            claim_idle_timeout=LEASE * unit,
+            reclaim_interval=TICK * unit,
+            block_timeout=unit,
+            drain_timeout=form.drain_units * unit,
+            shutdown_timeout=max(unit, 1.0),
+            **retries,
+        )
+        if at_most_once:
+            return config
+        return attrs.evolve(config, retry_backoff=Backoff(first=unit / 2, cap=unit, jitter=0.0))
+
+    def _hear(self, line: Line) -> None:
+        """Let the judge hear; what he says is raised where no task of the bus can meet it."""
+        if self._broken is None:
+            try:
+                self.judge.hear(line)
+            except InvariantBroken as broken:
+                self._broken = broken
+
+    def _raise(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    def _topics(self) -> list[str]:
+        return [self.topic(name) for name in (*TOPICS, "dead")]
+
+    def _message(self, topic: str, expires_units: float | None = None) -> Message:
+        message = Message(self.topic(topic), f"{topic}{next(self._numbers)}".encode())
+        if expires_units is None:
+            return message
+        expires_at = wall.now() + timedelta(seconds=expires_units * self.unit)
+        return attrs.evolve(message, expires_at=expires_at)
+
+    async def _queue(self, message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        self._bus.publish_nowait(message)
+
+    async def _schedule(self, message: Message, delay: float) -> ScheduleId:
+        return await self._bus.schedule(message, delay=delay)
+
+    def _all_is_done(self) -> bool:
+        infos = [self.pump.run(self.backend.info, self.topic(topic)) for topic in TOPICS]
+        return all(
+            info.scheduled == 0 and all(group.oldest is None for group in info.groups)
+            for info in infos
+        )
+
+    def _wait_until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(PATIENCE):
+            if holds():
+                return
+            self.pump.advance(self.unit)
+        raise AssertionError(f"after {PATIENCE * self.unit:g} s something is still not finished")

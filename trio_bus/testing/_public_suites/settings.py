@@ -1,0 +1,22 @@
+"""The settings that tests change."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from trio_bus._config import AckMode, Backoff
+
+
+class Settings(TypedDict, total=False):
+    """Some of the settings of a subscription, by name."""
+
+    ack_mode: AckMode | None
+    max_in_flight: int
+    max_retry: int
+    retry_backoff: Backoff
+    retry_on: tuple[type[Exception], ...]
+    reject_on: tuple[type[Exception], ...]
+    dead_letter_topic: str | None
+    handler_timeout: float | None
+    claim_idle_timeout: float
+    drain_timeout: float
