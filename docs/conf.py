@@ -35,7 +35,7 @@ nitpicky = True
 # Names of others: no inventory is fetched, so that the manual builds without a network.
 nitpick_ignore_regex = [
     ("py:.*", r"(trio|collections|contextlib|datetime|enum|types|typing|cattrs|attrs)\..*"),
-    ("py:.*", r"(abc|logging|os|pathlib)\..*"),
+    ("py:.*", r"(abc|logging|os|pathlib|unittest)\..*"),
     # What the types of autodoc and of attrs are called when they stand in a signature.
     ("py:class", r"(AbstractAsyncContextManager|AsyncGenerator|AsyncIterator|Awaitable|Callable)"),
     ("py:class", r"(Collection|Iterable|Iterator|Mapping|Sequence|Path|TracebackType|datetime)"),

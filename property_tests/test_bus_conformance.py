@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
-from trio_bus import MemoryBackend
-from trio_bus.testing._bus_conformance import bus_conformance
+import pytest
+from hypothesis import Phase, settings
+
+from tests.redis_world import options
+from trio_bus import AckMode, MemoryBackend, Transition, open_redis
+from trio_bus.testing import bus_conformance
+from trio_bus.testing._bus_conformance.handling import VERBS
+from trio_bus.testing._bus_conformance.play import Play
+from trio_bus.testing._bus_conformance.program import Way
+from trio_bus.testing._line import What
+
+REAL = settings(
+    max_examples=4, stateful_step_count=20, deadline=None, phases=[Phase.generate], database=None
+)
+WIDE = settings(
+    max_examples=150,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+)
 
 
 @asynccontextmanager
@@ -16,3 +38,44 @@ async def open_memory() -> AsyncGenerator[MemoryBackend]:
 
 
 TestMemory = bus_conformance(open_memory, virtual_time=True)
+TestMemory.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+
+
+def test_random_programs_on_servers(server_url: str) -> None:
+    case = bus_conformance(partial(open_redis, server_url, options()))
+    case.settings = REAL
+    case("test_random_programs").debug()
+
+
+def test_the_programs_reach_whatever_can_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite that never does something never finds anything there."""
+    seen: Counter[object] = Counter()
+    finish = Play.finish
+
+    def count(play: Play) -> None:
+        finish(play)
+        for line in play.journal.lines:
+            seen.update((line.subject, (line.what, line.detail)))
+            if line.config is not None:
+                seen.update((line.config.ack_mode,))
+
+    monkeypatch.setattr(Play, "finish", count)
+    case = bus_conformance(open_memory, virtual_time=True)
+    case.settings = WIDE
+    case("test_random_programs").debug()
+    wanted = {
+        *(None, AckMode.MANUAL, AckMode.AUTO_ON_RECEIVE),
+        *((What.VERB, verb.value) for verb in VERBS),
+        *((What.LEAVING, way.value) for way in Way),
+        *(set(Transition) - NEVER),
+        *(What.SUCCEEDED, What.FAILED, What.CANCELLED, What.DIED, What.VERB_FAILED),
+    }
+    missing = sorted(str(it) for it in wanted if it not in seen)
+    assert not missing
+
+
+NEVER = {
+    *(Transition.VANISHED, Transition.GROUP_RECREATED),  # nobody removes anything
+    *(Transition.LEASE_LOST, Transition.UNCONFIRMED),  # nothing goes wrong
+    Transition.RECONNECTED,
+}

@@ -13,6 +13,7 @@ import pytest
 from trio_bus import AckMode, EntryId, SubscriptionConfig, Transition
 from trio_bus._backend import DeathCause, Record
 from trio_bus._dead_letter import CONTEXT
+from trio_bus._names import DEAD, DUE, FREE
 from trio_bus._observer import Scope
 from trio_bus.testing._invariants import (
     RULES,
@@ -25,6 +26,7 @@ from trio_bus.testing._invariants import (
     cancellations,
     closing,
     deaths,
+    decisions,
     errors,
     hand_over,
     in_flight,
@@ -41,10 +43,7 @@ from trio_bus.testing._invariants import (
 )
 from trio_bus.testing._line import SERVER, WORLD, Line, What
 from trio_bus.testing._places import (
-    DEAD,
     DONE,
-    DUE,
-    FREE,
     UNDELIVERED,
     GroupPlaces,
     Places,
@@ -101,9 +100,9 @@ def say(what: What | Transition, entry_id: EntryId | None = None, **more: Unpack
     return attrs.evolve(line, **more)
 
 
-def at_server(what: What, entry_id: EntryId, attempt: int = 1, **more: Unpack[Parts]) -> Line:
-    """Write what the server does."""
-    return attrs.evolve(say(what, entry_id, actor=SERVER, attempt=attempt), **more)
+def at_server(what: What, entry_id: EntryId, number: int = 1, /, **more: Unpack[Parts]) -> Line:
+    """Write what the server does, with a delivery of that number."""
+    return attrs.evolve(say(what, entry_id, actor=SERVER, attempt=number), **more)
 
 
 def told(transition: Transition, entry_id: EntryId = ONE, **more: Unpack[Parts]) -> Line:
@@ -126,9 +125,9 @@ def fault(what: What, entry_id: EntryId | None = None) -> Line:
     return say(what, entry_id, actor=WORLD, consumer="")
 
 
-def published(entry_id: EntryId, label: str = "m1", **more: Unpack[Parts]) -> Line:
-    """Write that a publish is confirmed."""
-    return attrs.evolve(say(What.PUBLISHED, entry_id, group="", consumer="", label=label), **more)
+def published(entry_id: EntryId, name: str = "m1", /, **more: Unpack[Parts]) -> Line:
+    """Write that the publish of that message is confirmed."""
+    return attrs.evolve(say(What.PUBLISHED, entry_id, group="", consumer="", label=name), **more)
 
 
 def places(
@@ -197,8 +196,23 @@ TIMED = attrs.evolve(CONFIG, handler_timeout=1.0)
 FAILED = say(What.FAILED, ONE, attempt=1, detail="ValueError: no")
 DESTROYED = fault(What.GROUP_DESTROYED)
 
-L, P, S, A3, D = (
+STARTED, FINISHED = told(Transition.STARTED), told(Transition.FINISHED)
+
+
+def verb(name: str, *between: Line) -> list[Line]:
+    """Write that a handler calls a verb, what is told meanwhile, and that it is answered."""
+    said = say(What.VERB, ONE, attempt=1, detail=name)
+    return [said, *between, attrs.evolve(said, what=What.VERB_DONE)]
+
+
+def dead(cause: DeathCause) -> Line:
+    """Write that A's delivery was dead-lettered."""
+    return told(Transition.DEAD_LETTERED, cause=cause)
+
+
+L, W, P, S, A3, D = (
     lives.Lives,
+    decisions.Decisions,
     one_place.OnePlace,
     settled_once.SettledOnce,
     attempts.Attempts,
@@ -218,6 +232,38 @@ ROWS = [
     Row(L, "no end", [BEGUN, CLOSED], "delivery 1 of a-1 has not ended after it began"),
     Row(L, "nobody's", [told(Transition.VANISHED, delivery=None)]),
     Row(L, "no attempt", [told(Transition.RECEIVED, attempt=None)], "has no entry or no attempt"),
+    Row(W, "returned", [BEGUN, STARTED, START, END, FINISHED, told(Transition.ACKED)]),
+    Row(
+        W,
+        "failed",
+        [BEGUN, STARTED, START, FAILED, FINISHED, told(Transition.ACKED)],
+        "1-0 is acked, and its handler neither returned nor asked",
+    ),
+    Row(
+        W,
+        "early",
+        [BEGUN, STARTED, START, told(Transition.RETRIED)],
+        "1-0 is settled while its handler runs, which did not ask",
+    ),
+    Row(W, "lost", [BEGUN, STARTED, START, told(Transition.LEASE_LOST)]),
+    Row(W, "on arrival", [joined(config=RECEIVING), BEGUN, told(Transition.ACKED), STARTED, START]),
+    Row(W, "expired", [BEGUN, told(Transition.ACKED, cause=DeathCause.EXPIRED)]),
+    Row(W, "asked", [STARTED, *verb("release later", told(Transition.RELEASED))]),
+    Row(W, "unheard", [STARTED, *verb("ack", told(Transition.UNCONFIRMED))]),
+    Row(W, "renewed", [STARTED, *verb("renew")]),
+    Row(W, "rejected", [STARTED, *verb("reject", dead(DeathCause.REJECTED))]),
+    Row(
+        W,
+        "another verb",
+        [STARTED, *verb("release", told(Transition.RETRIED))],
+        "1-0: release led to retried",
+    ),
+    Row(
+        W,
+        "another cause",
+        [STARTED, *verb("reject", dead(DeathCause.EXHAUSTED))],
+        "1-0: reject led to dead-lettered",
+    ),
     # 1
     Row(P, "there", [joined(), published(ONE)], look=places((ONE, UNDELIVERED))),
     Row(P, "lost", [published(ONE)], "1-0 ('m1') was confirmed, and is not", look=places()),
@@ -402,6 +448,17 @@ ROWS = [
             *(joined(), joined(B), START, say(What.VERB, ONE, detail="release")),
             say(What.STARTED, ONE, attempt=2, consumer=B),
         ],
+    ),
+    Row(
+        leases.Leases,
+        "lost for nothing",
+        [joined(), BEGUN, told(Transition.LEASE_LOST)],
+        "the lease of 1-0 was lost, and nothing went wrong",
+    ),
+    Row(
+        leases.Leases,
+        "lost when it stood still",
+        [joined(), BEGUN, fault(What.PAUSED), told(Transition.LEASE_LOST)],
     ),
     # 9
     Row(in_flight.InFlight, "same", [joined(), BEGUN], quiet=places((ONE, A))),
@@ -672,6 +729,12 @@ def test_an_invariant_holds_or_breaks(row: Row) -> None:
 def test_each_rule_can_hold_and_can_break(rule: type[Rule]) -> None:
     found = {bool(row.says) for row in ROWS if row.rule is rule}
     assert found == {True, False}
+
+
+def test_where_time_is_real_a_lease_may_be_lost_by_being_slow() -> None:
+    judge = Judge([leases.Leases], punctual=False)
+    for line in (joined(), BEGUN, told(Transition.LEASE_LOST)):
+        judge.hear(line)
 
 
 def test_what_each_rule_allows_the_others_allow_too() -> None:

@@ -127,6 +127,26 @@ def test_a_job_is_cancelled_at_any_step(pump: Pump) -> None:
             assert job.result() == 2
 
 
+def test_a_group_of_cancellations_is_no_failure(pump: Pump) -> None:
+    async def stubborn(error: Exception | None) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            others = [] if error is None else [error]
+            raise BaseExceptionGroup("together", [cancelled, *others]) from None
+
+    for error in (None, ValueError("meanwhile")):
+        job = pump.start(stubborn, error)
+        pump.settle()
+        job.cancel()
+        pump.wait_for(job)
+        assert job.cancelled is (error is None)
+        if error is not None:
+            with pytest.raises(ExceptionGroup) as caught:
+                job.result()
+            assert caught.value.exceptions == (error,)
+
+
 def test_a_call_that_never_ends_is_told_with_its_tasks() -> None:
     async def wait_in_vain() -> None:
         await trio.sleep_forever()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ._conditions import Direction, Exchange
 from ._fault import Act, Fault
 from ._fault_proxy import FaultProxy, open_fault_proxy
@@ -17,9 +20,13 @@ from ._simulation import (
     simulate,
 )
 
+if TYPE_CHECKING:
+    from ._bus_conformance import BusConformanceTest, bus_conformance
+
 __all__ = [
     "SCENARIOS",
     "Act",
+    "BusConformanceTest",
     "Direction",
     "Exchange",
     "Fault",
@@ -31,6 +38,7 @@ __all__ = [
     "Scenario",
     "SimulationFailed",
     "Trouble",
+    "bus_conformance",
     "open_fault_proxy",
     "simulate",
 ]
@@ -40,3 +48,23 @@ for _public in (Act, Direction, Exchange, Fault, FaultProxy, InvariantBroken, op
     _public.__module__ = __name__
 for _simulated in (Form, Handling, Run, Scenario, SimulationFailed, Trouble, simulate):
     _simulated.__module__ = __name__
+
+# These need Hypothesis: they are imported when somebody asks for them.
+_LAZY = {
+    "BusConformanceTest": "._bus_conformance",
+    "bus_conformance": "._bus_conformance",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs the extra ``testing``, at its first use."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        found: object = getattr(import_module(_LAZY[name], __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(f"{name} needs Hypothesis: pip install 'trio-bus[testing]'") from None
+    globals()[name] = found
+    return found

@@ -32,6 +32,8 @@ def kind_of(error: BaseException) -> str:
     name = type(error).__name__
     if is_group(error):
         return f"{name}({', '.join(kind_of(it) for it in error.exceptions)})"
+    if isinstance(error, trio.Cancelled):
+        return name  # its text has the address of a task
     return f"{name}: {error}" if str(error) else name
 
 

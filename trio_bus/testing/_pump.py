@@ -69,6 +69,10 @@ class Job(Generic[T]):
                 self._values.append(await call(*args))
         except trio.Cancelled:
             raise
+        except BaseExceptionGroup as group:
+            cancelled, self.error = group.split(trio.Cancelled)
+            if cancelled is not None:
+                raise cancelled from None
         except BaseException as error:  # noqa: BLE001 - told to whoever asks for the result
             self.error = error
         finally:

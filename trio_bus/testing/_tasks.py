@@ -14,6 +14,12 @@ def describe_tasks() -> str:
     return "\n".join(f"{'  ' * depth}{task.name}: {_place(task)}" for depth, task in tasks)
 
 
+def all_tasks() -> list[trio.lowlevel.Task]:
+    """Return all tasks of this run, those of trio itself too."""
+    root = trio.lowlevel.current_root_task()
+    return [] if root is None else [task for _, task in _walk(root, 0)]
+
+
 def _walk(task: trio.lowlevel.Task, depth: int) -> Iterator[tuple[int, trio.lowlevel.Task]]:
     yield depth, task
     for nursery in task.child_nurseries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from enum import Enum, unique
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import trio
 from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
 from trio_bus._errors import DeliveryFinalized, LeaseLost
+from trio_bus.testing._invariants import InvariantBroken
 from trio_bus.testing._journal import Journal
 
 if TYPE_CHECKING:
@@ -42,6 +44,19 @@ VERBS = frozenset(
     }
 )
 
+ENDINGS = (
+    *(Do.RETURN, Do.FAIL, Do.FAIL_TWICE, Do.RETRY, Do.RETRY_LATER),
+    *(Do.REJECT, Do.RELEASE, Do.RELEASE_LATER),
+)
+"""What a handler does at its end, if nothing else happens."""
+MEANWHILE = (
+    *(Do.ACK, Do.RENEW, Do.RENEW, Do.RESIST, Do.GIVE_IN),
+    *(Do.RETRY, Do.REJECT, Do.RELEASE),
+)
+"""What a handler does and goes on."""
+GRACE = 0.5
+"""Seconds that a machine may be late."""
+
 
 class HandlerFailed(Exception):
     """What the handlers of this suite raise."""
@@ -60,16 +75,31 @@ class Running:
     ) -> None:
         self._journal = journal
         self._about = (actor, config, consumer, delivery)
+        self.actor: str = actor
+        """Whose handler it is."""
         self._delivery = delivery
         self._orders: list[Do] = []
         self._ordered = trio.Event()
         self._resists = False
+        self._began = trio.current_time()
 
     @property
     def label(self) -> str:
         """Who handles what, for the program that Hypothesis prints."""
-        actor, _, _, delivery = self._about
-        return f"{actor}:{delivery.message.payload.decode(errors='replace')}"
+        return f"{self.actor}:{self._delivery.message.payload.decode(errors='replace')}"
+
+    def check(self) -> None:
+        """See that it was cancelled when its ``handler_timeout`` was over.
+
+        Raises:
+          InvariantBroken: it goes on, and does not resist.
+        """
+        _, config, consumer, delivery = self._about
+        age = trio.current_time() - self._began
+        limit = math.inf if config.handler_timeout is None else config.handler_timeout + GRACE
+        if age > limit and not self._resists:
+            words = f"the handler of {delivery.entry_id} at {consumer} runs since {age:.3f} s"
+            raise InvariantBroken(0, "handler timeout", words)
 
     def tell(self, order: Do) -> None:
         """Give an order; it is obeyed when all before it are."""

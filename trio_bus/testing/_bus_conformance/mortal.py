@@ -39,9 +39,7 @@ class Mortal:
         self.actor = actor
         self.dead = False
 
-    async def call(
-        self, operation: str, consumer: str, act: Callable[[], Awaitable[T]]
-    ) -> T:
+    async def call(self, operation: str, consumer: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do it, unless we are dead."""
         if self.dead:
             await trio.lowlevel.checkpoint()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -11,23 +11,22 @@ import attrs
 import trio
 
 from trio_bus._backend import StreamBackend
-from trio_bus._bus import Bus
 from trio_bus._chance import chance_of
-from trio_bus._config import AckMode, Backoff, BusOptions, SubscriptionConfig
-from trio_bus._message import Message
-from trio_bus._schedule_id import ScheduleId
+from trio_bus._config import AckMode, Backoff, SubscriptionConfig
 from trio_bus._uid import new_uid
-from trio_bus._wall import wall, wall_shows
-from trio_bus.testing._ears import JournalObserver
+from trio_bus._wall import wall_shows
 from trio_bus.testing._invariants import InvariantBroken, Judge
 from trio_bus.testing._journal import Journal
 from trio_bus.testing._line import Line
 from trio_bus.testing._places import Places, look_at
 from trio_bus.testing._pump import Pump
 from trio_bus.testing._schedule import schedule_of
+from trio_bus.testing._story import tell
+from trio_bus.testing._tasks import all_tasks
 
 from .handling import Do, Running
-from .program import LARGEST, Program, Way
+from .program import Program, Way
+from .publishing import Publishing
 
 OpenBackend = Callable[[], AbstractAsyncContextManager[StreamBackend]]
 """Opens the backend that is judged."""
@@ -38,9 +37,22 @@ TICK = 0.5
 """Units."""
 PATIENCE = 400
 """Units within which everything is finished once nothing goes wrong any more."""
-PUBLISHER = "publisher"
 TOPICS = ("a", "b")
 GROUPS = (("a", "g"), ("a", "h"), ("b", "g"))
+
+
+UNIT = 1.0
+"""Seconds of virtual time."""
+REAL_UNIT = 0.2
+"""Seconds of real time: all that waits, waits for some of these."""
+
+
+@attrs.frozen
+class Subject:
+    """What is judged, and how; see `bus_conformance`."""
+
+    open_backend: OpenBackend
+    virtual_time: bool = attrs.field(kw_only=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,32 +83,23 @@ class Play:
     """One program of the state machine.
 
     Args:
-      open_backend: Opens the backend; it is kept open to the end.
-      unit: Seconds; all that waits, waits for some of them.
-      virtual_time: Whether the clock jumps.
+      subject: What is judged; its backend is kept open to the end.
       rules: What holds for the members of each group.
       seed: Decides, in virtual time, which task runs first, and all else that is left to chance.
     """
 
-    def __init__(
-        self,
-        open_backend: OpenBackend,
-        unit: float,
-        *,
-        virtual_time: bool,
-        rules: Sequence[Rules],
-        seed: int,
-    ) -> None:
-        self.unit = unit
-        self.virtual_time = virtual_time
-        self._prefix = f"play-{new_uid()[:8]}"
+    def __init__(self, subject: Subject, rules: Sequence[Rules], seed: int) -> None:
+        self.virtual_time = virtual_time = subject.virtual_time
+        self.unit: float = UNIT if virtual_time else REAL_UNIT
+        """Seconds; all that waits, waits for some of them."""
         self._seeded = ExitStack()
         if virtual_time:  # then nothing else decides what happens
             for decide in (chance_of(seed), schedule_of(seed), wall_shows(_now)):
                 self._seeded.enter_context(decide)
+        self._prefix = f"play-{new_uid()[:8]}"
         self.pump = Pump(virtual_time=virtual_time)
         self.journal = Journal(start=self.pump.now())
-        self.judge = Judge()
+        self.judge = Judge(punctual=virtual_time)
         self.journal.listen(self._hear)
         self._broken: InvariantBroken | None = None
         self.running: list[Running] = []
@@ -106,72 +109,22 @@ class Play:
         self.ending = False
         """Whether all handlers succeed by themselves now."""
         self._rules = dict(zip(GROUPS, rules, strict=True))
-        self._numbers = count(1)
-        self._scheduled: list[tuple[Message, ScheduleId]] = []
-        self._opened = self.pump.enter(open_backend())
+        self.numbers: Iterator[int] = count(1)
+        """No two things of a play have the same one."""
+        self._tasks = set(all_tasks())
+        self._opened = self.pump.enter(subject.open_backend())
         self.backend = self._opened.value
-        observer = JournalObserver(self.journal, PUBLISHER)
-        self._bus = Bus(self.backend, BusOptions(observer=observer))
+        self.publishing = Publishing(self)
 
     # -- what a rule may do --------------------------------------------------------------------
 
     def subscribe(self, where: tuple[str, str], form: Form) -> Program:
         """Start a program of that group, and wait until it is subscribed."""
-        number = next(self._numbers)
+        number = next(self.numbers)
         program = Program(self, f"program-{number}", self.config(where, form), pulls=form.pulls)
         self.programs.append(program)
         self.pump.pump_until(lambda: program.subscription is not None or program.ended)
         return program
-
-    def publish(self, topic: str, number: int, *, expires_units: float | None = None) -> None:
-        """Publish so many messages at once, as one batch."""
-        messages = [self._message(topic, expires_units) for _ in range(number)]
-        told = self.journal.publishing(PUBLISHER, messages)
-        if number == 1:
-            told([self.pump.run(self._bus.publish, messages[0])])
-        else:
-            told(self.pump.run(self._bus.publish_batch, messages).results)
-
-    def publish_nowait(self, topic: str) -> None:
-        """Publish a message without waiting; nobody says that it was published."""
-        message = self._message(topic)
-        self.journal.publishing(PUBLISHER, [message])
-        self.pump.run(self._queue, message)
-
-    def publish_twice(self, topic: str) -> None:
-        """Publish a message with an idempotency key, and once more."""
-        body = f"{topic}{next(self._numbers)}"
-        message = attrs.evolve(Message(self.topic(topic), body.encode()), idempotency_key=body)
-        for _ in range(2):
-            told = self.journal.publishing(PUBLISHER, [message])
-            told([self.pump.run(self._bus.publish, message)])
-
-    def publish_oversized(self, topic: str) -> None:
-        """Publish what no program accepts."""
-        body = f"{topic}{next(self._numbers)}".ljust(LARGEST + 1).encode()
-        message = Message(self.topic(topic), body)
-        told = self.journal.publishing(PUBLISHER, [message])
-        told([self.pump.run(self._bus.publish, message)])
-
-    def publish_foreign(self, topic: str) -> None:
-        """Append what no message can be made of, as somebody else may."""
-        record = ((b"who", b"knows %d" % next(self._numbers)),)
-        self.pump.run(self.backend.append, self.topic(topic), [record])
-
-    def schedule(self, topic: str, units: float) -> None:
-        """Schedule a message."""
-        message = self._message(topic)
-        self.journal.scheduling(PUBLISHER, message, units * self.unit)
-        scheduled = self.pump.run(self._schedule, message, units * self.unit)
-        self.journal.scheduled(PUBLISHER, message)
-        self._scheduled.append((message, scheduled))
-
-    def cancel_scheduled(self, which: int) -> None:
-        """Take a scheduled message back, if it still waits."""
-        if self._scheduled:
-            message, scheduled = self._scheduled.pop(which % len(self._scheduled))
-            if self.pump.run(self._bus.cancel_scheduled, scheduled):
-                self.journal.cancelled(PUBLISHER, message)
 
     def tell(self, which: int, order: Do) -> str:
         """Give one of the handlers an order; say which one, for whoever reads the program."""
@@ -187,11 +140,20 @@ class Play:
         """Kill a program."""
         self.programs[which % len(self.programs)].kill()
 
+    def kill_at_work(self, which: int) -> None:
+        """Kill the program of one of the handlers."""
+        actor = self.running[which % len(self.running)].actor
+        for program in self.programs:
+            if program.actor == actor:
+                program.kill()
+
     def wait(self, units: float) -> None:
         """Let time pass; after more than a tick of everybody all is where it should be."""
         self.pump.advance(units * self.unit)
+        self._raise()
         if self.virtual_time and units > 2 * TICK:
-            self.judge.quiet(self.places())
+            with self._noting():
+                self.judge.quiet(self.places())
 
     # -- what follows each rule ------------------------------------------------------------------
 
@@ -200,7 +162,10 @@ class Play:
         self.pump.settle()
         self._raise()
         self.programs = [program for program in self.programs if not program.ended]
-        self.judge.look(self.places())
+        with self._noting():
+            for running in self.running:
+                running.check()
+            self.judge.look(self.places())
 
     def places(self) -> Places:
         """Look where the entries are."""
@@ -221,13 +186,23 @@ class Play:
         self._wait_until(self._all_is_done)
         self.pump.settle()
         self.journal.quiet()
-        self.judge.quiet(self.places())
+        with self._noting():
+            self.judge.quiet(self.places())
         for program in last:
             program.leave(Way.LEAVE)
         self._wait_until(lambda: all(program.ended for program in last))
         self.journal.over()
+        places = self.places()
+        self._opened.leave()
+        for task in sorted(it.name for it in all_tasks() if it not in self._tasks):
+            self.journal.leaked("process", f"the task {task}")
         self._raise()
-        self.judge.finish(self.places())
+        with self._noting():
+            self.judge.finish(places)
+
+    def story(self) -> str:
+        """Tell what happened so far, and what broke."""
+        return tell(self.journal.lines, self._broken)
 
     def close(self) -> None:
         """Stop everything, whatever state it is in."""
@@ -246,8 +221,6 @@ class Play:
         """Return the settings of a program of that group."""
         topic, group = where
         rules, unit = self._rules[where], self.unit
-        at_most_once = form.ack_mode is AckMode.AUTO_ON_RECEIVE
-        retries = {} if at_most_once else {"max_retry": rules.max_retry}
         timeout = form.handler_units
         config = SubscriptionConfig(
             self.topic(topic),
@@ -261,11 +234,11 @@ class Play:
             block_timeout=unit,
             drain_timeout=form.drain_units * unit,
             shutdown_timeout=max(unit, 1.0),
-            **retries,
         )
-        if at_most_once:
-            return config
-        return attrs.evolve(config, retry_backoff=Backoff(first=unit / 2, cap=unit, jitter=0.0))
+        if form.ack_mode is AckMode.AUTO_ON_RECEIVE:
+            return config  # nothing is tried again
+        backoff = Backoff(first=unit / 2, cap=unit, jitter=0.0)
+        return attrs.evolve(config, max_retry=rules.max_retry, retry_backoff=backoff)
 
     def _hear(self, line: Line) -> None:
         """Let the judge hear; what he says is raised where no task of the bus can meet it."""
@@ -279,22 +252,17 @@ class Play:
         if self._broken is not None:
             raise self._broken
 
+    @contextmanager
+    def _noting(self) -> Generator[None, None, None]:
+        """Keep what is found to be broken, for the story."""
+        try:
+            yield
+        except InvariantBroken as broken:
+            self._broken = broken
+            raise
+
     def _topics(self) -> list[str]:
         return [self.topic(name) for name in (*TOPICS, "dead")]
-
-    def _message(self, topic: str, expires_units: float | None = None) -> Message:
-        message = Message(self.topic(topic), f"{topic}{next(self._numbers)}".encode())
-        if expires_units is None:
-            return message
-        expires_at = wall.now() + timedelta(seconds=expires_units * self.unit)
-        return attrs.evolve(message, expires_at=expires_at)
-
-    async def _queue(self, message: Message) -> None:
-        await trio.lowlevel.checkpoint()
-        self._bus.publish_nowait(message)
-
-    async def _schedule(self, message: Message, delay: float) -> ScheduleId:
-        return await self._bus.schedule(message, delay=delay)
 
     def _all_is_done(self) -> bool:
         infos = [self.pump.run(self.backend.info, self.topic(topic)) for topic in TOPICS]

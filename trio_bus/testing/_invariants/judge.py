@@ -14,6 +14,7 @@ from .bounds import Bounds
 from .cancellations import Cancellations
 from .closing import Closing
 from .deaths import Deaths
+from .decisions import Decisions
 from .errors import Errors
 from .hand_over import HandOver
 from .in_flight import InFlight
@@ -31,8 +32,8 @@ from .scene import Scene
 from .settled_once import SettledOnce
 
 RULES: tuple[type[Rule], ...] = (
-    *(Lives, OnePlace, SettledOnce, Attempts, Deaths, OwnGroups, Bounds, Leases, InFlight),
-    *(Neighbours, Cancellations, HandOver, Closing, Leaks, Progress, Batches, Reserved),
+    *(Lives, Decisions, OnePlace, SettledOnce, Attempts, Deaths, OwnGroups, Bounds, Leases),
+    *(InFlight, Neighbours, Cancellations, HandOver, Closing, Leaks, Progress, Batches, Reserved),
     *(Errors, Rate),
 )
 """All of them, by their numbers."""
@@ -49,10 +50,11 @@ class Judge:
 
     Args:
       rules: Which invariants; all by default.
+      punctual: Whether time is virtual, so that nobody is late for being slow.
     """
 
-    def __init__(self, rules: Iterable[type[Rule]] = RULES) -> None:
-        self.scene = Scene()
+    def __init__(self, rules: Iterable[type[Rule]] = RULES, *, punctual: bool = True) -> None:
+        self.scene = Scene(punctual=punctual)
         self.rules: tuple[Rule, ...] = tuple(rule(self.scene) for rule in rules)
         self._ears: dict[Subject, list[Hear]] = {}
         for rule in self.rules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
 from .rule import Ears, Key, Rule, each, forget_group, key_of
@@ -27,7 +28,8 @@ class Leases(Rule):
 
     Where lines tell what the server does, nothing is given to anybody while another one holds it
     and its lease is not over. Elsewhere handlers may overlap only where the earlier one settled
-    its entry, was told that its lease is lost, may be cancelled, or something went wrong.
+    its entry, was told that its lease is lost, may be cancelled, or something went wrong. And where
+    nobody can be late, no lease is lost unless something went wrong: it is renewed in time.
     """
 
     number = 7
@@ -52,6 +54,7 @@ class Leases(Rule):
             **each(over, self._hear_over),
             **each((*ENDS, What.VERB), self._hear_told),
             **each((*gone, What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_loss),
+            Transition.LEASE_LOST: self._hear_lost,
             What.STARTED: self._hear_started,
         }
 
@@ -79,6 +82,12 @@ class Leases(Rule):
     def _hear_told(self, line: Line) -> None:
         if line.entry_id is not None and line.detail != "renew":
             self._ended.add((line.consumer, key_of(line)))
+
+    def _hear_lost(self, line: Line) -> None:
+        self._hear_told(line)
+        wrong = self.scene.faults - {What.DIED}
+        if self.scene.punctual and not wrong:
+            self.broken(f"the lease of {line.entry_id} was lost, and nothing went wrong", line)
 
     def _hear_loss(self, line: Line) -> None:
         if line.entry_id is None:

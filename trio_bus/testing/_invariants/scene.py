@@ -58,7 +58,9 @@ class Consumer:
 class Scene:
     """What the lines so far say of the whole run. Each line is heard in constant time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, punctual: bool = True) -> None:
+        self.punctual = punctual
+        """Whether nobody is late for being slow: time is virtual."""
         self.consumers: dict[str, Consumer] = {}
         self.groups: dict[tuple[str, str], dict[str, Consumer]] = {}
         """The consumers of each group that may still hold something."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .dapr import DAPR
 from .stage import Stage as Stage
-from .stage import Test
+from .stage import Test as Test
 from .watermill import WATERMILL
 from .wolverine import WOLVERINE
 

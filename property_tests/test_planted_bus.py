@@ -1,0 +1,39 @@
+"""The suite of whole subscriptions notices what is wrong in the runtime, and says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import Phase, settings
+
+from property_tests.broken_runtimes import FAULTS, Fault
+from trio_bus import MemoryBackend
+from trio_bus.testing import InvariantBroken, bus_conformance
+
+# The same programs each time: what finds a fault today finds it tomorrow.
+SETTINGS = settings(
+    max_examples=500,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+
+@asynccontextmanager
+async def open_memory() -> AsyncGenerator[MemoryBackend]:
+    yield MemoryBackend()
+
+
+@pytest.mark.parametrize(("fault", "names"), FAULTS, ids=lambda it: getattr(it, "__name__", ""))
+def test_a_fault_is_noticed(fault: Fault, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    case = bus_conformance(open_memory, virtual_time=True)
+    case.settings = SETTINGS
+    fault(monkeypatch)
+    with pytest.raises(InvariantBroken) as caught:
+        case("test_random_programs").debug()
+    assert caught.value.name in names

@@ -1,0 +1,154 @@
+"""The state machine: programs that publish and subscribe, and whatever happens to them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import ClassVar
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from trio_bus._config import AckMode
+
+from .handling import ENDINGS, MEANWHILE, Do
+from .play import GROUPS, LEASE, TOPICS, Form, Play, Rules, Subject
+from .program import Way
+from .publishing import Odd
+
+_topics = st.sampled_from(TOPICS)
+_groups = st.sampled_from(GROUPS)
+_which = st.integers(0, 7)
+_forms = st.builds(
+    Form,
+    pulls=st.booleans(),
+    ack_mode=st.just(None),
+    max_in_flight=st.integers(1, 3),
+    handler_units=st.sampled_from((None, None, 1.5, 6.0)),
+    drain_units=st.sampled_from((0.0, 1.0, 3.0)),
+)
+_manual = st.builds(
+    Form,
+    ack_mode=st.just(AckMode.MANUAL),
+    max_in_flight=st.integers(1, 3),
+    handler_units=st.sampled_from((1.5, 6.0)),
+    drain_units=st.sampled_from((0.0, 1.0)),
+)
+_at_most_once = st.builds(
+    Form,
+    ack_mode=st.just(AckMode.AUTO_ON_RECEIVE),
+    max_in_flight=st.integers(1, 3),
+    drain_units=st.sampled_from((0.0, 1.0)),
+)
+_rules = st.builds(Rules, max_retry=st.integers(0, 3), buries=st.booleans())
+
+
+class BusMachine(RuleBasedStateMachine):
+    """Programs that publish and subscribe, and whatever their handlers do and is done to them."""
+
+    subject: ClassVar[Subject]
+
+    play: Play
+
+    @initialize(
+        rules=st.tuples(_rules, _rules, _rules),
+        where=_groups,
+        form=_forms,
+        seed=st.integers(0, 2**32 - 1),
+    )
+    def begin(self, rules: Sequence[Rules], where: tuple[str, str], form: Form, seed: int) -> None:
+        self.play = Play(self.subject, rules, seed)
+        self.play.subscribe(where, form)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "play"):
+            return
+        try:
+            if sys.exc_info()[0] is None:  # nothing was broken before
+                self.play.finish()
+        finally:
+            note(self.play.story())
+            self.play.close()
+
+    @rule(where=_groups, form=_forms | _forms | _manual | _at_most_once)
+    def subscribe(self, where: tuple[str, str], form: Form) -> None:
+        if len(self.play.programs) < 4:
+            self.play.subscribe(where, form)
+
+    @rule(topic=_topics, number=st.integers(1, 4))
+    def publish(self, topic: str, number: int) -> None:
+        self.play.publishing.publish(topic, number)
+
+    @rule(topic=_topics, odd=st.sampled_from(Odd))
+    def publish_odd(self, topic: str, odd: Odd) -> None:
+        self.play.publishing.publish_odd(topic, odd)
+
+    @rule(topic=_topics, units=st.sampled_from((0.0, 1.5, 5.0)))
+    def schedule(self, topic: str, units: float) -> None:
+        self.play.publishing.schedule(topic, units)
+
+    @rule(which=_which)
+    def cancel_scheduled(self, which: int) -> None:
+        self.play.publishing.cancel_scheduled(which)
+
+    @precondition(lambda self: self.play.running)
+    @rule(which=_which, order=st.sampled_from(MEANWHILE))
+    def tell(self, which: int, order: Do) -> None:
+        self.play.tell(which, order)
+
+    @precondition(lambda self: self.play.running)
+    @rule(which=_which, order=st.sampled_from(ENDINGS))
+    def end_one(self, which: int, order: Do) -> None:
+        self.play.tell(which, order)
+        self.play.tell(which, Do.RETURN)
+
+    @precondition(lambda self: self.play.running)
+    @rule(order=st.sampled_from(ENDINGS))
+    def end_all(self, order: Do) -> None:
+        for which in range(len(self.play.running)):
+            self.play.tell(which, order)
+            self.play.tell(which, Do.RETURN)
+
+    @precondition(lambda self: self.play.running)
+    @rule()
+    def let_handlers_outlive_a_lease(self) -> None:
+        self.play.wait(LEASE + 1)
+
+    @precondition(lambda self: self.play.programs)
+    @rule(which=_which, way=st.sampled_from(Way))
+    def leave(self, which: int, way: Way) -> None:
+        self.play.leave(which, way)
+
+    @precondition(lambda self: self.play.programs and self.play.running)
+    @rule(which=_which, way=st.sampled_from(Way))
+    def leave_resisting(self, which: int, way: Way) -> None:
+        for handler in range(len(self.play.running)):
+            self.play.tell(handler, Do.RESIST)
+        self.play.leave(which, way)
+
+    @precondition(lambda self: self.play.programs)
+    @rule(which=_which)
+    def kill(self, which: int) -> None:
+        self.play.kill(which)
+
+    @precondition(lambda self: self.play.running)
+    @rule(which=_which)
+    def kill_at_work(self, which: int) -> None:
+        self.play.kill_at_work(which)
+        self.play.wait(LEASE + 1)
+
+    @rule(units=st.sampled_from((0.25, 1.0, 2.5)))
+    def let_time_pass(self, units: float) -> None:
+        self.play.wait(units)
+
+    @invariant()
+    def all_promises_are_kept(self) -> None:
+        if hasattr(self, "play"):
+            self.play.settle()
