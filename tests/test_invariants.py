@@ -582,6 +582,11 @@ ROWS = [
     ),
     Row(
         closing.Closing,
+        "was acked on arrival",
+        [joined(config=RECEIVING), *STEPS, told(Transition.STARTED)],
+    ),
+    Row(
+        closing.Closing,
         "comes late",
         [*STEPS, CLOSED, BEGUN],
         "1-0 comes or ends after a-1 was closed",

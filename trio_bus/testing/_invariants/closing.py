@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from trio_bus._config import BusOptions
+from trio_bus._config import AckMode, BusOptions
 from trio_bus._observer import Transition
 from trio_bus._parting import parting
 from trio_bus.testing._line import Line, What
@@ -26,8 +26,8 @@ class Closing(Rule):
     """Close is idempotent, cancel-safe and bounded, and goes through its steps in one order.
 
     It is opened, drained and closed once each, whoever asks how often. Nothing starts once it
-    drains, nothing comes or ends once it is closed. It is left within its timeouts, from when its
-    last handler ended.
+    drains, but what was acked on arrival; nothing comes or ends once it is closed. It is left
+    within its timeouts, from when its last handler ended.
     """
 
     number = 13
@@ -65,7 +65,9 @@ class Closing(Rule):
         self._step[line.consumer] = after
 
     def _hear_start(self, line: Line) -> None:
-        if self._step.get(line.consumer, 0) > 1:
+        config = self.scene.consumer(line.consumer).config
+        at_most_once = config is not None and config.ack_mode is AckMode.AUTO_ON_RECEIVE
+        if self._step.get(line.consumer, 0) > 1 and not at_most_once:
             self.broken(f"{line.entry_id} starts after {line.consumer} began to drain", line)
 
     def _hear_late(self, line: Line) -> None:

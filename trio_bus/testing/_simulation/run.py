@@ -12,9 +12,11 @@ from trio.testing import MockClock
 from trio_bus._chance import chance_of
 from trio_bus._exception_groups import leaves
 from trio_bus._wall import wall_shows
-from trio_bus.testing._journal import Journal
+from trio_bus.testing._invariants import InvariantBroken
+from trio_bus.testing._journal import Journal, kind_of
 from trio_bus.testing._line import Line
 from trio_bus.testing._schedule import schedule_of
+from trio_bus.testing._story import tell
 
 from .plan import draw
 from .scenario import Scenario
@@ -45,9 +47,9 @@ class Run:
         """The command that does it all again."""
         return f"trio-bus simulate --replay {self.scenario.name}:{self.seed}"
 
-    def story(self) -> str:
-        """Tell what happened, line by line."""
-        return "\n".join(f"{it.time:9.4f} {it.actor:<14} {it}" for it in self.lines)
+    def story(self, broken: InvariantBroken | None = None) -> str:
+        """Tell what happened, line by line; of a failed run what concerns *broken*, and that."""
+        return tell(self.lines, broken, self.replay)
 
 
 @final
@@ -57,12 +59,15 @@ class SimulationFailed(AssertionError):
     Its text is the story of the run, with what was wrong and how to replay it.
     """
 
-    def __init__(self, run: Run, broken: tuple[str, ...]) -> None:
-        lines = [*broken, "", run.story(), "", f"replay: {run.replay}"]
-        super().__init__("\n".join(lines))
+    def __init__(self, run: Run, error: BaseException) -> None:
+        invariant = next((it for it in leaves(error) if isinstance(it, InvariantBroken)), None)
+        broken = _told(error)
+        super().__init__("\n".join([*broken, "", run.story(invariant)]))
         self.run: Run = run
+        self.invariant: InvariantBroken | None = invariant
+        """The invariant that broke; None if the run never ended, or ended with another error."""
         self.broken: tuple[str, ...] = broken
-        """What was wrong: each with the invariant that says so."""
+        """What was wrong, in words."""
 
 
 def simulate(scenario: Scenario, seed: int) -> Run:
@@ -80,7 +85,7 @@ def simulate(scenario: Scenario, seed: int) -> Run:
       SimulationFailed: an invariant was broken.
     """
     plan = draw(scenario, seed)
-    journal, watch, error = Journal(), Watch(), None
+    journal, watch, error = Journal(), Watch(trio.CancelScope()), None
     with chance_of(seed), schedule_of(seed), wall_shows(now):
         clock = MockClock(autojump_threshold=0)
         world = World(plan, journal, clock, watch)
@@ -98,10 +103,15 @@ def simulate(scenario: Scenario, seed: int) -> Run:
         turns=watch.turns,
     )
     if error is not None:
-        raise SimulationFailed(run, _told(error)) from error
+        raise SimulationFailed(run, error) from error
     return run
 
 
 def _told(error: BaseException) -> tuple[str, ...]:
     """Say in a line for each what a run ended with."""
-    return tuple(dict.fromkeys(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error)))
+    return tuple(
+        dict.fromkeys(
+            str(leaf) if isinstance(leaf, InvariantBroken) else kind_of(leaf)
+            for leaf in leaves(error)
+        )
+    )
