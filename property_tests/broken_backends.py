@@ -12,7 +12,6 @@ from typing import TypeVar
 import attrs
 import trio
 
-from tests.interposed import InterposedMember
 from trio_bus import EntryId, MemoryBackend, RemoteError
 from trio_bus._memory.schedule import Schedule, Waiting
 from trio_bus.abc import (
@@ -29,6 +28,7 @@ from trio_bus.abc import (
     Settlement,
     TakeOver,
 )
+from trio_bus.testing._interposed import InterposedMember
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Broken(InterposedMember):
     backend: MemoryBackend
     us: Membership
 
-    async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002 - all alike
         return await act()
 
 
@@ -204,7 +204,7 @@ class _LastFirst(Schedule):
 
 
 class _LastFirsts(dict[str, Schedule]):
-    def setdefault(self, key: str, default: Schedule | None = None) -> Schedule:  # type: ignore[override]  # it is enough
+    def setdefault(self, key: str, default: Schedule | None = None) -> Schedule:  # noqa: ARG002 - of dict  # type: ignore[override]  # it is enough
         return super().setdefault(key, _LastFirst())
 
 
@@ -223,7 +223,7 @@ class ForgottenKeys(BrokenBackend):
         self,
         topic: str,
         record: Record,
-        once: Once | None,
+        once: Once | None,  # noqa: ARG002 - that is what is broken
         on_result: Callable[[EntryId | Exception], None],
     ) -> None:
         super().append_nowait(topic, record, None, on_result)
@@ -257,11 +257,30 @@ def _of_members(kind: type[Broken]) -> type[BrokenBackend]:
     return type(kind.__name__, (BrokenBackend,), {"member": kind, "__doc__": kind.__doc__})
 
 
-BROKEN: list[type[BrokenBackend]] = [
-    *map(
-        _of_members, (StaleReceipts, SwappedResults, CountedRelease, HastyRetry, DestructiveForget)
-    ),
-    *map(_of_members, (SociableSuspects, SilentDeletes, DeafMember, LeakyRead, LeakyTakeOver)),
-    *map(_of_members, (Resurrection, DoubleBooking, Greed, Unfenced)),
-    *(SwappedIds, NoBurials, ShortLeases, ScheduleOrder, ForgottenKeys),
-]
+_FENCED = "a receipt has an effect only while the entry is pending for this consumer"
+_GONE = "what was deleted while it was pending is told as gone"
+_COUNTED = "what was delivered as often as the limit says is buried"
+_MOVED = "an acknowledged entry is finished; a retried one is due after its delay"
+
+BROKEN: dict[type[BrokenBackend], tuple[str, str]] = {
+    _of_members(StaleReceipts): ("settle", _FENCED),
+    _of_members(Unfenced): ("settle", _FENCED),
+    _of_members(SwappedResults): ("settle", "one result for each settlement, in their order"),
+    _of_members(CountedRelease): ("take_over", _COUNTED),
+    _of_members(HastyRetry): ("look", "says whether there is something to take over"),
+    _of_members(SociableSuspects): ("settle", _MOVED),
+    _of_members(DestructiveForget): ("forget", "removes this consumer, unless it owns entries"),
+    _of_members(SilentDeletes): ("look", _GONE),
+    _of_members(DeafMember): ("woken", "whoever waits is woken by everything"),
+    _of_members(LeakyRead): ("read", "cancelled, it loses nothing"),
+    _of_members(LeakyTakeOver): ("take_over", "cancelled, it gives back what it took"),
+    _of_members(Resurrection): ("renew", "what is not ours is lost or absent"),
+    _of_members(DoubleBooking): ("take_over", "books a suspect that nobody else has booked"),
+    _of_members(Greed): ("take_over", "first what is due, then what was released"),
+    SwappedIds: ("append", "an id for each record, growing, in the order of the list"),
+    NoBurials: ("take_over", _COUNTED),
+    ShortLeases: ("look", "says whether there is something to take over"),
+    ScheduleOrder: ("read", "each entry has the record that was appended, or that was scheduled"),
+    ForgottenKeys: ("append_nowait", "on_result is called exactly once"),
+}
+"""Which promise each breaks: the operation that shows it, and how the promise begins."""

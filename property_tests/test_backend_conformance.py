@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unittest
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -12,19 +11,21 @@ from hypothesis import Phase, settings
 
 from tests.redis_world import command, options
 from trio_bus import EntryId, MemoryBackend, RedisBackend, open_redis
-from trio_bus.abc import StreamBackend
-from trio_bus.testing._backend_conformance import backend_conformance
+from trio_bus.abc import GroupMember, StreamBackend
+from trio_bus.testing import backend_conformance
 
+PROGRAMS = 700
+MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=50, deadline=None)
+# A program that fails on a server is not made shorter: time is real there.
 REAL = settings(max_examples=25, stateful_step_count=40, deadline=None, phases=[Phase.generate])
+
+OPERATIONS = (StreamBackend.__abstractmethods__ | GroupMember.__abstractmethods__) - {"url"}
+"""What the suite has to call, besides a property that says where the backend is."""
 
 
 @asynccontextmanager
 async def open_memory() -> AsyncGenerator[StreamBackend]:
     yield MemoryBackend()
-
-
-TestMemory = backend_conformance(open_memory, virtual_time=True)
-TestMemory.settings = settings(max_examples=500, stateful_step_count=50, deadline=None)
 
 
 @attrs.frozen
@@ -51,13 +52,20 @@ def operator(backend: StreamBackend) -> Operator:
     return Operator(backend)
 
 
-def run(case: type[unittest.TestCase]) -> None:
-    """Run a test case; raise what it raises."""
+def test_memory(record_property: Callable[[str, object], None]) -> None:
+    """In virtual time, every operation of the contract, thousands of times in all."""
+    case = backend_conformance(open_memory, virtual_time=True)
+    case.settings = MEMORY
     case("runTest").debug()
+    record_property("measured", str(case.tally))
+    assert case.tally.programs >= PROGRAMS
+    assert case.tally.given_up.total() <= PROGRAMS // 10
+    assert set(case.tally.operations) == OPERATIONS
 
 
-def test_servers(server_url: str) -> None:
-    open_server = partial(open_redis, server_url, options())
-    case = backend_conformance(open_server, administrator=operator)
+def test_servers(server_url: str, record_property: Callable[[str, object], None]) -> None:
+    """In real time, how much depends on the machine: few programs, and all kinds of them."""
+    case = backend_conformance(partial(open_redis, server_url, options()), administrator=operator)
     case.settings = REAL
-    run(case)
+    case("runTest").debug()
+    record_property("measured", str(case.tally))

@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import attrs
 import trio
 
-from tests.faults import FlakyBackend, Plan
 from tests.harness import Recorder
 from trio_bus import Bus, BusOptions, ConnectionLost, MemoryBackend
+from trio_bus.testing import FaultyBackend
 
 T = TypeVar("T")
 
 
-@attrs.define
-class _Pulse(Plan):
-    """Lets everything happen until it is over, and nothing afterwards."""
+class _MortalBackend(FaultyBackend[MemoryBackend]):
+    """Lets everything happen until its process is dead, and nothing afterwards."""
 
-    beats: bool = True
+    is_alive = True
 
-    async def run(self, operation: str, act: Callable[[], Awaitable[T]]) -> T:
-        """Run it, unless we are dead."""
-        if not self.beats:
+    async def run(
+        self,
+        name: str,
+        act: Callable[[], Awaitable[T]],
+        half: Callable[[], Awaitable[T]] | None = None,
+    ) -> T:
+        """Do it, unless we are dead."""
+        if not self.is_alive:
             await trio.lowlevel.checkpoint()
             raise ConnectionLost("the dead do not speak")
-        return await super().run(operation, act)
+        return await super().run(name, act, half)
 
 
 class MortalProcess:
@@ -36,19 +39,19 @@ class MortalProcess:
     """
 
     def __init__(self, streams: MemoryBackend) -> None:
-        self._pulse = _Pulse()
+        self._backend = _MortalBackend(streams)
         self._scope = trio.CancelScope()
         self.recorder = Recorder()
         options = BusOptions(observer=self.recorder)
-        self.bus = Bus(FlakyBackend(self._pulse, streams), options)
+        self.bus = Bus(self._backend, options)
 
     async def live(self, life: Callable[[MortalProcess], Awaitable[None]]) -> bool:
         """Run it; say whether it was ended by `die`."""
         with self._scope:
             await life(self)
-        return not self._pulse.beats
+        return not self._backend.is_alive
 
     def die(self) -> None:
         """End the process as SIGKILL does."""
-        self._pulse.beats = False
+        self._backend.is_alive = False
         self._scope.cancel("killed")

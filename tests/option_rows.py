@@ -107,7 +107,7 @@ class Shop:
 
     def calls(self, operation: str) -> int:
         """Count the calls of the backend."""
-        return self.backend.plan.calls.get(operation, 0)
+        return self.backend.calls.get(operation, 0)
 
     async def fail(self, _: Delivery) -> None:
         """Handle in vain."""
@@ -188,7 +188,7 @@ async def _max_in_flight(settings: SubscriptionConfig) -> object:
 
 async def _max_pending_acks(settings: SubscriptionConfig) -> object:
     shop = Shop()
-    shop.backend.plan.answer_late("settle", 50)
+    shop.backend.delay("settle", 50)
     async with open_subscription(shop.bus, settings, shop.finish) as subscription:
         await publish(shop.bus, 30)
         await trio.sleep(10)
@@ -265,7 +265,7 @@ async def _block_timeout(settings: SubscriptionConfig) -> object:
 
 async def _ack_batch_size(settings: SubscriptionConfig) -> object:
     shop = Shop()
-    shop.backend.plan.answer_late("settle", 1)  # meanwhile the others arrive
+    shop.backend.delay("settle", 1)  # meanwhile the others arrive
     await shop.subscribe(settings, shop.finish, count=9)
     return shop.calls("settle") > 5
 
@@ -285,7 +285,7 @@ async def _drain_timeout(settings: SubscriptionConfig) -> object:
 
 async def _shutdown_timeout(settings: SubscriptionConfig) -> object:
     shop = Shop()
-    shop.backend.plan.answer_late("settle", 1000)
+    shop.backend.delay("settle", 1000)
     left = trio.current_time()
     try:
         async with open_subscription(shop.bus, settings, shop.finish):
@@ -404,7 +404,7 @@ async def _guarantee(options: PublishOptions) -> object:
 
 async def _replicas(options: PublishOptions) -> object:
     shop = Shop(BusOptions(observer=Recorder(), publish_timeout=0.0))
-    shop.backend.plan.fail("append_persisted", NotPersisted(EntryId(1), 1, 0, 0))
+    shop.backend.fail("append_persisted", NotPersisted(EntryId(1), 1, 0, 0))
     try:
         await shop.bus.publish(Message("orders"), options)
     except NotPersisted as error:
@@ -481,7 +481,7 @@ async def _connect_timeout(options: BusOptions) -> object:
 
 async def _command_timeout(options: BusOptions) -> object:
     shop = Shop(options)
-    shop.backend.plan.answer_late("forget", 1000)
+    shop.backend.delay("forget", 1000)
     async with open_subscription(shop.bus, SUBSCRIPTION):
         left = trio.current_time()
     return round(trio.current_time() - left)
@@ -489,7 +489,7 @@ async def _command_timeout(options: BusOptions) -> object:
 
 async def _publish_timeout(options: BusOptions) -> object:
     shop = Shop(options)
-    shop.backend.plan.fail("append", *[ConnectionLost("gone")] * 10_000)
+    shop.backend.fail("append", *[ConnectionLost("gone")] * 10_000)
     began = trio.current_time()
     try:
         await shop.bus.publish(Message("orders"))

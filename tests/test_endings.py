@@ -279,7 +279,7 @@ async def test_a_lease_that_ran_out_ends_once(
 ) -> None:
     """That its entry was then given back, which nobody else had, is no second end."""
     settings = attrs.evolve(config(), claim_idle_timeout=1.0, reclaim_interval=100.0)
-    flaky.plan.fail("renew", *[OutcomeUnknown("away")] * 1000)
+    flaky.fail("renew", *[OutcomeUnknown("away")] * 1000)
     async with open_subscription(world.bus(), settings, hang) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().lost_leases == 1)
@@ -294,7 +294,7 @@ async def test_what_is_not_confirmed_ends_once(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
     """Nobody knows how; the observer and the statistics say that."""
-    flaky.plan.fail("settle", *[OutcomeUnknown("away")] * 10_000)
+    flaky.fail("settle", *[OutcomeUnknown("away")] * 10_000)
     opened: list[Subscription] = []
     with pytest.raises(SubscriptionError):
         async with open_subscription(world.bus(), config(), succeed) as subscription:
@@ -308,7 +308,7 @@ async def test_what_could_not_be_given_back_ends_once(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
     """That is tried last of all; nothing is held when the subscription has ended."""
-    flaky.plan.fail("settle", *[OutcomeUnknown("away")] * 10_000)
+    flaky.fail("settle", *[OutcomeUnknown("away")] * 10_000)
     async with open_subscription(world.bus(), config()) as deliveries:
         await publish(world.bus(), 1)
         await deliveries.receive()
@@ -354,8 +354,8 @@ async def test_the_last_error_of_each_kind_is_kept(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
     """Also those of handlers."""
-    flaky.plan.fail("look", OutcomeUnknown("first"), OutcomeUnknown("second"))
-    flaky.plan.fail("settle", OutcomeUnknown("third"))
+    flaky.fail("look", OutcomeUnknown("first"), OutcomeUnknown("second"))
+    flaky.fail("settle", OutcomeUnknown("third"))
     async with open_subscription(world.bus(), ONCE, fail) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().rejected == 1)

@@ -97,7 +97,7 @@ async def test_what_was_taken_over_while_its_read_was_on_its_way_is_not_started(
 ) -> None:
     """The answer waited in our socket: the server had given the entry to another consumer."""
     work, stop.steal = Work(), 2
-    flaky.plan.after("read", stop)
+    flaky.when_done("read", stop)
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         await publish(world.bus(), 2)
         await until(lambda: subscription.statistics().lost_leases == 2, LONG)
@@ -116,11 +116,11 @@ async def test_what_nobody_took_over_is_started_when_that_is_known(
 ) -> None:
     """It is renewed first; it need not be given back and read again."""
     work = Work()
-    flaky.plan.after("read", stop)
+    flaky.when_done("read", stop)
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         await publish(world.bus(), 2)
         await until(lambda: subscription.statistics().handled == 2, LONG)
-        assert flaky.plan.calls["renew"] == 1
+        assert flaky.calls["renew"] == 1
         assert subscription.statistics().lost_leases == 0
     assert sorted(work.starts) == [(b"0", 1), (b"1", 1)]
 
@@ -130,7 +130,7 @@ async def test_only_what_is_older_than_half_a_lease_is_renewed_before_it_starts(
     autojump_clock: MockClock, world: World, stop: Stop, part: float, waits: float
 ) -> None:
     """Else it costs nothing: it waits for no round trip."""
-    plan, since = stop.flaky.plan, list[float]()
+    flaky, since = stop.flaky, list[float]()
 
     async def handle(_: Delivery) -> None:
         since.append(trio.current_time() - stop.ended)
@@ -140,8 +140,8 @@ async def test_only_what_is_older_than_half_a_lease_is_renewed_before_it_starts(
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().handled == 1)  # and a read begins
         stop.seconds = part * LEASE
-        plan.after("read", stop)
-        plan.answer_late("renew", 0.3)
+        flaky.when_done("read", stop)
+        flaky.delay("renew", 0.3)
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().handled == 2)
     assert since[1] == pytest.approx(waits, abs=0.1)
@@ -164,7 +164,7 @@ async def test_a_read_that_waited_for_long_brings_nothing_old(
             await publish(world.bus(), 1)
             await until(lambda: len(starts) > number)  # noqa: B023 - it is awaited here
             assert starts[-1] - published < 0.1
-    assert flaky.plan.calls.get("renew", 0) == 0
+    assert flaky.calls.get("renew", 0) == 0
 
 
 async def test_what_we_took_over_and_heard_of_too_late_is_not_started(
@@ -176,7 +176,7 @@ async def test_what_we_took_over_and_heard_of_too_late_is_not_started(
         await publish(world.bus(), 1)
         await (await first.receive()).release()
     stop.steal = 1
-    flaky.plan.after("take_over", stop)
+    flaky.when_done("take_over", stop)
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         await until(lambda: subscription.statistics().lost_leases == 1, LONG)
         assert work.starts == []
@@ -191,8 +191,8 @@ async def test_a_slow_answer_is_no_reason_to_start_nothing(
     work = Work(takes=0.0)
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         for _ in range(100):
-            flaky.plan.answer_late("read", 0.9 * LEASE)
-            flaky.plan.answer_late("renew", 0.6 * LEASE)
+            flaky.delay("read", 0.9 * LEASE)
+            flaky.delay("renew", 0.6 * LEASE)
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().handled == 1, LONG)
         assert subscription.statistics().lost_leases == 0
@@ -211,7 +211,7 @@ async def test_at_most_once_stays_at_most_once(
         retry_backoff=attrs.fields(type(SETTINGS)).retry_backoff.default,
         dead_letter_topic=None,
     )
-    flaky.plan.after("read", stop)
+    flaky.when_done("read", stop)
     async with open_subscription(world.bus(), at_most_once, work) as subscription:
         await publish(world.bus(), 2)
         await until(lambda: subscription.statistics().handled == 1, LONG)
@@ -225,11 +225,11 @@ async def test_one_that_waits_for_its_renewal_is_given_back_when_we_leave(
 ) -> None:
     """It has not started, and does not any more."""
     work = Work()
-    flaky.plan.after("read", stop)
-    flaky.plan.answer_late("renew", 3.0)
+    flaky.when_done("read", stop)
+    flaky.delay("renew", 3.0)
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         await publish(world.bus(), 1)
-        await until(lambda: flaky.plan.calls.get("renew", 0) == 1, LONG)
+        await until(lambda: flaky.calls.get("renew", 0) == 1, LONG)
         began = trio.current_time()
         await subscription.drain()
         assert trio.current_time() - began < 1
@@ -295,7 +295,7 @@ async def test_a_receive_that_is_cancelled_while_it_asks_gives_the_delivery_back
     async with open_subscription(world.bus(), SETTINGS) as deliveries:
         await publish(world.bus(), 1)
         await until(lambda: deliveries.statistics().in_flight == 1)
-        flaky.plan.answer_late("renew", 2.0)
+        flaky.delay("renew", 2.0)
         stop()
         with trio.move_on_after(1) as scope:
             await deliveries.receive()
@@ -331,7 +331,7 @@ async def test_who_settles_a_delivery_ends_the_wait_of_a_block_around_it(
     async with open_subscription(world.bus(), SETTINGS) as deliveries:
         await publish(world.bus(), 1)
         delivery = await deliveries.receive()
-        flaky.plan.answer_late("renew", 1.0)
+        flaky.delay("renew", 1.0)
         stop()
 
         async def enter() -> None:
@@ -341,7 +341,7 @@ async def test_who_settles_a_delivery_ends_the_wait_of_a_block_around_it(
         with trio.fail_after(0.5):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(enter)
-                await until(lambda: flaky.plan.calls.get("renew", 0) == 1)
+                await until(lambda: flaky.calls.get("renew", 0) == 1)
                 await delivery.ack()
         assert deliveries.statistics().handled == 1
 
@@ -377,12 +377,12 @@ async def test_nothing_is_looked_for_before_others_could_renew(
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().in_flight == 1)
         stop()
-        looks = flaky.plan.calls["look"]
+        looks = flaky.calls["look"]
         await trio.sleep(0.99)
-        assert flaky.plan.calls["look"] == looks
-        assert flaky.plan.calls["renew"] >= 1
+        assert flaky.calls["look"] == looks
+        assert flaky.calls["renew"] >= 1
         await trio.sleep(0.02)
-        assert flaky.plan.calls["look"] == looks + 1
+        assert flaky.calls["look"] == looks + 1
 
 
 async def test_consumers_that_stood_still_together_take_nothing_from_each_other(
@@ -466,8 +466,8 @@ async def test_a_renewal_that_was_under_way_is_asked_for_again(
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: len(work.starts) == 1)
-        flaky.plan.after("renew", stop)
-        flaky.plan.answer_late("renew", late)
+        flaky.when_done("renew", stop)
+        flaky.delay("renew", late)
         await until(lambda: subscription.statistics().handled == 1, LONG)
         assert subscription.statistics().lost_leases == 0
     assert stop.ended > 0
@@ -482,7 +482,7 @@ async def test_after_a_gap_too_a_lease_ends_while_its_renewal_is_unanswered(
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: len(work.starts) == 1)
-        flaky.plan.answer_late("renew", 60)
+        flaky.delay("renew", 60)
         stop()
         await until(lambda: subscription.statistics().lost_leases == 1)
         assert trio.current_time() - stop.ended == pytest.approx(LEASE / 4, abs=0.1)
@@ -497,7 +497,7 @@ async def test_after_a_gap_a_renewal_that_fails_is_tried_again(
     async with open_subscription(world.bus(), SETTINGS, work) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: len(work.starts) == 1)
-        flaky.plan.fail("renew", *[ConnectionLost("timed out meanwhile")] * 2)
+        flaky.fail("renew", *[ConnectionLost("timed out meanwhile")] * 2)
         stop()
         await until(lambda: subscription.statistics().handled == 1, LONG)
         assert subscription.statistics().lost_leases == 0

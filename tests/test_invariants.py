@@ -247,6 +247,14 @@ ROWS = [
     ),
     Row(W, "lost", [BEGUN, STARTED, START, told(Transition.LEASE_LOST)]),
     Row(W, "on arrival", [joined(config=RECEIVING), BEGUN, told(Transition.ACKED), STARTED, START]),
+    Row(
+        W,
+        "again",
+        [
+            *(STARTED, *verb("ack", told(Transition.ACKED)), FINISHED),
+            *(STARTED, *verb("reject", told(Transition.VANISHED))),
+        ],
+    ),
     Row(W, "expired", [BEGUN, told(Transition.ACKED, cause=DeathCause.EXPIRED)]),
     Row(W, "asked", [STARTED, *verb("release later", told(Transition.RELEASED))]),
     Row(W, "unheard", [STARTED, *verb("ack", told(Transition.UNCONFIRMED))]),
@@ -567,6 +575,15 @@ ROWS = [
     ),
     Row(
         hand_over.HandOver,
+        "nobody was there",
+        [
+            at_server(What.RELEASED, ONE),
+            attrs.evolve(joined(B), time=5.0),
+            at_server(What.GIVEN, ONE, time=5.1),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
         "with a delay",
         [joined(B), at_server(What.RELEASED, ONE, seconds=2.0), say(What.COMMAND, time=1.9)],
     ),
@@ -582,7 +599,7 @@ ROWS = [
     ),
     Row(
         closing.Closing,
-        "was acked on arrival",
+        "starts late, and was acked on arrival",
         [joined(config=RECEIVING), *STEPS, told(Transition.STARTED)],
     ),
     Row(
@@ -638,8 +655,15 @@ ROWS = [
         progress.Progress,
         "one is left",
         [joined()],
-        "orders/billing has not finished everything: 1 in ~due",
+        "orders/billing has not finished everything: 2-0 in ~due",
         finish=places((ONE, DONE), (TWO, DUE)),
+    ),
+    Row(
+        progress.Progress,
+        "some are left",
+        [joined()],
+        "orders/billing has not finished everything: 2 in work",
+        finish=figures(1, work=2, done=0),
     ),
     # 16
     Row(batches.Batches, "in order", [published(ONE, batch=1), published(TWO, batch=1)]),

@@ -182,7 +182,7 @@ async def test_places_of_memory_are_exact_and_those_of_others_are_figures() -> N
         }
         assert exact.counts == {"~due": 1, "c-1": 1, UNDELIVERED: 1}
         assert exact.last_delivered == three.id
-        figures = await look_at(FlakyBackend(inner=backend), ["orders"])
+        figures = await look_at(FlakyBackend(backend), ["orders"])
         from_outside = figures.group("orders", "billing")
         assert from_outside is not None
         assert from_outside.spots is None

@@ -67,7 +67,7 @@ async def test_one_call_per_tick_renews_everything(
 
     wide = attrs.evolve(SETTINGS, ack_mode=AckMode.MANUAL, max_in_flight=1000, drain_timeout=0.0)
     async with open_subscription(world.bus(), wide, handle) as subscription:
-        flaky.plan.fail("settle", *[RemoteError("MISCONF")] * 100_000)
+        flaky.fail("settle", *[RemoteError("MISCONF")] * 100_000)
         await publish(world.bus(), 1000)
         await until(lambda: subscription.statistics().in_flight == 1000)
         ready.set()
@@ -77,7 +77,7 @@ async def test_one_call_per_tick_renews_everything(
         assert set(sizes) == {1000}
         assert 29 <= len(sizes) <= 31
         assert subscription.statistics().lost_leases == 0
-        flaky.plan.failures.clear()
+        flaky.heal()
 
 
 async def test_nothing_is_renewed_where_nothing_is_held(
@@ -86,7 +86,7 @@ async def test_nothing_is_renewed_where_nothing_is_held(
     """An idle subscription sends no renewals."""
     async with open_subscription(world.bus(), SETTINGS):
         await trio.sleep(10 * LEASE)
-    assert flaky.plan.calls.get("renew", 0) == 0
+    assert flaky.calls.get("renew", 0) == 0
 
 
 async def test_a_renewal_of_a_thousand_does_not_hold_up_the_server(backend: RedisBackend) -> None:
@@ -194,9 +194,9 @@ async def lose(world: World, flaky: FlakyBackend, how: str) -> None:
     if how == "told by a renewal":
         await steal(flaky)
     else:
-        flaky.plan.fail("renew", *[ConnectionLost("away")] * 1000)
+        flaky.fail("renew", *[ConnectionLost("away")] * 1000)
     await until(lambda: bool(world.recorder.ids(Transition.LEASE_LOST)))
-    flaky.plan.failures.clear()
+    flaky.heal()
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend
 from tests.harness import Recorder, World, config, told_lives
 from trio_bus import (
     AckMode,
@@ -32,6 +32,7 @@ from trio_bus import (
     open_subscription,
 )
 from trio_bus._clock import WallClock
+from trio_bus.testing import Done
 
 SECONDS = 30.0
 
@@ -126,12 +127,12 @@ class Chaos:
             elif what in {"settle", "renew"}:
                 errors: list[BusError] = [ConnectionLost("away"), OutcomeUnknown("unknown")]
                 failures = self.chance.choices(errors, k=self.chance.choice([1, 3, 20]))
-                when = When.AFTER if self.chance.random() < 0.3 else When.BEFORE
+                done = Done.EVERYTHING if self.chance.random() < 0.3 else Done.NOTHING
                 # Fresh ones: an error that is raised twice would collect tracebacks.
                 fresh = [type(error)(str(error)) for error in failures]
-                if when is When.AFTER:
+                if done is Done.EVERYTHING:
                     fresh = [OutcomeUnknown("unknown") for _ in failures]
-                self.flaky.plan.fail(what, *fresh, when=when)
+                self.flaky.fail(what, *fresh, done=done)
 
     async def live(self) -> None:
         """Open subscriptions, one after the other, and leave them in all ways."""

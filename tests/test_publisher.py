@@ -10,7 +10,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend
 from tests.harness import Recorder
 from trio_bus import (
     Bus,
@@ -38,6 +38,7 @@ from trio_bus import (
 from trio_bus._fields import DATA
 from trio_bus._publisher import TRANSIENT
 from trio_bus.abc import Once, Record
+from trio_bus.testing import Done
 
 PERSISTED = PublishOptions(confirmation=Confirmation.PERSISTED)
 ONCE = PublishOptions(confirmation=Confirmation.PERSISTED, guarantee=Guarantee.EXACTLY_ONCE)
@@ -83,7 +84,6 @@ def keyed(key: str = "a", payload: bytes = b"", topic: str = "orders") -> Messag
     return Message(topic, payload, idempotency_key=key)
 
 
-@attrs.define
 class Script(FlakyBackend):
     """A backend that answers appends as a test wrote down: a store, or an error, for each record.
 
@@ -91,8 +91,10 @@ class Script(FlakyBackend):
     `OutcomeUnknown`. Past the end of the script, everything is stored.
     """
 
-    rounds: list[list[Exception | None]] = attrs.field(factory=list[list["Exception | None"]])
-    sent: list[list[bytes]] = attrs.field(factory=list[list[bytes]])
+    def __init__(self, rounds: list[list[Exception | None]]) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.sent: list[list[bytes]] = []
 
     async def append(
         self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
@@ -110,7 +112,6 @@ class Script(FlakyBackend):
         return found
 
 
-@attrs.define
 class Slow(FlakyBackend):
     """A backend that waits for a connection, and gets none."""
 
@@ -119,7 +120,7 @@ class Slow(FlakyBackend):
     ) -> list[EntryId | Exception]:
         """Fail, late."""
         await trio.sleep(10)
-        self.plan.fail("append", ConnectionLost("no connection for 10 s"))
+        self.fail("append", ConnectionLost("no connection for 10 s"))
         return await FlakyBackend.append(self, topic, records, once)
 
 
@@ -129,7 +130,7 @@ async def test_refusals_that_heal_are_tried_again(
 ) -> None:
     """They come before anything is done; each is heard of once."""
     here = desk(flaky)
-    flaky.plan.fail("append", *[RemoteError(f"{code} not now")] * 3)
+    flaky.fail("append", *[RemoteError(f"{code} not now")] * 3)
     await here.bus.publish(plain())
     assert here.heard == [RemoteError] * 3
     assert await here.length() == 1
@@ -146,7 +147,7 @@ async def test_other_refusals_are_raised_at_once(
     """With or without a key."""
     here = desk(flaky)
     for message in plain(), keyed():
-        flaky.plan.fail("append", error)
+        flaky.fail("append", error)
         with pytest.raises(type(error)):
             await here.bus.publish(message)
     assert here.heard == [type(error)] * 2
@@ -157,25 +158,25 @@ async def test_other_refusals_are_raised_at_once(
 async def test_no_connection_is_waited_for(autojump_clock: MockClock, flaky: FlakyBackend) -> None:
     """Nothing was sent, so that a key is not needed."""
     here = desk(flaky)
-    flaky.plan.fail("append", *[ConnectionLost("down")] * 5)
+    flaky.fail("append", *[ConnectionLost("down")] * 5)
     await here.bus.publish(plain())
     assert await here.length() == 1
     assert here.heard == [ConnectionLost] * 5
 
 
-@pytest.mark.parametrize("when", list(When))
+@pytest.mark.parametrize("done", [Done.NOTHING, Done.EVERYTHING])
 async def test_an_unknown_outcome_is_tried_again_only_with_a_key(
-    autojump_clock: MockClock, flaky: FlakyBackend, when: When
+    autojump_clock: MockClock, flaky: FlakyBackend, done: Done
 ) -> None:
     """Without one it is raised at once; with one it is stored once, whatever had happened."""
     here = desk(flaky)
-    flaky.plan.fail("append", OutcomeUnknown("no answer"), when=when)
+    flaky.fail("append", OutcomeUnknown("no answer"), done=done)
     with pytest.raises(OutcomeUnknown):
         await here.bus.publish(plain())
-    assert await here.length() == (when is When.AFTER)
+    assert await here.length() == (done is Done.EVERYTHING)
     assert trio.current_time() == 0
     before = await here.length()
-    flaky.plan.fail("append", *[OutcomeUnknown("no answer")] * 3, when=when)
+    flaky.fail("append", *[OutcomeUnknown("no answer")] * 3, done=done)
     first = await here.bus.publish(keyed())
     assert await here.bus.publish(keyed()) == first
     assert await here.length() == before + 1
@@ -188,12 +189,12 @@ async def test_time_is_up_after_publish_timeout(
 ) -> None:
     """The last error is raised; the last attempt is made when the time is up, 0 means one."""
     here = desk(flaky, publish_timeout=timeout)
-    flaky.plan.fail("append", *[ConnectionLost("down")] * 1000)
+    flaky.fail("append", *[ConnectionLost("down")] * 1000)
     with pytest.raises(ConnectionLost, match="down") as caught:
         await here.bus.publish(plain())
     assert type(caught.value) is ConnectionLost
     assert trio.current_time() == pytest.approx(timeout)
-    calls = flaky.plan.calls["append"]
+    calls = flaky.calls["append"]
     assert calls == 1 if not timeout else 1 < calls < 100
     assert here.heard == [ConnectionLost] * calls
     assert here.recorder.errors[-1].error is caught.value
@@ -221,10 +222,10 @@ async def test_the_last_pause_ends_at_the_timeout_whenever_it_began(
     here = desk(flaky, publish_timeout=2.0)
     for n in range(300):
         await trio.sleep(1 / (n + 3))
-        flaky.plan.fail("append", *[ConnectionLost("down")] * 1000)
+        flaky.fail("append", *[ConnectionLost("down")] * 1000)
         with pytest.raises(ConnectionLost):
             await here.bus.publish(plain())
-        flaky.plan.failures.clear()
+        flaky.heal()
 
 
 async def test_many_topics_without_a_connection_do_not_take_many_times_as_long(
@@ -243,15 +244,15 @@ async def test_a_key_is_not_used_past_its_window(
 ) -> None:
     """An attempt that might store it a second time is not made."""
     here = desk(flaky, dedup_window=2.0)
-    flaky.plan.fail("append", *[OutcomeUnknown("no answer")] * 1000, when=When.AFTER)
+    flaky.fail("append", *[OutcomeUnknown("no answer")] * 1000, done=Done.EVERYTHING)
     with pytest.raises(OutcomeUnknown):
         await here.bus.publish(keyed())
     assert trio.current_time() < 2.0
     assert await here.length() == 1
-    flaky.plan.failures.clear()
+    flaky.heal()
     # Also where an attempt in between met something else.
-    flaky.plan.fail("append", OutcomeUnknown("no answer"), when=When.AFTER)
-    flaky.plan.fail("append", *[ConnectionLost("down")] * 1000)
+    flaky.fail("append", OutcomeUnknown("no answer"), done=Done.EVERYTHING)
+    flaky.fail("append", *[ConnectionLost("down")] * 1000)
     with pytest.raises(OutcomeUnknown):
         await here.bus.publish(keyed("b"))
     assert await here.length() == 2
@@ -263,15 +264,15 @@ async def test_what_may_have_happened_is_not_denied_later(
 ) -> None:
     """A later refusal says nothing about the first attempt: it may be stored, and here it is."""
     here = desk(flaky, publish_timeout=1.0)
-    flaky.plan.fail("append", OutcomeUnknown("no answer"), when=When.AFTER)
-    flaky.plan.fail("append", *[last] * 1000)
+    flaky.fail("append", OutcomeUnknown("no answer"), done=Done.EVERYTHING)
+    flaky.fail("append", *[last] * 1000)
     with pytest.raises(OutcomeUnknown, match=str(last)) as caught:
         await here.bus.publish(keyed())
     assert type(caught.value.__cause__) is type(last)
     assert await here.length() == 1
     assert here.heard[0] is OutcomeUnknown
     assert here.heard[-1] is OutcomeUnknown
-    assert len(here.heard) == flaky.plan.calls["append"]
+    assert len(here.heard) == flaky.calls["append"]
 
 
 async def test_cancelled_between_two_attempts_nothing_more_is_sent(
@@ -283,7 +284,7 @@ async def test_cancelled_between_two_attempts_nothing_more_is_sent(
         lambda: here.bus.publish(keyed()),
         lambda: here.bus.publish_batch([keyed("x"), plain()]),
     ):
-        flaky.plan.fail("append", ConnectionLost("down"))
+        flaky.fail("append", ConnectionLost("down"))
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
 
@@ -297,7 +298,7 @@ async def test_cancelled_between_two_attempts_nothing_more_is_sent(
         assert not scope.cancelled_caught
         await trio.sleep(60)
         assert await here.length() == 0
-    assert flaky.plan.calls["append"] == 2
+    assert flaky.calls["append"] == 2
     await here.bus.publish(plain())
 
 
@@ -306,7 +307,7 @@ async def test_a_bus_that_is_closed_meanwhile_tries_no_more(
 ) -> None:
     """It says so."""
     here = desk(flaky)
-    flaky.plan.fail("append", *[ConnectionLost("down")] * 100)
+    flaky.fail("append", *[ConnectionLost("down")] * 100)
     async with trio.open_nursery() as nursery:
 
         async def close() -> None:
@@ -375,14 +376,14 @@ async def test_the_observer_hears_of_each_attempt_of_a_batch_once(
 ) -> None:
     """Once for a topic where it is tried again, and of each message in the end."""
     here = desk(flaky, publish_timeout=0.0)
-    flaky.plan.fail("append", *[ConnectionLost("down")] * 2)
+    flaky.fail("append", *[ConnectionLost("down")] * 2)
     outcome = await here.bus.publish_batch([plain(), plain(), plain(topic="others")])
     assert here.heard == [ConnectionLost] * 3
     with pytest.raises(PublishError):
         outcome.raise_errors()
     here = desk(flaky)
-    flaky.plan.failures.clear()
-    flaky.plan.fail("append", *[ConnectionLost("down")] * 4)
+    flaky.heal()
+    flaky.fail("append", *[ConnectionLost("down")] * 4)
     batch = [plain(), plain(), plain(topic="others"), plain(topic="others")]
     (await here.bus.publish_batch(batch)).raise_errors()
     assert [event.topic for event in here.recorder.errors] == ["orders", "others"] * 2
@@ -454,7 +455,7 @@ async def test_a_key_and_thousands_of_fields_are_refused(flaky: FlakyBackend) ->
     await bus.publish(plain())
     with pytest.raises(ValidationError, match="at most 3,500"):
         await bus.publish(keyed())
-    assert flaky.plan.calls == {"append": 1}
+    assert flaky.calls == {"append": 1}
     assert recorder.errors == []
 
 
@@ -466,7 +467,7 @@ async def test_exactly_once_needs_a_key(flaky: FlakyBackend) -> None:
     outcome = await here.bus.publish_batch([plain(), keyed()], ONCE)
     assert isinstance(outcome.results[0], ValidationError)
     assert isinstance(outcome.results[1], EntryId)
-    assert flaky.plan.calls == {"append_persisted": 1}
+    assert flaky.calls == {"append_persisted": 1}
 
 
 async def test_persisted_goes_out_once_for_all_topics(flaky: FlakyBackend) -> None:
@@ -474,7 +475,7 @@ async def test_persisted_goes_out_once_for_all_topics(flaky: FlakyBackend) -> No
     here = desk(flaky)
     batch = [keyed("a"), plain(topic="others"), keyed("a"), plain()]
     (await here.bus.publish_batch(batch, PERSISTED)).raise_errors()
-    assert flaky.plan.calls == {"append_persisted": 1}
+    assert flaky.calls == {"append_persisted": 1}
     assert (await here.length(), await here.length("others")) == (2, 1)
 
 
@@ -483,7 +484,7 @@ async def test_a_message_without_a_key_that_is_not_persisted_is_not_added_again(
 ) -> None:
     """The error has its id, and the numbers."""
     here = desk(flaky)
-    flaky.plan.fail("append_persisted", NotPersisted(EntryId(0), 1, 2, 3))
+    flaky.fail("append_persisted", NotPersisted(EntryId(0), 1, 2, 3))
     options = attrs.evolve(PERSISTED, replicas=3)
     with pytest.raises(NotPersisted, match="1 of 1 servers and 2 of 3 replicas") as caught:
         await here.bus.publish(plain(), options)
@@ -501,17 +502,17 @@ async def test_a_message_with_a_key_waits_again(
     """Within the time; what is raised in the end knows the id, also after another error."""
     here = desk(flaky, publish_timeout=2.0)
     missing = NotPersisted(EntryId(0), 1, 0, 1)
-    flaky.plan.fail("append_persisted", missing, missing)
+    flaky.fail("append_persisted", missing, missing)
     first = await here.bus.publish(keyed(), ONCE)
     assert await here.length() == 1
-    flaky.plan.fail("append_persisted", OutcomeUnknown("no answer"), missing)
-    flaky.plan.fail("append_persisted", *[OutcomeUnknown("no answer")] * 1000)
+    flaky.fail("append_persisted", OutcomeUnknown("no answer"), missing)
+    flaky.fail("append_persisted", *[OutcomeUnknown("no answer")] * 1000)
     with pytest.raises(NotPersisted) as caught:
         await here.bus.publish(keyed(), ONCE)
     assert caught.value.entry_id == first
     assert isinstance(caught.value.__cause__, OutcomeUnknown)
-    flaky.plan.failures.clear()
-    flaky.plan.fail("append_persisted", missing, Unsupported("ERR appendonly is off now"))
+    flaky.heal()
+    flaky.fail("append_persisted", missing, Unsupported("ERR appendonly is off now"))
     with pytest.raises(NotPersisted) as caught:
         await here.bus.publish(keyed(), ONCE)
     assert isinstance(caught.value.__cause__, Unsupported)
@@ -537,7 +538,7 @@ async def test_nowait_in_memory(flaky: FlakyBackend) -> None:
         bus.publish_nowait(message)
     assert (await bus.info("orders")).length == 3
     assert recorder.errors == []
-    flaky.plan.fail("append_nowait", WrongType("WRONGTYPE no"))
+    flaky.fail("append_nowait", WrongType("WRONGTYPE no"))
     Bus(flaky, BusOptions(observer=recorder)).publish_nowait(plain())
     (event,) = recorder.errors
     assert (event.scope, event.topic, type(event.error)) == (Scope.PUBLISH, "orders", WrongType)

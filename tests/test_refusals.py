@@ -51,16 +51,16 @@ async def test_a_refusal_is_waited_out_and_never_hot(
         await until(lambda: subscription.statistics().in_flight == 8)
         for operation in OPERATIONS:
             refusals = [to_exception(ErrorReply(text)) for _ in range(errors)]
-            flaky.plan.fail(operation, *refusals)
-        before = Counter(flaky.plan.calls)
+            flaky.fail(operation, *refusals)
+        before = Counter(flaky.calls)
         await trio.sleep(60)
-        calls = Counter(flaky.plan.calls) - before
+        calls = Counter(flaky.calls) - before
         assert 5 < calls["read"] < 60
         assert 5 < calls["look"] < 60
         assert 5 < calls["settle"] < 60, "eight are no more than one: they failed together"
         assert 1 <= calls["renew"] < 60
         assert subscription.statistics().handled == 0
-        flaky.plan.failures.clear()
+        flaky.heal()
         await publish(world.bus(), 4)
         await until(lambda: subscription.statistics().handled == 12, patience=60)
         assert subscription.statistics().lost_leases == 0

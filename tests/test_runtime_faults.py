@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend
 from tests.harness import Recorder, World, config, publish, until
 from trio_bus import (
     AckMode,
@@ -31,6 +31,7 @@ from trio_bus import (
     open_subscription,
 )
 from trio_bus.abc import Membership
+from trio_bus.testing import Done
 
 
 async def ok(delivery: Delivery) -> None:
@@ -38,14 +39,14 @@ async def ok(delivery: Delivery) -> None:
     await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("when", list(When))
+@pytest.mark.parametrize("done", [Done.NOTHING, Done.EVERYTHING])
 @pytest.mark.guards("a failed ack is forgotten")
 async def test_a_failed_ack_is_tried_again_and_counts_once(
-    autojump_clock: MockClock, world: World, flaky: FlakyBackend, when: When
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend, done: Done
 ) -> None:
     """Whether or not the server had it: gone from the pending list means done."""
-    error = ConnectionLost if when is When.BEFORE else OutcomeUnknown
-    flaky.plan.fail("settle", error("one"), error("two"), when=when)
+    error = ConnectionLost if done is Done.NOTHING else OutcomeUnknown
+    flaky.fail("settle", error("one"), error("two"), done=done)
     async with open_subscription(world.bus(), config(), ok) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().handled == 1)
@@ -68,10 +69,10 @@ async def test_reads_claims_and_renewals_go_on_after_a_loss(
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().in_flight == 1)
         for operation in ("read", "look", "renew"):
-            flaky.plan.fail(operation, *lost)
+            flaky.fail(operation, *lost)
         before = trio.current_time()
         await trio.sleep(25)
-        assert flaky.plan.calls["read"] < 10 * (trio.current_time() - before)
+        assert flaky.calls["read"] < 10 * (trio.current_time() - before)
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().handled == 2, patience=300)
         assert subscription.statistics().lost_leases == 0
@@ -101,11 +102,11 @@ async def test_a_lease_that_ran_out_by_our_clock_is_lost(
 
     settings = attrs.evolve(config(), claim_idle_timeout=9.0)
     async with open_subscription(world.bus(), settings, long) as subscription:
-        flaky.plan.fail("renew", *[ConnectionLost("gone")] * 1000)
+        flaky.fail("renew", *[ConnectionLost("gone")] * 1000)
         await publish(world.bus(), 1)
         await until(lambda: bool(ended))
         assert subscription.statistics().lost_leases == 1
-        flaky.plan.failures.clear()
+        flaky.heal()
     assert 9.0 <= ended[0] <= 12.5
     assert caught == [LeaseLost] * 3
     assert world.recorder.ids(Transition.LEASE_LOST)
@@ -237,7 +238,7 @@ async def test_what_cannot_heal_ends_the_subscription_with_that_error(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, error: RemoteError
 ) -> None:
     """The body is cancelled, and the block raises the error alone."""
-    flaky.plan.fail("read", error)
+    flaky.fail("read", error)
     with pytest.raises(type(error)) as caught:
         async with open_subscription(world.bus(), config(), ok):
             await trio.sleep_forever()
@@ -248,7 +249,7 @@ async def test_the_error_of_the_body_beats_the_fatal_one(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
     """The body's own comes first."""
-    flaky.plan.fail("read", WrongType("WRONGTYPE x"))
+    flaky.fail("read", WrongType("WRONGTYPE x"))
     with pytest.raises(ValueError, match="mine"):
         async with open_subscription(world.bus(), config(), ok):
             try:
@@ -266,7 +267,7 @@ async def test_settlements_that_stay_unconfirmed_leave_as_one_group(
     left = 0.0
     with pytest.raises(SubscriptionError) as caught:
         async with open_subscription(world.bus(), settings, ok) as subscription:
-            flaky.plan.fail("settle", *[ConnectionLost("down")] * 100_000)
+            flaky.fail("settle", *[ConnectionLost("down")] * 100_000)
             await publish(world.bus(), 3)
             await until(lambda: subscription.statistics().pending_acks == 3)
             left = trio.current_time()
@@ -285,9 +286,9 @@ async def test_a_refused_settlement_does_not_hold_up_the_others(
             await delivery.reject("bad")
 
     async with open_subscription(world.bus(), config(), sort) as subscription:
-        flaky.plan.fail("settle", *[RemoteError("OOM command not allowed")] * 3)
+        flaky.fail("settle", *[RemoteError("OOM command not allowed")] * 3)
         await publish(world.bus(), 1)
-        await until(lambda: flaky.plan.calls.get("settle", 0) >= 1)
+        await until(lambda: flaky.calls.get("settle", 0) >= 1)
         await publish(world.bus(), 4)
         await until(lambda: subscription.statistics().handled == 3)
         await until(lambda: subscription.statistics().rejected == 2)
@@ -299,7 +300,7 @@ async def test_publish_tells_what_is_known(
 ) -> None:
     """An error reaches the caller with its type, and the observer with its scope."""
     bus = world.bus()
-    flaky.plan.fail("append", OutcomeUnknown("no reply"))
+    flaky.fail("append", OutcomeUnknown("no reply"))
     with pytest.raises(OutcomeUnknown):
         await bus.publish(Message("orders", b"x"))
     outcome = await bus.publish_batch(

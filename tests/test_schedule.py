@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend
 from tests.harness import World, numbered, open_world, until
 from tests.redis_world import command as redis_command
 from tests.restartable import running
@@ -39,6 +39,7 @@ from trio_bus import (
 from trio_bus._redis.schedule import schedule_keys
 from trio_bus._scheduler import check_when
 from trio_bus.abc import Look, Membership, Retry
+from trio_bus.testing import Done
 
 AUDITOR = Membership(topic="orders", group="audit", consumer="us", lease=60.0, max_attempt=3)
 
@@ -360,8 +361,8 @@ async def test_attempts_are_those_of_a_publish(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
     """What was not sent is sent again; the delay counts from the call."""
-    flaky.plan.fail("schedule", ConnectionLost("one"), ConnectionLost("two"))
-    flaky.plan.fail("schedule", RemoteError("LOADING wait"))
+    flaky.fail("schedule", ConnectionLost("one"), ConnectionLost("two"))
+    flaky.fail("schedule", RemoteError("LOADING wait"))
     arrivals = Arrivals()
     async with open_subscription(world.bus(), SLOW, arrivals):
         began = trio.current_time()
@@ -369,10 +370,10 @@ async def test_attempts_are_those_of_a_publish(
         await until(lambda: len(arrivals.times) == 1)
         assert arrivals.times[0] - began == pytest.approx(10, abs=0.003)
     assert [event.scope for event in world.recorder.errors] == [Scope.PUBLISH] * 3
-    flaky.plan.fail("schedule", RemoteError("OOM no"))
+    flaky.fail("schedule", RemoteError("OOM no"))
     with pytest.raises(RemoteError):
         await world.bus().schedule(message(), delay=10)
-    flaky.plan.fail("cancel", ConnectionLost("one"))
+    flaky.fail("cancel_scheduled", ConnectionLost("one"))
     kept = await world.bus().schedule(message(), delay=10)
     assert await world.bus().cancel_scheduled(kept)
 
@@ -381,19 +382,19 @@ async def test_an_unknown_outcome_is_tried_again_only_with_a_key(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
     """Without one it could come twice; with one the second attempt finds the first."""
-    flaky.plan.fail("schedule", OutcomeUnknown("lost"), when=When.AFTER)
+    flaky.fail("schedule", OutcomeUnknown("lost"), done=Done.EVERYTHING)
     with pytest.raises(OutcomeUnknown):
         await world.bus().schedule(message(0), delay=1)
-    flaky.plan.fail("schedule", OutcomeUnknown("lost"), ConnectionLost("no"), when=When.AFTER)
+    flaky.fail("schedule", OutcomeUnknown("lost"), ConnectionLost("no"), done=Done.EVERYTHING)
     await world.bus().schedule(message(1, "k"), delay=1)
-    flaky.plan.fail("schedule", OutcomeUnknown("lost"), when=When.AFTER)
-    flaky.plan.fail("schedule", RemoteError("OOM no"))
+    flaky.fail("schedule", OutcomeUnknown("lost"), done=Done.EVERYTHING)
+    flaky.fail("schedule", RemoteError("OOM no"))
     with pytest.raises(OutcomeUnknown):
         await world.bus().schedule(message(2, "l"), delay=1)
-    flaky.plan.fail("cancel", OutcomeUnknown("lost"), when=When.AFTER)
+    flaky.fail("cancel_scheduled", OutcomeUnknown("lost"), done=Done.EVERYTHING)
     with pytest.raises(OutcomeUnknown):
         await world.bus().cancel_scheduled(await world.bus().schedule(message(3), delay=1))
-    flaky.plan.fail("schedule", *[ConnectionLost("gone")] * 1000)
+    flaky.fail("schedule", *[ConnectionLost("gone")] * 1000)
     began = trio.current_time()
     with pytest.raises(ConnectionLost):
         await world.bus().schedule(message(4, "m"), delay=1)

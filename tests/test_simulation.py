@@ -1,4 +1,4 @@
-"""The simulator: one number repeats a run, here and elsewhere, and it finds what is planted."""
+"""The simulator: one number repeats a run, here and elsewhere, and seeds differ as they should."""
 
 from __future__ import annotations
 
@@ -8,35 +8,126 @@ import subprocess
 import sys
 from typing import cast
 
-from trio_bus.testing import SCENARIOS, Scenario, simulate
+import attrs
+import pytest
 
-ORDERS_ONLY = Scenario(name="orders-only", messages=(3, 3), consumers=(2, 2), max_in_flight=(1,))
+from trio_bus import Delivery, EntryId
+from trio_bus.testing import SCENARIOS, Handling, Run, Scenario, SimulationFailed, simulate
+from trio_bus.testing._line import What
+from trio_bus.testing._simulation.plan import draw
+from trio_bus.testing._simulation.run import perform
 
-PRINT_DIGESTS = """
+STILL = Scenario(
+    name="still",
+    messages=(6, 6),
+    consumers=(3, 3),
+    max_in_flight=(2,),
+    handlings=(Handling.SUCCEED,),
+)
+"""Nothing goes wrong, and nothing takes time on its way."""
+
+TELL = """
 import json
-from trio_bus.testing import SCENARIOS, simulate
-print(json.dumps({name: simulate(it, 7).digest for name, it in SCENARIOS.items()}))
+from trio_bus._backend import Ack
+from trio_bus._policy import Policy
+from trio_bus.testing import SCENARIOS, SimulationFailed, simulate
+
+runs = {name: simulate(it, seed) for seed in (7, 8) for name, it in SCENARIOS.items()}
+Policy.reject = lambda self, receipt, reason: Ack(receipt)
+failures = []
+for seed in range(30):
+    try:
+        simulate(SCENARIOS["calm"], seed)
+    except SimulationFailed as failed:
+        failures.append(str(failed))
+print(json.dumps([
+    {name: run.digest for name, run in runs.items()},
+    [run.story() for run in runs.values()],
+    failures,
+]))
 """
+Told = tuple[dict[str, str], list[str], list[str]]
 
 
-def digests(hash_seed: str) -> dict[str, str]:
-    """Run a seed of every scenario in another process; return the digests."""
+def told(hash_seed: str) -> Told:
+    """Run seeds of every scenario, and some that fail, in another process."""
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PRINT_DIGESTS],
+        [sys.executable, "-W", "error", "-c", TELL],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
-    return cast("dict[str, str]", json.loads(ran.stdout))
+    return cast("Told", tuple(json.loads(ran.stdout)))
 
 
-def test_a_seed_is_the_same_run_in_every_process() -> None:
+def test_a_seed_is_the_same_run_and_the_same_story_in_every_process() -> None:
     """Whatever order hashes give to sets, and wherever objects lie in memory."""
-    here = {name: simulate(it, 7).digest for name, it in SCENARIOS.items()}
-    assert digests("0") == digests("77") == here
-    assert len(set(here.values())) == len(SCENARIOS)
+    first = told("0")
+    assert told("77") == told("random") == first
+    digests, _, failures = first
+    assert digests == {name: simulate(it, 8).digest for name, it in SCENARIOS.items()}
+    assert len(set(digests.values())) == len(SCENARIOS)
+    assert failures
+    assert all("invariant 0, decisions" in story for story in failures)
+
+
+def starts(run: Run) -> tuple[tuple[str, str], ...]:
+    """Return which process started which message, in order."""
+    return tuple((it.actor, it.label) for it in run.lines if it.what is What.STARTED)
 
 
 def test_seeds_differ_in_their_schedules() -> None:
-    """One world, of which nothing but the schedule differs: its tasks run in many orders."""
+    """One plan, of which nothing but the schedule differs: its handlers start in many orders."""
+    plan = draw(STILL, 5)
+    runs = [perform(plan, schedule) for schedule in range(20)]
+    assert len({starts(run) for run in runs}) > 10
+    assert [run.digest for run in runs] == [perform(plan, it).digest for it in range(20)]
+
+
+def test_seeds_differ_in_their_plans() -> None:
+    plans = [attrs.evolve(draw(SCENARIOS["busy"], seed), seed=0) for seed in range(20)]
+    assert all(one != other for one in plans for other in plans if one is not other)
+
+
+def test_a_run_tells_what_it_is() -> None:
+    run = simulate(SCENARIOS["calm"], 3)
+    assert (run.scenario, run.seed) == (SCENARIOS["calm"], 3)
+    assert run.seconds >= SCENARIOS["calm"].seconds
+    assert run.turns > 0
+    assert run.story().endswith("replay: trio-bus simulate --replay calm:3")
+
+
+def test_a_handler_of_the_users_own_is_judged() -> None:
+    """What it calls is heard; what never ends is told, with what is not finished."""
+
+    async def handle(delivery: Delivery) -> None:
+        await delivery.release()
+
+    with pytest.raises(SimulationFailed) as caught:
+        simulate(Scenario(name="mine", messages=(1, 1), handler=handle), 0)
+    failed = caught.value
+    assert failed.invariant is not None
+    assert failed.invariant.name == "progress"
+    assert "calls '0.0'" in str(failed)
+    assert "broken: invariant 15, progress\n" in str(failed)
+
+
+def test_every_verb_of_a_handler_is_heard() -> None:
+    async def handle(delivery: Delivery) -> None:
+        await delivery.renew()
+        match delivery.state.attempt, delivery.message.payload:
+            case 1, b"0.0":
+                await delivery.retry("again")
+            case _, b"1.0":
+                await delivery.reject("never")
+            case _, b"2.0" if delivery.entry_id not in released:
+                released.add(delivery.entry_id)
+                await delivery.release(delay=0.1)
+            case _:
+                await delivery.ack()
+
+    released: set[EntryId] = set()
+    run = simulate(Scenario(name="mine", messages=(3, 3), max_retry=(2,), handler=handle), 0)
+    answered = {it.detail for it in run.lines if it.what is What.VERB_DONE}
+    assert answered == {"renew", "retry", "reject", "release", "ack"}

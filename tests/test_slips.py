@@ -33,7 +33,7 @@ async def test_each_settlement_of_a_batch_gets_its_own_result(
         await publish(world.bus(), 3)
         first, kept, deleted = [await subscription.receive() for _ in range(3)]
         xdel(flaky.inner._server.store, "orders", [str(deleted.entry_id)])
-        flaky.plan.answer_late("settle", 1.0)  # meanwhile the other two become one batch
+        flaky.delay("settle", 1.0)  # meanwhile the other two become one batch
         async with trio.open_nursery() as nursery:
             for settle in (first.ack, kept.release, deleted.release):
                 nursery.start_soon(settle)

@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend
 from tests.harness import Recorder, World, config, publish, until
 from trio_bus import (
     AckMode,
@@ -36,6 +36,7 @@ from trio_bus import (
     open_subscription,
 )
 from trio_bus.abc import Membership, Record
+from trio_bus.testing import Done
 
 ROOT = Path(__file__).parent.parent
 
@@ -82,9 +83,9 @@ async def test_an_entry_lost_by_our_own_clock_is_started_again(
     async with open_subscription(world.bus(), settings, handler) as subscription:
         await publish(world.bus(), 1)
         await until(lambda: len(starts) == 1)
-        flaky.plan.fail("renew", *[ConnectionLost("away")] * 1000)
+        flaky.fail("renew", *[ConnectionLost("away")] * 1000)
         await until(lambda: subscription.statistics().lost_leases == 1)
-        flaky.plan.failures.clear()
+        flaky.heal()
         await until(lambda: subscription.statistics().handled == 1)
     assert starts == [1, 1]
     assert (await world.group()).pending == 0
@@ -99,9 +100,9 @@ async def test_settlements_given_up_at_the_end_leave_nothing_behind(
     async with trio.open_nursery() as nursery:
         with pytest.raises(SubscriptionError):
             async with open_subscription(world.bus(), hasty, ok) as subscription:
-                flaky.plan.fail("settle", RemoteError("OOM"))
+                flaky.fail("settle", RemoteError("OOM"))
                 await publish(world.bus(), 1)
-                await until(lambda: flaky.plan.calls.get("settle", 0) == 1)
+                await until(lambda: flaky.calls.get("settle", 0) == 1)
 
                 async def wait(name: str, waiting: Callable[[], Awaitable[None]]) -> None:
                     await waiting()
@@ -123,7 +124,7 @@ async def test_at_most_once_cancelled_before_its_handler_leaves_nothing(
         config(), ack_mode=AckMode.AUTO_ON_RECEIVE, retry_backoff=Backoff(), drain_timeout=0.0
     )
     async with open_subscription(world.bus(), once, ok) as subscription:
-        flaky.plan.fail("settle", *[ConnectionLost("away")] * 3)
+        flaky.fail("settle", *[ConnectionLost("away")] * 3)
         await publish(world.bus(), 3)
         await until(lambda: subscription.statistics().in_flight == 3)
         await subscription.aclose()
@@ -256,7 +257,7 @@ async def test_aclose_is_bounded_while_the_server_is_away(
     """By `shutdown_timeout` and the command timeout."""
     with pytest.raises(SubscriptionError):
         async with open_subscription(world.bus(), config(), ok) as subscription:
-            flaky.plan.fail("settle", *[ConnectionLost("away")] * 10_000)
+            flaky.fail("settle", *[ConnectionLost("away")] * 10_000)
             await publish(world.bus(), 1)
             await until(lambda: subscription.statistics().pending_acks == 1)
             began = trio.current_time()
@@ -276,7 +277,7 @@ async def test_an_unsent_ack_that_comes_too_late_is_a_lost_lease(
         async with flaky.inner.join(thief) as member:
             assert (await member.look()).claimable
             assert len((await member.take_over(1)).entries) == 1
-        flaky.plan.fail("settle", ConnectionLost("never sent"))
+        flaky.fail("settle", ConnectionLost("never sent"))
         with pytest.raises(LeaseLost):
             await delivery.ack()
     assert deliveries.statistics().handled == 0
@@ -297,7 +298,7 @@ async def test_leases_of_what_waits_to_be_settled_are_renewed(
         open_subscription(world.bus(), short, handler) as first,
         open_subscription(other.bus(), short, handler) as second,
     ):
-        flaky.plan.fail("settle", *[RemoteError("MISCONF")] * 8)
+        flaky.fail("settle", *[RemoteError("MISCONF")] * 8)
         await publish(world.bus(), 1)
         await until(
             lambda: first.statistics().handled + second.statistics().handled == 1, patience=100
@@ -350,9 +351,9 @@ async def test_an_entry_whose_second_delivery_was_lost_is_started_the_third_time
         flaky.inner.destroy_group("orders", "billing")
         await until(lambda: subscription.statistics().in_flight == 2)
         for operation in ("renew", "settle"):
-            flaky.plan.fail(operation, *[ConnectionLost("away")] * 2000)
+            flaky.fail(operation, *[ConnectionLost("away")] * 2000)
         await trio.sleep(14)
-        flaky.plan.failures.clear()
+        flaky.heal()
         await until(lambda: len(starts) == 2, patience=100)
         await subscription.wait_idle()
 
@@ -367,7 +368,7 @@ async def test_an_entry_that_comes_back_before_its_settlement_is_confirmed_is_st
     async def handler(delivery: Delivery) -> None:
         starts.append(delivery.state.attempt)
         if len(starts) == 1:
-            flaky.plan.answer_late("settle", 0.3)
+            flaky.delay("settle", 0.3)
             await (delivery.release() if how == "release" else delivery.retry("again", delay=0))
 
     async with open_subscription(world.bus(), config(), handler) as subscription:
@@ -387,7 +388,7 @@ async def test_a_renewal_speaks_of_the_latest_delivery(
     async def handler(delivery: Delivery) -> None:
         starts.append(delivery.state.attempt)
         if len(starts) == 1:
-            flaky.plan.fail("settle", *[OutcomeUnknown("no answer")] * 12, when=When.AFTER)
+            flaky.fail("settle", *[OutcomeUnknown("no answer")] * 12, done=Done.EVERYTHING)
             await delivery.retry("again", delay=0)
 
     short = attrs.evolve(config(), claim_idle_timeout=0.5)
@@ -453,7 +454,7 @@ async def test_a_lease_ends_while_its_renewal_is_unanswered(
 
     short = attrs.evolve(config(), claim_idle_timeout=3.0)
     async with open_subscription(world.bus(), short, long) as subscription:
-        flaky.plan.answer_late("renew", 30)
+        flaky.delay("renew", 30)
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().lost_leases == 1)
     assert ended[0] == pytest.approx(3, abs=0.2)
@@ -517,7 +518,7 @@ async def test_a_cancellation_is_not_replaced_by_unconfirmed_settlements(
     """Under cancellation, `Cancelled` leaves the block."""
     with trio.move_on_after(2) as scope:
         async with open_subscription(world.bus(), config(), ok) as subscription:
-            flaky.plan.fail("settle", *[OutcomeUnknown("away")] * 10_000)
+            flaky.fail("settle", *[OutcomeUnknown("away")] * 10_000)
             await publish(world.bus(), 1)
             await until(lambda: subscription.statistics().pending_acks == 1)
             await trio.sleep(1)
@@ -528,7 +529,7 @@ async def test_a_subscription_on_a_closed_bus_ends(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
     """Nothing heals that."""
-    flaky.plan.fail("read", BusClosed("the backend was closed"))
+    flaky.fail("read", BusClosed("the backend was closed"))
     with pytest.raises(BusClosed):
         async with open_subscription(world.bus(), config(), ok):
             await trio.sleep_forever()
@@ -538,7 +539,7 @@ CTRL_C = """
 import os, signal, sys
 import trio
 sys.path.insert(0, {root!r})
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend
 from tests.harness import Recorder, World, config, publish, until
 from trio_bus import ConnectionLost, open_subscription
 
@@ -553,7 +554,7 @@ async def press(times):
 async def main():
     flaky = FlakyBackend()
     world = World("memory:", flaky, Recorder())
-    flaky.plan.fail("settle", *[ConnectionLost("away")] * 100_000)
+    flaky.fail("settle", *[ConnectionLost("away")] * 100_000)
     async with trio.open_nursery() as nursery:
         with trio.CancelScope(shield=True):
             trio.lowlevel.spawn_system_task(press, {times})

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, Plan, When
+from tests.faults import FlakyBackend
 from tests.harness import World, config, numbered, publish, until
 from tests.ledger import Spot, ledger_of
 from trio_bus import (
@@ -29,6 +29,7 @@ from trio_bus import (
 )
 from trio_bus._names import SUSPECT
 from trio_bus.abc import Membership, TakeOver
+from trio_bus.testing import Done
 
 T = TypeVar("T")
 
@@ -182,13 +183,17 @@ async def test_a_read_that_waits_long_does_not_hold_it_up(
     assert work.starts() == [(0.0, b"short"), (LEASE, b"0"), (LEASE + 5.0, b"new")]
 
 
-@attrs.define
-class _StubbornReads(Plan):
+class _StubbornReads(FlakyBackend):
     """Lets a read go on that is cancelled, as one does whose answer is on its way."""
 
-    async def run(self, operation: str, act: Callable[[], Awaitable[T]]) -> T:
-        with trio.CancelScope(shield=operation == "read"):
-            return await super().run(operation, act)
+    async def run(
+        self,
+        name: str,
+        act: Callable[[], Awaitable[T]],
+        half: Callable[[], Awaitable[T]] | None = None,
+    ) -> T:
+        with trio.CancelScope(shield=name == "read"):
+            return await super().run(name, act, half)
         raise AssertionError("this scope is not cancelled itself")
 
 
@@ -197,7 +202,7 @@ async def test_what_a_read_brings_that_is_being_ended_comes_first(
 ) -> None:
     """It is ours by then."""
     monkeypatch.setattr("trio_bus._subscription.consumer.READS_PER_LEASE", 0.1)
-    backend = FlakyBackend(_StubbornReads())
+    backend = _StubbornReads()
     world = World("memory:", backend)
     await suspects(world, 1)
     await world.bus().publish(Message("orders", b"short"))
@@ -377,20 +382,20 @@ async def test_one_that_is_acked_on_arrival_runs_alone_too(
     assert min(now for now, payload in work.starts() if payload == b"new") >= LEASE + 5.0
 
 
-@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("done", [Done.NOTHING, Done.EVERYTHING])
 @pytest.mark.parametrize("operation", ["take_booked", "keep_booking", "give_up_booking"])
 async def test_a_call_that_fails_is_told_and_holds_up_nothing(
-    autojump_clock: MockClock, world: World, operation: str, when: When
+    autojump_clock: MockClock, world: World, operation: str, done: Done
 ) -> None:
     """Whether it happened or not: another turn comes, at the latest when the booking is over."""
     await suspects(world, 1)
     bus, work = world.bus(), Work({b"long": 6.0})
-    kind: type[BusError] = ConnectionLost if when is When.BEFORE else OutcomeUnknown
-    real(world).plan.fail(operation, kind("cut"), when=when)
+    kind: type[BusError] = ConnectionLost if done is Done.NOTHING else OutcomeUnknown
+    real(world).fail(operation, kind("cut"), done=done)
     if operation == "give_up_booking":  # it is needed when keeping the booking fails
-        real(world).plan.fail("keep_booking", ConnectionLost("cut"))
+        real(world).fail("keep_booking", ConnectionLost("cut"))
     await bus.publish(Message("orders", b"long"))
-    lost = operation == "take_booked" and when is When.AFTER
+    lost = operation == "take_booked" and done is Done.EVERYTHING
     async with open_subscription(bus, BRIEF, work) as s:
         # (The memory backend has no strays: what it gave and nobody got is lost with us.)
         await until(lambda: s.statistics().handled == (1 if lost else 2), 60.0)

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.faults import FlakyBackend, When
+from tests.faults import FlakyBackend
 from tests.harness import World, config, open_world, publish, until
 from tests.redis_world import DEATH, GROUP, THEM, TOPIC, US, command, raw_pending, receipts
 from tests.redis_world import publish as append
@@ -29,6 +29,7 @@ from trio_bus import (
 )
 from trio_bus._redis.resp import ErrorReply
 from trio_bus.abc import Ack, Bury, Membership, Receipt, Release, Retry, Settled, Settlement
+from trio_bus.testing import Done
 
 THIEF = Membership(topic="orders", group="billing", consumer="t", lease=0.1, max_attempt=9)
 SHORT = attrs.evolve(config(), claim_idle_timeout=1.0)
@@ -197,7 +198,7 @@ async def test_it_is_told_though_the_answer_of_the_renewal_was_lost(
         await trio.sleep(3)
         ended.append(True)
 
-    flaky.plan.fail("renew", ConnectionLost("no answer"), when=When.AFTER)
+    flaky.fail("renew", ConnectionLost("no answer"), done=Done.EVERYTHING)
     async with open_subscription(world.bus(), SHORT, long) as subscription:
         await vanish(world, subscription)
         await until(lambda: bool(ended))
@@ -218,7 +219,7 @@ async def test_what_was_finished_elsewhere_and_trimmed_is_a_lost_lease(
             ended.append(trio.current_time())
 
     async with open_subscription(world.bus(), SHORT, long) as subscription:
-        flaky.plan.fail("renew", *[ConnectionLost("away")] * 1000)
+        flaky.fail("renew", *[ConnectionLost("away")] * 1000)
         (entry_id,) = await publish(world.bus(), 1)
         await trio.sleep(0.5)
         async with flaky.inner.join(THIEF) as thief:
@@ -227,7 +228,7 @@ async def test_what_was_finished_elsewhere_and_trimmed_is_a_lost_lease(
             assert await thief.settle([Ack(taken.receipt)]) == [Settled.DONE]
         delete(world, entry_id)
         await until(lambda: bool(ended))
-        flaky.plan.failures.clear()
+        flaky.heal()
         await subscription.wait_idle()
     assert world.recorder.ids(Transition.LEASE_LOST) == [entry_id]
     assert world.recorder.ids(Transition.VANISHED) == []

@@ -59,13 +59,13 @@ async def test_it_waits_for_what_is_not_confirmed(
 ) -> None:
     """A settlement that is under way is held."""
     async with open_subscription(world.bus(), config(), slow) as subscription:
-        flaky.plan.fail("settle", *[ConnectionLost("away") for _ in range(5)])
+        flaky.fail("settle", *[ConnectionLost("away") for _ in range(5)])
         await publish(world.bus(), 1)
         await until(lambda: subscription.statistics().pending_acks == 1)
         assert subscription.statistics().handled == 0
         await subscription.wait_idle()
         assert subscription.statistics().handled == 1
-        assert flaky.plan.calls["settle"] == 6
+        assert flaky.calls["settle"] == 6
 
 
 @pytest.mark.parametrize("verb", ["retry", "release"])

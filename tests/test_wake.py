@@ -93,9 +93,9 @@ async def test_in_virtual_time_a_retry_starts_exactly_when_it_is_due(
 
 async def looks_in_a_minute(flaky: FlakyBackend) -> int:
     """Count the looks of one virtual minute."""
-    before = flaky.plan.calls["look"]
+    before = flaky.calls["look"]
     await trio.sleep(60)
-    return flaky.plan.calls["look"] - before
+    return flaky.calls["look"] - before
 
 
 MOST = 60 / 0.8 + 1
@@ -118,7 +118,7 @@ async def test_with_nothing_to_do_it_only_ticks(
         await trio.sleep(1)
         assert (await world.group()).delayed == 1
         assert 59 <= await looks_in_a_minute(flaky) <= MOST
-    assert "take_over" not in flaky.plan.calls
+    assert "take_over" not in flaky.calls
 
 
 async def test_what_nobody_has_a_permit_for_makes_nobody_spin(
@@ -139,7 +139,7 @@ async def test_what_nobody_has_a_permit_for_makes_nobody_spin(
         assert (await world.group()).released == 3
         await trio.sleep(1)
         assert 59 <= await looks_in_a_minute(flaky) <= MOST
-        assert "take_over" not in flaky.plan.calls
+        assert "take_over" not in flaky.calls
 
 
 async def test_many_wakes_are_one_look(
@@ -157,7 +157,7 @@ async def test_many_wakes_are_one_look(
         async with open_subscription(world.bus(), SLOW) as idle:
             del idle
             await trio.sleep(10)
-    assert flaky.plan.calls["look"] <= 3 * 50 * (trio.current_time() - began) + 10
+    assert flaky.calls["look"] <= 3 * 50 * (trio.current_time() - began) + 10
 
 
 async def test_a_wake_of_one_group_leaves_the_others_asleep(
@@ -167,16 +167,16 @@ async def test_a_wake_of_one_group_leaves_the_others_asleep(
     other = attrs.evolve(SLOW, group="shipping")
     async with open_subscription(world.bus(), other, ok):
         await trio.sleep(1)
-        before = flaky.plan.calls["look"]
+        before = flaky.calls["look"]
         async with open_subscription(world.bus(), SLOW) as us:
             await publish(world.bus(), 1)
             await (await us.receive()).retry("now", delay=0)
             await us.receive()
             await trio.sleep(1)
-            mine = flaky.plan.calls["look"] - before
+            mine = flaky.calls["look"] - before
             await flaky.schedule("orders", ((b"n", b"1"),), "x", 0.0)
             await trio.sleep(1)
-            assert flaky.plan.calls["look"] - before == mine + 2
+            assert flaky.calls["look"] - before == mine + 2
     assert mine <= 3
 
 
@@ -186,12 +186,12 @@ async def test_a_look_that_fails_is_tried_again_with_growing_pauses(
     """A loss does not cost a whole tick, and no loop runs hot."""
     async with open_subscription(world.bus(), SLOW, ok):
         await trio.sleep(1)
-        flaky.plan.fail("look", *[ConnectionLost("gone")] * 6)
-        before = flaky.plan.calls["look"]
+        flaky.fail("look", *[ConnectionLost("gone")] * 6)
+        before = flaky.calls["look"]
         await flaky.schedule("orders", ((b"n", b"1"),), "x", 0.0)
         await trio.sleep(10)
-        assert flaky.plan.calls["look"] - before >= 7
-        assert flaky.plan.calls["look"] - before < 30
+        assert flaky.calls["look"] - before >= 7
+        assert flaky.calls["look"] - before < 30
 
 
 @pytest.mark.guards("a wake-up is lost")

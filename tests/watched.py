@@ -10,7 +10,6 @@ from typing import TypeVar
 import attrs
 import trio
 
-from tests.interposed import InterposedMember
 from trio_bus import BusError, EntryId, RemoteError, TopicInfo
 from trio_bus.abc import (
     Append,
@@ -23,6 +22,7 @@ from trio_bus.abc import (
     Settlement,
     StreamBackend,
 )
+from trio_bus.testing._interposed import InterposedMember
 
 T = TypeVar("T")
 BRINGS_ENTRIES = ("read", "take_over", "take_booked")

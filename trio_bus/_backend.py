@@ -224,6 +224,8 @@ class GroupMember(abc.ABC):
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many; one result for each, in order: what became of it, or the refusal.
 
+        Of several words about one delivery any one comes first, and the others find it settled.
+
         Raises:
           OutcomeUnknown: some, all or none have happened. Settle them again: what happened
             answers `Settled.LOST` or `Settled.ABSENT` then.

@@ -35,7 +35,7 @@ async def topic_info(link: Link, topic: str) -> TopicInfo:
     asked = [("XINFO", "CONSUMERS", topic, _name(group)) for group in groups]
     replies = await link.call_many(asked)
     infos = [
-        attrs.evolve(_group_info(group, reply), oldest=first)
+        attrs.evolve(_group_info(group, reply, as_int(length)), oldest=first)
         for group, reply, first in zip(groups, replies, unfinished, strict=True)
         if not _is_gone(reply)
     ]
@@ -75,7 +75,7 @@ def _is_gone(reply: Reply) -> bool:
     raise to_exception(reply)
 
 
-def _group_info(group: Mapping[bytes, Reply], reply: Reply) -> GroupInfo:
+def _group_info(group: Mapping[bytes, Reply], reply: Reply, length: int) -> GroupInfo:
     consumers = [_consumer_info(as_map(consumer)) for consumer in as_list(reply)]
     consumers.sort(key=lambda consumer: consumer.name)
     held = {consumer.name: consumer.pending for consumer in consumers}
@@ -84,7 +84,8 @@ def _group_info(group: Mapping[bytes, Reply], reply: Reply) -> GroupInfo:
     return GroupInfo(
         name=as_text(group[b"name"]),
         last_delivered=as_entry_id(group[b"last-delivered-id"]),
-        lag=lag if isinstance(lag, int) else None,
+        # What was trimmed unread, servers go on counting.
+        lag=min(lag, length) if isinstance(lag, int) else None,
         pending=sum(member.pending for member in members),
         released=held.get(FREE, 0) + held.get(ABANDONED, 0),
         delayed=held.get(DUE, 0),

@@ -19,6 +19,11 @@ class Who:
     group: str
     consumer: str
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Topic and group."""
+        return self.topic, self.group
+
     def __str__(self) -> str:
         return f"{self.topic}.{self.group}.{self.consumer}"
 

@@ -23,6 +23,20 @@ _FAR = 1e8
 """Seconds."""
 
 
+_FIELDS = {
+    kind: [field.name for field in attrs.fields(kind) if field.name != "delivery"]
+    for kind in (Entry, Receipt, TakeOver)
+}
+"""What is compared; what a backend gives as ``delivery`` is its own."""
+
+
+@attrs.frozen
+class Facts:
+    """Some of what a `TopicInfo` tells; see `facts`."""
+
+    told: dict[str, object]
+
+
 @attrs.frozen
 class Matcher:
     """Compares two results on one topic. A difference is told as the path to it, and in words.
@@ -56,16 +70,15 @@ class Matcher:
         return None if mine == theirs else _unlike(path, mine, theirs)
 
     def _of_fields(self, mine: Entry | TakeOver | Receipt, theirs: object, path: str) -> str | None:
-        for field in attrs.fields(type(mine)):
-            if field.name == "delivery":  # of the backend's own
-                continue
-            ours, other = getattr(mine, field.name), getattr(theirs, field.name)
-            if field.name == "record":
+        differences: list[str] = []
+        for name in _FIELDS[type(mine)]:
+            ours, other = getattr(mine, name), getattr(theirs, name)
+            if name == "record":
                 ours, other = self._record(ours, mine=True), self._record(other, mine=False)
-            found = self.difference(ours, other, f"{path}.{field.name}".lstrip("."))
+            found = self.difference(ours, other, f"{path}.{name}".lstrip("."))
             if found is not None:
-                return found
-        return None
+                differences.append(found)
+        return "; ".join(differences) or None
 
     def _of_rows(self, mine: Sequence[object], theirs: Sequence[object], path: str) -> str | None:
         if len(mine) != len(theirs):
@@ -93,15 +106,24 @@ class Matcher:
         far = min(mine, theirs) > _FAR  # an instant by the clock of the server, which we cannot see
         return far or abs(mine - theirs) <= self.slack
 
+    def unlike_facts(self, mine: TopicInfo, theirs: TopicInfo) -> tuple[Facts, Facts]:
+        """Return only what is not alike."""
+        ours, other = facts(mine), facts(theirs)
+        names = [name for name in sorted({*ours, *other}) if self._of_facts(ours, other, name)]
+        return Facts({it: ours.get(it) for it in names}), Facts({it: other.get(it) for it in names})
+
     def _of_infos(self, mine: TopicInfo, theirs: TopicInfo) -> str | None:
         ours, other = facts(mine), facts(theirs)
         for name in sorted({*ours, *other}):
-            if name.endswith(".lag") and name in other and other[name] is None:
-                continue  # the contract allows that it cannot be told
-            found = self.difference(ours.get(name), other.get(name), name)
+            found = self._of_facts(ours, other, name)
             if found is not None:
                 return found
         return None
+
+    def _of_facts(self, ours: dict[str, object], other: dict[str, object], name: str) -> str | None:
+        if name.endswith(".lag") and name in other and other[name] is None:
+            return None  # the contract allows that it cannot be told
+        return self.difference(ours.get(name), other.get(name), name)
 
     def _record(self, record: Record, *, mine: bool) -> Record:
         """Replace what must differ in the context of a dead letter."""
@@ -182,8 +204,8 @@ def shown(  # noqa: C901, PLR0911 - one case for each kind of result
             due = "nothing due" if value.due_in is None else f"next due in {value.due_in:g} s"
             gone = f", gone {each(value.gone)}" if value.gone else ""
             return f"claimable: {value.claimable}, {due}{gone}, refusal: {value.refusal}"
-        case TopicInfo():
-            return ", ".join(f"{key} {shown(it, pairs, topic)}" for key, it in facts(value).items())
+        case Facts():
+            return ", ".join(f"{key} {shown(it, pairs, topic)}" for key, it in value.told.items())
         case Settled() | Ended():
             return str(value.value)
         case BaseException():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -11,9 +12,11 @@ from trio_bus._backend import Record, Release, Retry
 from trio_bus._settled import Settled
 
 from ._cast import Who
-from ._consuming import Consuming, Pick, describe, reading
+from ._consuming import Consuming, reading
 from ._model import Model
+from ._picks import Pick, describe
 from ._publishing import Publishing
+from ._settling import Settling
 from ._step import Act, Ended, Step, rows_of
 from ._world import World, let_wait, told
 
@@ -32,10 +35,13 @@ def _entries(came: object) -> object:
 class Meetings:
     """Reads that wait, and waits to be woken."""
 
-    def __init__(self, world: World, publishing: Publishing, consuming: Consuming) -> None:
+    def __init__(
+        self, world: World, publishing: Publishing, consuming: Consuming, settling: Settling
+    ) -> None:
         self._world = world
         self._publishing = publishing
         self._consuming = consuming
+        self._settling = settling
 
     def wait_to_read(self, who: Who, then: str) -> None:
         """Read with a timeout; *then* is what happens meanwhile: see the rule."""
@@ -43,6 +49,8 @@ class Meetings:
         member, name = world.member(who), world.shape.name(who.topic)
         records = self._publishing.records(1)
         timeout = world.shape.unit / 2 if then == "nothing" else _PATIENCE
+
+        ended = [math.nan]
 
         async def wait() -> object:
             came: list[object] = []
@@ -58,12 +66,14 @@ class Meetings:
                     added += await world.subject.append(name, records)
                 if then in {"a cancellation", "an append and a cancellation"}:
                     nursery.cancel_scope.cancel()
+                ended[0] = trio.current_time()
             return [added, came[0] if came else Ended.CANCELLED]
 
         words = f"{who} waits for entries; meanwhile: {then}"
         outcomes = partial(self._read_outcomes, who, name, records, append="append" in then)
         calm = then in {"nothing", "a cancellation"}
-        came = world.perform(Step("read", words, name, wait, outcomes, timeless=calm))
+        step = Step("read", words, name, wait, outcomes, timeless=calm, ended=lambda: ended[0])
+        came = world.perform(step)
         self._consuming.note(who, _entries(came))
 
     def _read_outcomes(
@@ -92,11 +102,12 @@ class Meetings:
             for read in reading(self._world, who, 3, entries)
         ]
 
-    def wake_by_word(self, who: Who, other: Who, pick: Pick) -> None:
-        """Wait to be woken while another member of the group hands something back."""
-        words = self._consuming.words_of(other, [pick])
+    def wake_by_word(self, who: Who, pick: Pick) -> None:
+        """Wait to be woken while a member of the group, itself or another, hands something back."""
+        other, words = self._settling.choose(who, [pick])
         if not words:
             return
+        who = Who(*other.place, who.consumer)
         world = self._world
         member = world.member(other)
 
@@ -104,7 +115,7 @@ class Meetings:
             return await member.settle(words)
 
         async def mine(model: Model) -> object:
-            return await self._consuming.settling(other, words, model)
+            return await self._settling.settling(other, words, model)
 
         meanwhile = f"{other} settles: {describe(words[0])}"
         delay = pick.delay * world.shape.unit
@@ -112,7 +123,7 @@ class Meetings:
         self._wake(
             who, meanwhile, delay, act, mine, rings=lambda it: hands_back and it == [Settled.DONE]
         )
-        self._consuming.settled(other, words, None)
+        self._settling.note(other, words, None)
 
     def wake_by_schedule(self, who: Who, uid: str, delay: float) -> None:
         """Wait to be woken while a message is scheduled on the topic."""
@@ -145,6 +156,7 @@ class Meetings:
     ) -> None:
         world = self._world
         member, name = world.member(who), world.shape.name(who.topic)
+        ended = [math.nan]
 
         async def meet() -> object:
             heard: list[float] = []
@@ -161,6 +173,7 @@ class Meetings:
                 await let_wait(world.pump)
                 rang = trio.Event()  # what was told before is another matter
                 result = await told(act)
+                ended[0] = trio.current_time()
                 if rings(result):
                     with trio.move_on_after(_PATIENCE):
                         await rang.wait()
@@ -175,4 +188,4 @@ class Meetings:
             return (model,)
 
         words = f"{who} waits to be woken within {delay:g} s; meanwhile: {meanwhile}"
-        world.perform(Step("woken", words, name, meet, outcomes))
+        world.perform(Step("woken", words, name, meet, outcomes, ended=lambda: ended[0]))

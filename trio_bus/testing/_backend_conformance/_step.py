@@ -39,6 +39,8 @@ class Step:
     outcomes: Callable[[object], Sequence[Act]]
     timeless: bool = False
     """Whether it makes no difference when, between its beginning and its end, it happens."""
+    ended: Callable[[], float] | None = None
+    """By the clock of the pump, when it had happened; otherwise when it returned."""
 
 
 def rows_of(value: object) -> list[object] | None:

@@ -17,10 +17,11 @@ from trio_bus._info import TopicInfo
 from trio_bus.testing._pump import Pump, Stay
 
 from ._cast import GROUPS, TOPICS, Shape, Who
-from ._matching import Matcher, shown
+from ._matching import Facts, Matcher, shown
 from ._model import Model, ModelClock
-from ._promises import PROMISES
-from ._step import Ended, NotSoError, Step
+from ._promises import promises_of
+from ._step import Ended, NotSoError, Step, exactly, nothing
+from ._tally import Tally
 from ._verdict import Verdict
 
 OpenBackend = Callable[[], AbstractAsyncContextManager[StreamBackend]]
@@ -30,6 +31,10 @@ _REAL_MARGIN = 0.004
 _MOST_MODELS = 12
 _MOST_WAITS = 40
 _STORY = 25
+_DEADLINES = 3
+"""Of those that come, how many are waited for."""
+_LONG = 12
+"""Units; nobody waits for longer."""
 
 
 @attrs.define
@@ -48,11 +53,15 @@ class World:
     Args:
       open_backend: Opens the subject.
       shape: What the program has in common.
+      tally: Counts what is judged.
       virtual_time: See `Pump`.
     """
 
-    def __init__(self, open_backend: OpenBackend, shape: Shape, *, virtual_time: bool) -> None:
+    def __init__(
+        self, open_backend: OpenBackend, shape: Shape, tally: Tally, *, virtual_time: bool
+    ) -> None:
         self.shape = shape
+        self._tally = tally
         self.pump = Pump(virtual_time=virtual_time)
         self.undecided = ""
         """Why the rest of the program cannot be judged: the machine was too slow."""
@@ -69,6 +78,7 @@ class World:
         self._margin = _VIRTUAL_MARGIN if virtual_time else _REAL_MARGIN
         self._clock = ModelClock()
         self._models = [Model(self._clock)]
+        self._doubts: list[Step] = []
         self._memberships = [shape.membership(Who(*group, "x")) for group in GROUPS]
 
     @property
@@ -83,17 +93,19 @@ class World:
         return self._members[who].value
 
     def part(self, who: Who, *, crash: bool) -> None:
-        """Let a consumer leave, or vanish."""
+        """Let a consumer leave, or vanish: that changes nothing."""
         stay = self._members.pop(who, None)
-        if stay is not None:
-            self.story.append(f"{who} {'crashes' if crash else 'leaves'}")
-            (stay.crash if crash else stay.leave)()
+        if stay is None:
+            return
+        (stay.crash if crash else stay.leave)()
+        words = f"{who} {'crashes' if crash else 'leaves'}"
+        self.perform(Step("join", words, self.shape.name(who.topic), _gone, exactly(nothing)))
 
     def close(self) -> None:
         """End everything."""
         try:
-            for who in list(self._members):
-                self.part(who, crash=False)
+            for stay in self._members.values():
+                stay.leave()
             self._stay.leave()
         finally:
             self.pump.close()
@@ -102,6 +114,16 @@ class World:
         """Let time pass."""
         self.story.append(f"{seconds:g} s pass")
         self.pump.advance(seconds)
+
+    def sleep_to_a_deadline(self, which: int, *, after: bool) -> None:
+        """Let time pass until just before something ends, or is due, or just after it."""
+        self._stand_clear()
+        coming = sorted({*self._deadlines(self._elapsed())})[:_DEADLINES]
+        if coming:
+            away = self._margin + 0.001 if after else -2 * self._margin - 0.002
+            seconds = coming[which % len(coming)] - self._elapsed() + away
+            if 0 < seconds < _LONG * self.shape.unit:
+                self.sleep(seconds)
 
     def perform(self, step: Step, cancel: int | None = None) -> object:
         """Do it, and judge what comes; with *cancel*, cancel it after so many moments.
@@ -117,15 +139,20 @@ class World:
             return Ended.CANCELLED
         began = self._elapsed()
         came = self._carry_out(step, cancel)
-        ended = self._elapsed()
+        ended = self._elapsed() if step.ended is None else step.ended() - self._began
         if not step.timeless and self._is_ambiguous(began, ended):
             self.undecided = "an operation took too long"
             return came
         self._clock.seconds = self._judged = began
         models, verdict = self.pump.run(self._judge, step, came)
+        self._tally.operations[step.operation] += 1
         if not models and verdict is not None:
             raise verdict.error(self.story[-_STORY:])
         self._models = models
+        if len(models) == 1:
+            self._doubts.clear()
+        elif came is Ended.CANCELLED:
+            self._doubts.append(step)
         self.story.append(self._named(models[0], step.topic, f"{step.words}: {shown(came)}"))
         if len(models) > _MOST_MODELS:
             self.undecided = "too much may have happened"
@@ -144,7 +171,7 @@ class World:
     async def _judge(self, step: Step, came: object) -> tuple[list[Model], Verdict | None]:
         infos = [await self.subject.info(self.shape.name(topic)) for topic in TOPICS]
         kept: dict[bytes, Model] = {}
-        objections: list[Callable[[], Verdict]] = []
+        objections: list[Callable[[int], Verdict]] = []
         acts = step.outcomes(came)
         is_plain = len(acts) == len(self._models) == 1
         for model, act in product(self._models, acts):
@@ -156,11 +183,11 @@ class World:
                     kept[b"" if is_plain else fork.state()] = fork
                 else:
                     objections.append(found)
-        return list(kept.values()), None if kept else objections[0]()
+        return list(kept.values()), None if kept else objections[0](len(objections) - 1)
 
     def _object(
         self, step: Step, came: object, infos: list[TopicInfo], model: Model, expected: object
-    ) -> Callable[[], Verdict] | None:
+    ) -> Callable[[int], Verdict] | None:
         """Say what is wrong, if this is what happened."""
         if came is not Ended.CANCELLED:
             found = self._matcher(model, step.topic).difference(expected, came)
@@ -169,26 +196,35 @@ class World:
         for topic, theirs in zip(TOPICS, infos, strict=True):
             name = self.shape.name(topic)
             mine = model.tell(name)
-            found = self._matcher(model, name).difference(mine, theirs)
+            matcher = self._matcher(model, name)
+            found = matcher.difference(mine, theirs)
             if found is not None:
-                words = f"info of {topic}, after: {step.words}"
-                after = attrs.evolve(step, operation="info", topic=name, words=words)
-                return partial(self._verdict, after, model, mine, theirs, found)
+                told_by = attrs.evolve(step, topic=name, words=f"{step.words}: {shown(came)}")
+                about = f"info of {topic}: {found}"
+                facts = matcher.unlike_facts(mine, theirs)
+                return partial(self._verdict, told_by, model, *facts, about)
         return None
 
     def _matcher(self, model: Model, topic: str) -> Matcher:
         return Matcher(model.pairs, topic, slack=self._margin + 0.002)
 
-    def _verdict(
-        self, step: Step, model: Model, expected: object, came: object, differs: str
+    def _verdict(  # noqa: PLR0917 - see `_object`
+        self, step: Step, model: Model, expected: object, came: object, differs: str, others: int
     ) -> Verdict:
+        cancelled = step.words.endswith(shown(Ended.CANCELLED))
+        by_info = isinstance(came, Facts)
+        about = "cancelled" if cancelled else "info" if by_info else differs
+        operations = [(step.operation, about), *([("info", "")] if by_info else [])]
+        operations += [(doubt.operation, "cancelled") for doubt in self._doubts]
         return Verdict(
             step.operation,
-            PROMISES[step.operation],
+            [(it, words) for it, what in operations for words in promises_of(it, what)],
             self._named(model, step.topic, step.words),
             self._named(model, step.topic, shown(expected, model.pairs, step.topic)),
+            others,
             self._named(model, step.topic, shown(came)),
             self._named(model, step.topic, differs),
+            [self._named(model, it.topic, f"{it.words}: was cancelled") for it in self._doubts],
         )
 
     def _named(self, model: Model, topic: str, text: str) -> str:
@@ -217,6 +253,10 @@ class World:
             self._margin = max(self._margin, 1.5 * (ended - began) + 0.002)
         late = ended + self._margin
         return self._margin > self.shape.unit or any(at <= late for at in self._deadlines(began))
+
+
+async def _gone() -> None:
+    """Do nothing: it was done."""
 
 
 async def told(call: Callable[[], Awaitable[object]]) -> object:

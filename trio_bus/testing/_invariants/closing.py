@@ -26,8 +26,8 @@ class Closing(Rule):
     """Close is idempotent, cancel-safe and bounded, and goes through its steps in one order.
 
     It is opened, drained and closed once each, whoever asks how often. Nothing starts once it
-    drains, but what was acked on arrival; nothing comes or ends once it is closed. It is left
-    within its timeouts, from when its last handler ended.
+    drains (but what is acked on arrival: it would be lost), nothing comes or ends once it is
+    closed. It is left within its timeouts, from when its last handler ended.
     """
 
     number = 13
@@ -66,8 +66,8 @@ class Closing(Rule):
 
     def _hear_start(self, line: Line) -> None:
         config = self.scene.consumer(line.consumer).config
-        at_most_once = config is not None and config.ack_mode is AckMode.AUTO_ON_RECEIVE
-        if self._step.get(line.consumer, 0) > 1 and not at_most_once:
+        acked_before = config is not None and config.ack_mode is AckMode.AUTO_ON_RECEIVE
+        if self._step.get(line.consumer, 0) > 1 and not acked_before:
             self.broken(f"{line.entry_id} starts after {line.consumer} began to drain", line)
 
     def _hear_late(self, line: Line) -> None:

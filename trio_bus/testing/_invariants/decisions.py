@@ -61,6 +61,8 @@ class Decisions(Rule):
         mine = (line.consumer, key_of(line))
         self._running[line.consumer, line.delivery] = line
         self._verbs.pop(mine, None)
+        if not self._is_acked_on_arrival(line):
+            self._ends.pop(mine, None)  # that of an earlier delivery to the same one
         self._returned.discard(mine)
 
     def _hear_finish(self, line: Line) -> None:

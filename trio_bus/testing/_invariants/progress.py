@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_bus.testing._places import FINISHED, Places
+from trio_bus.testing._places import FINISHED, GroupPlaces, Places
 
 from .rule import Rule
 
@@ -24,8 +24,18 @@ class Progress(Rule):
             group = None if places is None else places.group(topic, name)
             if group is None:
                 continue
-            counts = group.counts
-            rest = {place: n for place, n in counts.items() if n and place not in FINISHED}
+            rest = _unfinished(group)
             if rest:
-                words = ", ".join(f"{n} in {place}" for place, n in sorted(rest.items()))
-                self.broken(f"{topic}/{name} has not finished everything: {words}")
+                self.broken(f"{topic}/{name} has not finished everything: {', '.join(rest)}")
+
+
+def _unfinished(group: GroupPlaces) -> list[str]:
+    """Say what is where: each entry if it can be seen, or else how many."""
+    if group.spots is None:
+        return [f"{n} in {place}" for place, n in sorted(group.counts.items()) if _counts(place, n)]
+    spots = sorted(group.spots.items())
+    return [f"{key} in {spot.place}" for key, spot in spots if _counts(spot.place, 1)]
+
+
+def _counts(place: str, number: int) -> bool:
+    return number > 0 and place not in FINISHED

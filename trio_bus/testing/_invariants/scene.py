@@ -41,7 +41,7 @@ class Consumer:
     """The entries that its handlers work on, each with the line of its start."""
     given_up: set[EntryId] = attrs.field(factory=set[EntryId])
     """What may be pending for it although it does not hold it: lost, or not confirmed."""
-    free_since: float | None = 0.0
+    free_since: float | None = None
     """From when on it could take one more; None where it is full."""
     draining: bool = False
     left: bool = False
@@ -145,6 +145,7 @@ class Scene:
         self._hear_opening(line)
         consumer = self._place(line)
         consumer.config = line.config
+        consumer.free_since = None  # it was not there
         self._count(consumer, line.time)
 
     def _hear_halted(self, line: Line) -> None:

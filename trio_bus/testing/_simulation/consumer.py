@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from math import inf
@@ -13,11 +11,12 @@ import trio
 
 from trio_bus._bus import Bus
 from trio_bus._delivery import Delivery
-from trio_bus._errors import BusError, DeliveryFinalized
+from trio_bus._errors import BusError
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
 from trio_bus.testing._journal import kind_of
 
-from .handling import Handling, Step
+from .acting import Acting, AnySubscription
+from .heard import heard
 from .plan import ConsumerPlan, Leaving
 
 if TYPE_CHECKING:
@@ -26,15 +25,6 @@ if TYPE_CHECKING:
 
 PAUSE = 0.05
 """Seconds before a subscription that has ended is opened again."""
-STUBBORN = 0.2
-"""Seconds that a stubborn handler goes on after it was cancelled."""
-
-
-_AnySubscription = Subscription | PullSubscription
-
-
-class HandlerFailed(Exception):
-    """What the handlers of a simulation raise."""
 
 
 class Consumer:
@@ -75,7 +65,7 @@ class Consumer:
             self._journal.left(self._actor, self._name, self._config, error)
         self._name = ""
 
-    def _joined(self, subscription: _AnySubscription) -> None:
+    def _joined(self, subscription: AnySubscription) -> None:
         self._name = subscription.name
         self._journal.joined(self._actor, self._name, self._config)
 
@@ -130,7 +120,7 @@ class Consumer:
                     nursery.start_soon(_wait_and_cancel, event, nursery.cancel_scope)
 
     async def _leave(
-        self, subscription: _AnySubscription, leaving: Leaving, scope: trio.CancelScope
+        self, subscription: AnySubscription, leaving: Leaving, scope: trio.CancelScope
     ) -> None:
         self._journal.leaving(self._actor, subscription.name, self._config, leaving.value)
         if leaving is Leaving.DRAIN:
@@ -141,123 +131,21 @@ class Consumer:
             scope.cancel("the program is cancelled")
             await trio.lowlevel.checkpoint()
 
-    async def _handle(self, subscription: _AnySubscription, delivery: Delivery) -> None:
+    async def _handle(self, subscription: AnySubscription, delivery: Delivery) -> None:
         step = self._world.next_step(self._plan.group, delivery)
         own = self._world.plan.scenario.handler
+        about = (self._actor, self._config, subscription.name, delivery)
+        delivery = heard(delivery, partial(self._journal.verb, *about))
         with (
             self._world.handling(),
-            self._journal.handling(
-                self._actor, self._config, subscription.name, delivery, "" if own else str(step)
-            ),
+            self._journal.handling(*about, "" if own else str(step)),
         ):
             if own is not None:
                 await own(delivery)
             else:
-                await self._act(subscription, delivery, step)
-
-    async def _act(
-        self,
-        subscription: _AnySubscription,
-        delivery: Delivery,
-        step: Step,
-    ) -> None:
-        """Do what is planned for this start."""
-        match step.handling:
-            case Handling.LATE:
-                with trio.CancelScope(shield=True):
-                    await self._work(step.seconds)
-            case Handling.STUBBORN | Handling.SWALLOW | Handling.MESSY:
-                if await self._resist(step):
-                    return
-            case Handling.RENEW:
-                await self._work(step.seconds / 2)
-                await self._verb(subscription, delivery, "renew", delivery.renew)
-                await self._work(step.seconds / 2)
-            case _:
-                await self._work(step.seconds)
-        await self._finish(subscription, delivery, step)
-
-    async def _resist(self, step: Step) -> bool:
-        """Work; when cancelled, do something else first. Say whether to return at once."""
-        try:
-            await self._work(step.seconds)
-        except trio.Cancelled:
-            if step.handling is Handling.SWALLOW:
-                return True
-            if step.handling is Handling.MESSY:
-                raise HandlerFailed("in the middle of its cleanup") from None
-            with trio.CancelScope(shield=True):
-                await self._work(STUBBORN)
-            raise
-        return False
-
-    async def _finish(
-        self,
-        subscription: _AnySubscription,
-        delivery: Delivery,
-        step: Step,
-    ) -> None:
-        """End the delivery, or leave that to its scope."""
-        verb = partial(self._verb, subscription, delivery)
-        match step.handling:
-            case Handling.FAIL:
-                raise HandlerFailed("as it was planned")
-            case Handling.FAIL_TWICE:
-                raise ExceptionGroup("as it was planned", [HandlerFailed("one"), ValueError("two")])
-            case Handling.RETRY:
-                await verb("retry", partial(delivery.retry, "as it was planned"))
-            case Handling.RETRY_LATER:
-                await verb("retry", partial(delivery.retry, "as it was planned", delay=0.1))
-            case Handling.REJECT:
-                await verb("reject", partial(delivery.reject, "as it was planned"))
-            case Handling.RELEASE:
-                await verb("release", delivery.release)
-            case Handling.RELEASE_LATER:
-                await verb("release", partial(delivery.release, delay=0.1))
-            case Handling.KILL:
-                self._world.kill(self._process, "by the message")
-                await self._process.breathe()
-            case Handling.FORGET:
-                return
-            case _:
-                await self._succeed(subscription, delivery, step)
-
-    async def _succeed(
-        self,
-        subscription: _AnySubscription,
-        delivery: Delivery,
-        step: Step,
-    ) -> None:
-        if step.handling is Handling.DRAIN:
-            self._left.set()
-            await subscription.drain()
-        elif step.handling is Handling.ACLOSE:
-            self._left.set()
-            await subscription.aclose()
-        elif step.handling is Handling.SETTLE_TWICE:
-            await self._verb(subscription, delivery, "ack", delivery.ack)
-            with suppress(DeliveryFinalized):
-                again = partial(delivery.retry, "it was settled before")
-                await self._verb(subscription, delivery, "retry", again)
-                raise AssertionError("it was settled twice")
-        elif self._plan.group.settles_itself:
-            await self._verb(subscription, delivery, "ack", delivery.ack)
-
-    async def _verb(
-        self,
-        subscription: _AnySubscription,
-        delivery: Delivery,
-        name: str,
-        verb: Callable[[], Awaitable[None]],
-    ) -> None:
-        with self._journal.verb(self._actor, self._config, subscription.name, delivery, name):
-            await verb()
-
-    async def _work(self, seconds: float) -> None:
-        """Take so long; longer, while this process stands still."""
-        if seconds:
-            await trio.sleep(seconds)
-        await self._process.breathe()
+                await Acting(self._world, self._plan, self._process, self._left).act(
+                    subscription, delivery, step
+                )
 
 
 async def _wait_and_cancel(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -39,8 +39,6 @@ class Handling(Enum):
     """When cancelled, raise an error in a ``finally``."""
     KILL = "kill"
     """Kill its process."""
-    WAIT_IDLE = "wait idle"
-    """Succeed, while another task of the process waits until its subscription is idle."""
     DRAIN = "drain"
     """Drain its own subscription, and succeed."""
     ACLOSE = "aclose"

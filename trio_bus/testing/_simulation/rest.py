@@ -13,14 +13,12 @@ from trio_bus._names import DEAD
 
 
 def is_at_rest(streams: MemoryBackend, topic: str, groups: Iterable[str]) -> bool:
-    """Say whether these groups exist, all have finished every entry, and nothing is scheduled."""
+    """Say whether these groups are there and have finished every entry, and none is scheduled."""
     server = streams._server  # noqa: SLF001 - see above
     stream = server.store.find_stream(topic)
-    if len(server.schedule(topic)):
+    if len(server.schedule(topic)) or stream is None:
         return False
-    if stream is None or not stream.groups.keys() >= set(groups):
-        return False
-    return not any(
+    return all(name in stream.groups for name in groups) and not any(
         stream.undelivered(group, 1) or any(_is_busy(it) for it in group.consumers.values())
         for group in stream.groups.values()
     )

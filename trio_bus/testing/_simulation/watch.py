@@ -12,7 +12,7 @@ import trio
 
 from trio_bus.testing._tasks import all_tasks, describe_tasks
 
-MOST_TURNS = 100_000
+MOST_TURNS = 300_000
 """Turns of trio's loop; the largest scenario takes a few thousand."""
 
 

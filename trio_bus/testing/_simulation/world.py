@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,17 +19,16 @@ from trio_bus._chance import Chance
 from trio_bus._clock import WallClock
 from trio_bus._config import BusOptions
 from trio_bus.testing._ears import JournalObserver
-from trio_bus.testing._invariants import InvariantBroken, Judge
 from trio_bus.testing._journal import Journal
-from trio_bus.testing._line import WORLD, Line, What
-from trio_bus.testing._places import Places, look_into
+from trio_bus.testing._line import WORLD, What
 from trio_bus.testing._tasks import all_tasks
 
 from .backend import WiredBackend
 from .consumer import Consumer
 from .handling import Handling, Step
 from .host import Host
-from .plan import DEAD_TOPIC, PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
+from .judging import Judging
+from .plan import PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
 from .process import Process
 from .publisher import LARGEST, Publisher
 from .rest import is_at_rest
@@ -73,12 +72,10 @@ class World:
         self._clock = clock
         self._watch = watch
         self.journal = journal
-        self.judge = Judge()
-        self.broken: InvariantBroken | None = None
-        """What broke first; the run ends then."""
         self.running = 0
         """How many handlers run now."""
         self.host: Host = Host(START)
+        self.judging = Judging(journal, self.host.streams, watch.scope)
         self.over: trio.Event = trio.Event()
         """Set when everything is finished, and all may leave."""
         self.processes: dict[str, Process] = {}
@@ -88,39 +85,20 @@ class World:
         self._publishing = plan.scenario.publishers
 
     async def run(self) -> None:
-        """Let it all happen."""
-        self.journal.listen(self._hear)
+        """Let it all happen.
+
+        Raises:
+          InvariantBroken: trio_bus broke a promise.
+          Endless: it went on and on.
+        """
         before = set(all_tasks())
         with self._watch.scope:
             await self._run()
             for name in sorted(task.name for task in all_tasks() if task not in before):
                 self.journal.leaked("process", f"the task {name}")
-            self.journal.over()
         if self._watch.waiting:
             raise Endless(f"it did not end; these tasks wait:\n{self._watch.waiting}")
-        if self.broken is None:
-            self._judge(lambda: self.judge.finish(self.places()))
-        if self.broken is not None:
-            raise self.broken
-
-    def places(self) -> Places:
-        """Look where every entry is."""
-        return look_into(self.host.streams, (TOPIC, DEAD_TOPIC))
-
-    def _hear(self, line: Line) -> None:
-        """Judge what happens, and after each operation where the entries are."""
-        if self.broken is None:
-            self._judge(lambda: self.judge.hear(line))
-        if self.broken is None and line.what is What.COMMAND:
-            self._judge(lambda: self.judge.look(self.places()))
-
-    def _judge(self, ask: Callable[[], None]) -> None:
-        """End the run where an invariant is broken; no task of the world is told why."""
-        try:
-            ask()
-        except InvariantBroken as broken:
-            self.broken = broken
-            self._watch.scope.cancel("an invariant is broken")
+        self.judging.finish()
 
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -131,10 +109,8 @@ class World:
             await Troubles(self).run()
             self.journal.healed()
             self.host.heal()
-            await self._finish()
-            await trio.sleep(REST)
-            self.journal.quiet()
-            self._judge(lambda: self.judge.quiet(self.places()))
+            await self._rest()
+            self.judging.quiet()
             self.over.set()
 
     def kill(self, process: Process, why: str) -> None:
@@ -211,13 +187,25 @@ class World:
         bus.clock = WallClock(now())
         return bus
 
-    async def _finish(self) -> None:
-        """Wait until everything is finished."""
-        until = trio.current_time() + self.plan.patience
-        while self._publishing or self.running or not self._is_at_rest():
-            if trio.current_time() > until:
-                raise Unfinished(f"{self.plan.patience:g} s after the last fault")
-            await trio.sleep(LOOK)
+    async def _rest(self) -> None:
+        """Wait until everything is finished, and no answer is on its way any more.
 
-    def _is_at_rest(self) -> bool:
-        return is_at_rest(self.host.streams, TOPIC, (group.name for group in self.plan.groups))
+        Raises:
+          InvariantBroken, Unfinished: it takes too long.
+        """
+        until = trio.current_time() + self.plan.patience
+        while True:
+            await trio.sleep(LOOK)
+            if self._is_quiet():
+                await trio.sleep(REST)
+                if self._is_quiet():  # nothing came from what was on its way
+                    return
+            if trio.current_time() > until:
+                self.judging.quiet()  # it knows what somebody still holds that is finished
+                self.judging.finish()
+                raise Unfinished(f"{self.plan.patience:g} s after the last fault")
+
+    def _is_quiet(self) -> bool:
+        at_work = self._publishing or self.running or self.judging.somebody_holds_something
+        groups = [group.name for group in self.plan.groups]
+        return not at_work and is_at_rest(self.host.streams, TOPIC, groups)

@@ -1,0 +1,278 @@
+"""The state machine: one rule for each thing that can be done to a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import attrs
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from trio_bus._backend import StreamBackend
+from trio_bus._uid import new_uid
+
+from ._administrator import Administrator
+from ._cast import GROUPS, PLAYERS, TOPICS, Shape, Who
+from ._consuming import Consuming
+from ._meetings import Meetings
+from ._picks import Pick
+from ._prelude import PRELUDES, play
+from ._publishing import Publishing, When
+from ._removals import Removals
+from ._settling import Settling
+from ._tally import Tally
+from ._world import OpenBackend, World
+
+FindAdministrator = Callable[[StreamBackend], Administrator]
+
+_topics = st.sampled_from(("a", "a", "b", "dead"))
+_players = st.sampled_from(PLAYERS)
+_groups = st.sampled_from(GROUPS)
+_keys = st.sampled_from((None, "k", "k", "l"))
+_key_lists = st.lists(_keys, min_size=1, max_size=4)
+_counts = st.integers(1, 4)
+_which = st.integers(0, 3)
+_delays = st.sampled_from((0.0, 0.0, 1.5, 6.0))
+_windows = st.sampled_from((2.0, 10.0, 40.0))
+_uids = st.sampled_from(("1-m", "2-m", "3-n", "4-n"))
+_whens = st.sampled_from((0.0, 1.5, 1.5, 6.0, "the past", "the future"))
+_SOON = (0.5, 1.0, 1.5)
+_cancels = st.sampled_from((None, None, None, None, None, 0, 1, 2, 3))
+_moments = st.sampled_from((None, None, None, 1, 2, 3))
+_picks = st.builds(
+    Pick,
+    word=st.sampled_from(("release", "release", "retry", "retry", "ack", "bury")),
+    which=_which,
+    whose=st.sampled_from(("ours", "ours", "ours", "earlier", "earlier", "any")),
+    delay=_delays,
+)
+_pick_lists = st.lists(_picks, min_size=1, max_size=3)
+_happenings = st.sampled_from(
+    ("an append", "a cancellation", "an append and a cancellation", "nothing")
+)
+
+
+@attrs.frozen
+class Subject:
+    """What is tested, and how; see `backend_conformance`."""
+
+    open_backend: OpenBackend
+    administrator: FindAdministrator | None
+    virtual_time: bool
+    lease: float
+    tally: Tally
+
+
+class BackendMachine(RuleBasedStateMachine):
+    """Does to one backend whatever the contract allows, and compares all that it tells."""
+
+    world: World
+    removals: Removals | None = None
+
+    subject: ClassVar[Subject]
+
+    @initialize(
+        max_attempt=st.sampled_from((4, 4, 4, 3, 2, 1)),
+        dead_letters=st.booleans(),
+        tend_units=st.sampled_from((0.0, 0.0, 0.5, 3.0)),
+        prelude=st.sampled_from((*PRELUDES, PRELUDES[-1])),
+        together=st.booleans(),
+    )
+    def begin(
+        self,
+        max_attempt: int,
+        dead_letters: bool,  # noqa: FBT001 - drawn
+        tend_units: float,
+        prelude: str,
+        together: bool,  # noqa: FBT001 - drawn
+    ) -> None:
+        subject = self.subject
+        shape = Shape(
+            f"conformance-{new_uid()}", subject.lease / 4, max_attempt, dead_letters, tend_units
+        )
+        self.world = World(
+            subject.open_backend, shape, subject.tally, virtual_time=subject.virtual_time
+        )
+        self.publishing = Publishing(self.world)
+        self.consuming = Consuming(self.world)
+        self.settling = Settling(self.world, self.consuming)
+        self.meetings = Meetings(self.world, self.publishing, self.consuming, self.settling)
+        self.together = together
+        administrator = _administrator(self.world.subject, subject.administrator)
+        if administrator is not None:
+            self.removals = Removals(self.world, administrator)
+        for topic, group in GROUPS[:3]:
+            self.publishing.create_group(topic, group, 0, None)
+        play(prelude, self.world, self.publishing, self.consuming)
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            why = self.world.undecided
+            event(why or "judged to the end")
+            self.subject.tally.programs += 1
+            self.subject.tally.given_up.update([why] if why else [])
+            self.world.close()
+
+    def who(self, drawn: Who) -> Who:
+        """Return who does it: in some programs all are in one group."""
+        return Who("a", "g", drawn.consumer) if self.together else drawn
+
+    @rule(topic=_topics, keys=_key_lists, window=_windows, cancel=_cancels)
+    def append(
+        self, topic: str, keys: Sequence[str | None], window: float, cancel: int | None
+    ) -> None:
+        self.publishing.append(topic, keys, window, cancel)
+
+    @rule(topic=_topics, key=_keys, window=_windows)
+    def append_nowait(self, topic: str, key: str | None, window: float) -> None:
+        self.publishing.append_nowait(topic, key, window)
+
+    @rule(topic=_topics, keys=_key_lists, window=_windows)
+    def append_persisted(self, topic: str, keys: Sequence[str | None], window: float) -> None:
+        self.publishing.append_persisted(topic, keys, window)
+
+    @rule(topic=_topics, uid=_uids, when=_whens, window=st.none() | _windows, cancel=_cancels)
+    def schedule(
+        self, topic: str, uid: str, when: When, window: float | None, cancel: int | None
+    ) -> None:
+        self.publishing.schedule(topic, uid, when, window, cancel)
+
+    @rule(who=_players, uids=st.lists(_uids, min_size=2, max_size=3), whens=st.permutations(_SOON))
+    def schedule_some(self, who: Who, uids: Sequence[str], whens: Sequence[float]) -> None:
+        """Schedule some, let them be due, and read them."""
+        who = self.who(who)
+        for uid, when in zip(uids, whens, strict=False):
+            self.publishing.schedule(who.topic, uid, when, None, None)
+        self.world.sleep(2.0 * self.world.shape.unit)
+        self.consuming.look(who)
+        self.consuming.read(who, 4, None)
+
+    @rule(topic=_topics, uid=_uids, cancel=_cancels)
+    def cancel_scheduled(self, topic: str, uid: str, cancel: int | None) -> None:
+        self.publishing.cancel_scheduled(topic, uid, cancel)
+
+    @rule(group=_groups, start=st.sampled_from((0, None, 1, 2)), cancel=_cancels)
+    def create_group(self, group: tuple[str, str], start: int | None, cancel: int | None) -> None:
+        self.publishing.create_group(*group, start, cancel)
+
+    @rule(who=_players, count=_counts, cancel=_cancels)
+    def read(self, who: Who, count: int, cancel: int | None) -> None:
+        self.consuming.read(self.who(who), count, cancel)
+
+    @rule(who=_players, then=_happenings)
+    def wait_to_read(self, who: Who, then: str) -> None:
+        self.meetings.wait_to_read(self.who(who), then)
+
+    @rule(who=_players, picks=_pick_lists, cancel=_cancels)
+    def settle(self, who: Who, picks: Sequence[Pick], cancel: int | None) -> None:
+        self.settling.settle(self.who(who), picks, cancel)
+
+    @rule(who=_players, picks=_pick_lists)
+    def renew(self, who: Who, picks: Sequence[Pick]) -> None:
+        self.settling.renew(self.who(who), picks)
+
+    @rule(who=_players, picks=_pick_lists, wait=st.booleans(), count=st.integers(0, 4))
+    def settle_and_look(self, who: Who, picks: Sequence[Pick], wait: bool, count: int) -> None:  # noqa: FBT001 - drawn
+        """Settle, and see what there is to take, then or when the next is due."""
+        actor = self.settling.settle(self.who(who), picks, None)
+        if wait:
+            self.world.sleep_to_a_deadline(0, after=True)
+        self._recover(Who(*actor.place, who.consumer), count, None, book=False)
+
+    @rule(who=_players, cancel=_cancels)
+    def look(self, who: Who, cancel: int | None) -> None:
+        self.consuming.look(self.who(who), cancel)
+
+    @rule(who=_players, count=_counts, cancel=_moments, book=st.booleans(), look=st.booleans())
+    def take_over(self, who: Who, count: int, cancel: int | None, book: bool, look: bool) -> None:  # noqa: FBT001 - drawn
+        if look:
+            self.consuming.look(self.who(who))
+        self.consuming.take_over(self.who(who), count, cancel, book=book)
+
+    @rule(who=_players, count=_counts, cancel=_moments, book=st.booleans())
+    def outlive(self, who: Who, count: int, cancel: int | None, book: bool) -> None:  # noqa: FBT001 - drawn
+        """Recover what others left whose leases are over."""
+        self.world.sleep(5.0 * self.world.shape.unit)
+        self._recover(self.who(who), count, cancel, book=book)
+
+    def _recover(self, who: Who, count: int, cancel: int | None, *, book: bool) -> None:
+        self.consuming.look(who)
+        if count:
+            self.consuming.take_over(who, count, cancel, book=book)
+
+    @rule(who=_players, which=_which, pick=_picks, other=_players)
+    def start_alone(self, who: Who, which: int, pick: Pick, other: Who) -> None:
+        """Take a suspect, say something about it, and let another one try to book it."""
+        actor = self.consuming.take_booked(self.who(who), which, None)
+        if actor is not None:
+            self.settling.settle(actor, [attrs.evolve(pick, which=0, whose="ours")], None)
+            self._recover(Who(*actor.place, other.consumer), 2, None, book=True)
+
+    @rule(who=_players, which=_which, cancel=_cancels)
+    def take_booked(self, who: Who, which: int, cancel: int | None) -> None:
+        self.consuming.take_booked(self.who(who), which, cancel)
+
+    @rule(who=_players, which=_which, count=_counts)
+    def keep_booking(self, who: Who, which: int, count: int) -> None:
+        """Keep a booking, and let another one try to book."""
+        actor = self.consuming.keep_booking(self.who(who), which)
+        if actor is not None:
+            rival = Who(*actor.place, "y" if actor.consumer == "x" else "x")
+            self.consuming.take_over(rival, count, None, book=True)
+
+    @rule(who=_players, which=_which)
+    def give_up_booking(self, who: Who, which: int) -> None:
+        self.consuming.give_up_booking(self.who(who), which)
+
+    @rule(who=_players, pick=_picks)
+    def be_woken_by_a_word(self, who: Who, pick: Pick) -> None:
+        self.meetings.wake_by_word(self.who(who), pick)
+
+    @rule(who=_players, uid=_uids, delay=_delays)
+    def be_woken_by_a_schedule(self, who: Who, uid: str, delay: float) -> None:
+        self.meetings.wake_by_schedule(self.who(who), uid, delay)
+
+    @rule(who=_players)
+    def forget(self, who: Who) -> None:
+        self.consuming.forget(self.who(who))
+
+    @rule(who=_players, crash=st.booleans())
+    def part(self, who: Who, crash: bool) -> None:  # noqa: FBT001 - drawn
+        self.world.part(self.who(who), crash=crash)
+
+    @rule(units=st.sampled_from((5.0, 0.25, 1.0, 2.5)))
+    def let_time_pass(self, units: float) -> None:
+        self.world.sleep(units * self.world.shape.unit)
+
+    @rule(which=st.integers(0, 2), after=st.booleans())
+    def wait_for_an_end(self, which: int, after: bool) -> None:  # noqa: FBT001 - drawn
+        self.world.sleep_to_a_deadline(which, after=after)
+
+    @precondition(lambda self: self.removals is not None)
+    @rule(topic=_topics, which=_which)
+    def delete_entry(self, topic: str, which: int) -> None:
+        if self.removals is not None:
+            self.removals.delete_entry(topic, which)
+
+    @precondition(lambda self: self.removals is not None)
+    @rule(topic=_topics, length=st.integers(0, 5))
+    def trim(self, topic: str, length: int) -> None:
+        if self.removals is not None:
+            self.removals.trim(topic, length)
+
+    @precondition(lambda self: self.removals is not None)
+    @rule(group=_groups, topic=st.sampled_from((*TOPICS, None, None, None)))
+    def destroy(self, group: tuple[str, str], topic: str | None) -> None:
+        if self.removals is not None:
+            if topic is None:
+                self.removals.destroy_group(*group)
+            else:
+                self.removals.delete_topic(topic)
+
+
+def _administrator(subject: StreamBackend, find: FindAdministrator | None) -> Administrator | None:
+    if find is not None:
+        return find(subject)
+    return subject if isinstance(subject, Administrator) else None

@@ -1,0 +1,87 @@
+"""Which receipts a member comes with, and what it says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from trio_bus._backend import (
+    Ack,
+    Bury,
+    Death,
+    DeathCause,
+    Receipt,
+    Release,
+    Retry,
+    Settlement,
+)
+
+from ._cast import Who
+from ._world import Given
+
+DEATH = Death(DeathCause.REJECTED, "builtins.ValueError", "no good \udc80")
+
+Choice = tuple[Who, Receipt]
+
+
+@attrs.frozen
+class Pick:
+    """One settlement of a batch: a receipt, counted from the newest, and the word about it.
+
+    ``whose`` is ``"ours"`` for one that should be valid; ``"earlier"`` for one that has ended, and
+    that its owner, or who has the entry now, comes with once more; ``"any"`` for anybody's.
+    """
+
+    word: str
+    which: int = 0
+    whose: str = "ours"
+    delay: float = 0.0
+
+
+def choose(
+    given: Sequence[Given], who: Who, picks: Sequence[Pick], unit: float
+) -> tuple[Who, list[Settlement]]:
+    """Say who settles what: as a rule whoever has it, otherwise *who*."""
+    actor: Who | None = None
+    words: list[Settlement] = []
+    for pick in picks:
+        pool = [it for it in _pool(given, who, pick.whose) if actor in (None, it[0])]
+        if pool:
+            actor, receipt = pool[-1 - pick.which % len(pool)]
+            words.append(_word(pick, receipt, pick.delay * unit))
+    return actor or who, words
+
+
+def describe(word: Settlement) -> str:
+    """Write a settlement in words."""
+    delay = f" in {word.delay:g} s" if isinstance(word, Retry | Release) and word.delay else ""
+    return f"{type(word).__name__.lower()} {name(word.receipt)}{delay}"
+
+
+def name(receipt: Receipt) -> str:
+    """Write a receipt in words."""
+    return f"{receipt.id} (attempt {receipt.attempt})"
+
+
+def _pool(given: Sequence[Given], who: Who, whose: str) -> list[Choice]:
+    if whose == "ours":
+        return [(it.who, it.receipt) for it in given if it.ours]
+    if whose == "any":
+        return [(who, it.receipt) for it in given if it.who.place == who.place]
+    holders = {(it.who.place, it.receipt.id): it.who for it in given if it.ours}
+    over = [it for it in given if not it.ours]
+    now = [(holders.get((it.who.place, it.receipt.id), it.who), it.receipt) for it in over]
+    return [*((it.who, it.receipt) for it in over), *now]
+
+
+def _word(pick: Pick, receipt: Receipt, delay: float) -> Settlement:
+    match pick.word:
+        case "ack":
+            return Ack(receipt)
+        case "retry":
+            return Retry(receipt, delay)
+        case "release":
+            return Release(receipt, delay)
+        case _:
+            return Bury(receipt, DEATH)

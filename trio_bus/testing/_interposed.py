@@ -1,0 +1,161 @@
+"""A backend, and its members, between trio_bus and another backend."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import attrs
+
+from trio_bus._backend import (
+    Entry,
+    GroupMember,
+    Membership,
+    Receipt,
+    Record,
+    Settlement,
+    StreamBackend,
+    TakeOver,
+)
+from trio_bus._entry_id import EntryId
+from trio_bus._errors import RemoteError
+from trio_bus._info import TopicInfo
+from trio_bus._look import Look
+from trio_bus._once import Append, Once
+from trio_bus._settled import Settled
+
+T = TypeVar("T")
+B = TypeVar("B", bound=StreamBackend)
+
+
+@attrs.define
+class InterposedMember(GroupMember):
+    """Hands on whatever it is asked, as `run` allows; to be woken is nobody's business."""
+
+    inner: GroupMember
+
+    @abc.abstractmethod
+    async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Do what this call is for, or something else."""
+
+    async def read(self, count: int, timeout: float) -> list[Entry]:
+        """Read."""
+        return await self.run("read", lambda: self.inner.read(count, timeout))
+
+    async def look(self) -> Look:
+        """Look."""
+        return await self.run("look", self.inner.look)
+
+    async def woken(self) -> float:
+        """Wait to be woken."""
+        return await self.inner.woken()
+
+    async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
+        """Take over."""
+        return await self.run("take_over", lambda: self.inner.take_over(count, book=book))
+
+    async def take_booked(self, entry_id: EntryId) -> TakeOver:
+        """Take a suspect."""
+        return await self.run("take_booked", lambda: self.inner.take_booked(entry_id))
+
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Keep a booking."""
+        return await self.run("keep_booking", lambda: self.inner.keep_booking(entry_id))
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Give a booking up."""
+        await self.run("give_up_booking", lambda: self.inner.give_up_booking(entry_id))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        """Settle."""
+        return await self.run("settle", lambda: self.inner.settle(settlements))
+
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        """Renew."""
+        return await self.run("renew", lambda: self.inner.renew(receipts))
+
+    async def forget(self) -> bool:
+        """Forget."""
+        return await self.run("forget", self.inner.forget)
+
+
+class InterposedBackend(StreamBackend, Generic[B]):
+    """Hands on whatever it is asked, as `run` allows."""
+
+    def __init__(self, inner: B) -> None:
+        self.inner: B = inner
+        """The backend that does the work."""
+
+    @abc.abstractmethod
+    async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Do what this call is for, or something else."""
+
+    @abc.abstractmethod
+    def interpose(self, member: GroupMember) -> GroupMember:
+        """Return what stands before a member of the other backend."""
+
+    @property
+    def url(self) -> str | None:
+        """Where the other backend is."""
+        return self.inner.url
+
+    async def append(
+        self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+    ) -> list[EntryId | Exception]:
+        """Append."""
+        return await self.run("append", lambda: self.inner.append(topic, records, once))
+
+    async def append_persisted(
+        self, appends: Sequence[Append], replicas: int
+    ) -> list[EntryId | Exception]:
+        """Append, and wait for disks."""
+        return await self.run(
+            "append_persisted", lambda: self.inner.append_persisted(appends, replicas)
+        )
+
+    def append_nowait(
+        self,
+        topic: str,
+        record: Record,
+        once: Once | None,
+        on_result: Callable[[EntryId | Exception], None],
+    ) -> None:
+        """Queue a record."""
+        self.inner.append_nowait(topic, record, once, on_result)
+
+    async def schedule(
+        self,
+        topic: str,
+        record: Record,
+        uid: str,
+        when: float | datetime,
+        once: float | None = None,
+    ) -> str:
+        """Schedule."""
+        return await self.run(
+            "schedule", lambda: self.inner.schedule(topic, record, uid, when, once)
+        )
+
+    async def cancel_scheduled(self, topic: str, uid: str) -> bool:
+        """Take it out of the schedule."""
+        return await self.run("cancel_scheduled", lambda: self.inner.cancel_scheduled(topic, uid))
+
+    async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
+        """Create a group."""
+        return await self.run("create_group", lambda: self.inner.create_group(topic, group, start))
+
+    def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
+        """Be that consumer."""
+        return self._join(membership)
+
+    @asynccontextmanager
+    async def _join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
+        async with self.inner.join(membership) as member:
+            yield self.interpose(member)
+
+    async def info(self, topic: str) -> TopicInfo:
+        """Ask."""
+        return await self.run("info", lambda: self.inner.info(topic))

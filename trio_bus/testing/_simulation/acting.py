@@ -1,0 +1,116 @@
+"""What the handlers of a simulation do, start by start."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from trio_bus._delivery import Delivery
+from trio_bus._errors import DeliveryFinalized
+from trio_bus._subscription import PullSubscription, Subscription
+
+from .handling import Handling, Step
+from .plan import ConsumerPlan
+
+if TYPE_CHECKING:
+    from .process import Process
+    from .world import World
+
+STUBBORN = 0.2
+"""Seconds that a stubborn handler goes on after it was cancelled."""
+REASON = "as it was planned"
+AnySubscription = Subscription | PullSubscription
+
+
+class HandlerFailed(Exception):
+    """What the handlers of a simulation raise."""
+
+
+@attrs.frozen
+class Acting:
+    """One handler of one process."""
+
+    _world: World
+    _plan: ConsumerPlan
+    _process: Process
+    _left: trio.Event
+    """Set when this handler itself leaves the subscription."""
+
+    async def act(self, subscription: AnySubscription, delivery: Delivery, step: Step) -> None:
+        """Do what is planned for this start."""
+        match step.handling:
+            case Handling.LATE:
+                with trio.CancelScope(shield=True):
+                    await self._work(step.seconds)
+            case Handling.STUBBORN | Handling.SWALLOW | Handling.MESSY:
+                if await self._resist(step):
+                    return
+            case Handling.RENEW:
+                await self._work(step.seconds / 2)
+                await delivery.renew()
+                await self._work(step.seconds / 2)
+            case _:
+                await self._work(step.seconds)
+        await self._finish(subscription, delivery, step)
+
+    async def _resist(self, step: Step) -> bool:
+        """Work; when cancelled, do something else first. Say whether to return at once."""
+        try:
+            await self._work(step.seconds)
+        except trio.Cancelled:
+            if step.handling is Handling.SWALLOW:
+                return True
+            if step.handling is Handling.MESSY:
+                raise HandlerFailed("in the middle of its cleanup") from None
+            with trio.CancelScope(shield=True):
+                await self._work(STUBBORN)
+            raise
+        return False
+
+    async def _finish(self, subscription: AnySubscription, delivery: Delivery, step: Step) -> None:
+        """End the delivery, or leave that to its scope."""
+        match step.handling:
+            case Handling.FAIL:
+                raise HandlerFailed(REASON)
+            case Handling.FAIL_TWICE:
+                raise ExceptionGroup(REASON, [HandlerFailed("one"), ValueError("two")])
+            case Handling.RETRY:
+                await delivery.retry(REASON)
+            case Handling.RETRY_LATER:
+                await delivery.retry(REASON, delay=0.1)
+            case Handling.REJECT:
+                await delivery.reject(REASON)
+            case Handling.RELEASE:
+                await delivery.release()
+            case Handling.RELEASE_LATER:
+                await delivery.release(delay=0.1)
+            case Handling.KILL:
+                self._world.kill(self._process, "by the message")
+                await self._process.breathe()
+            case Handling.FORGET:
+                return
+            case _:
+                await self._succeed(subscription, delivery, step)
+
+    async def _succeed(self, subscription: AnySubscription, delivery: Delivery, step: Step) -> None:
+        if step.handling is Handling.DRAIN:
+            self._left.set()
+            await subscription.drain()
+        elif step.handling is Handling.ACLOSE:
+            self._left.set()
+            await subscription.aclose()
+        elif step.handling is Handling.SETTLE_TWICE:
+            await delivery.ack()
+            with suppress(DeliveryFinalized):  # an invariant says what an answer would mean
+                await delivery.retry("it was settled before")
+        elif self._plan.group.settles_itself:
+            await delivery.ack()
+
+    async def _work(self, seconds: float) -> None:
+        """Take so long; longer, while this process stands still."""
+        if seconds:
+            await trio.sleep(seconds)
+        await self._process.breathe()

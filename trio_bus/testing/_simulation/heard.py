@@ -1,0 +1,54 @@
+"""A delivery whose verbs the journal hears."""
+
+# pyright: reportPrivateUsage=false
+# Two deliveries of one holding are one and the same.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import attrs
+
+from trio_bus._decision import Reason
+from trio_bus._delivery import Delivery
+
+Telling = Callable[[str], AbstractContextManager[None]]
+"""Called with the name of a verb: its block is the call of that verb."""
+
+
+def heard(delivery: Delivery, telling: Telling) -> Delivery:
+    """Return the same delivery, with verbs that are heard."""
+    return HeardDelivery(delivery._holding, telling)  # noqa: SLF001 - see above
+
+
+@attrs.define(eq=False, repr=False)
+class HeardDelivery(Delivery):  # type: ignore[misc]  # final for users; only we have to listen
+    """A delivery like any other, which says what its handler calls."""
+
+    _telling: Telling
+
+    async def ack(self) -> None:
+        """Say so, and do it."""
+        with self._telling("ack"):
+            await super().ack()
+
+    async def retry(self, reason: Reason, delay: float | None = None) -> None:
+        """Say so, and do it."""
+        with self._telling("retry"):
+            await super().retry(reason, delay)
+
+    async def reject(self, reason: Reason) -> None:
+        """Say so, and do it."""
+        with self._telling("reject"):
+            await super().reject(reason)
+
+    async def release(self, delay: float | None = None) -> None:
+        """Say so, and do it."""
+        with self._telling("release"):
+            await super().release(delay)
+
+    async def renew(self) -> None:
+        """Say so, and do it."""
+        with self._telling("renew"):
+            await super().renew()

@@ -1,0 +1,76 @@
+"""Holds a simulated world against the invariants while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from trio_bus._memory import MemoryBackend
+from trio_bus.testing._invariants import InvariantBroken, Judge
+from trio_bus.testing._journal import Journal
+from trio_bus.testing._line import Line, What
+from trio_bus.testing._places import Places, look_into
+
+from .plan import DEAD_TOPIC, TOPIC
+
+
+@attrs.define(eq=False)
+class Judging:
+    """Hears the journal, looks at the streams, and ends the run where an invariant breaks."""
+
+    journal: Journal
+    streams: MemoryBackend
+    scope: trio.CancelScope
+    """The whole run."""
+    broken: InvariantBroken | None = None
+    """What broke first."""
+    length: int | None = None
+    """How many lines the journal had then; what follows is the end of the run."""
+    _judge: Judge = attrs.field(factory=Judge)
+
+    def __attrs_post_init__(self) -> None:
+        self.journal.listen(self._hear)
+
+    def places(self) -> Places:
+        """Look where every entry is."""
+        return look_into(self.streams, (TOPIC, DEAD_TOPIC))
+
+    @property
+    def somebody_holds_something(self) -> bool:
+        """Whether a consumer at work was not told the end of a delivery: it may be trying."""
+        return any(it.works and it.held for it in self._judge.scene.consumers.values())
+
+    def quiet(self) -> None:
+        """Judge a moment at which nothing is under way."""
+        self.journal.quiet()
+        self._ask(lambda: self._judge.quiet(self.places()))
+
+    def finish(self) -> None:
+        """Judge the whole run.
+
+        Raises:
+          InvariantBroken: one is broken, now or before.
+        """
+        self.journal.over()
+        self._ask(lambda: self._judge.finish(self.places()))
+        if self.broken is not None:
+            raise self.broken
+
+    def _hear(self, line: Line) -> None:
+        """Judge what happens, and with each operation where the entries are."""
+        self._ask(lambda: self._judge.hear(line))
+        if line.what is What.COMMAND:
+            self._ask(lambda: self._judge.look(self.places()))
+
+    def _ask(self, question: Callable[[], None]) -> None:
+        """End the run where an invariant is broken; no task of the world is told why."""
+        if self.broken is not None:
+            return
+        try:
+            question()
+        except InvariantBroken as broken:
+            self.broken = broken
+            self.length = len(self.journal.lines)
+            self.scope.cancel("an invariant is broken")
