@@ -12,8 +12,8 @@ import pytest
 from tests.servers import Servers
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
-SERVICES = {"service"}
-"""What ends on a signal: `tests/test_service.py` runs it."""
+SERVICES = {"service", "test_orders"}
+"""What ends on a signal, and what pytest runs: see `tests/test_service.py` and `tests/test_plugin.py`."""
 PROGRAMS = [path for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in SERVICES]
 PAGES = [page.read_text() for page in EXAMPLES.parent.rglob("*.rst")]
 

@@ -32,16 +32,8 @@ trio_bus_observer = plugin.trio_bus_observer
 trio_bus_options = plugin.trio_bus_options
 
 ROOT = Path(__file__).parent.parent
-USERS = """
-import pytest
-import trio
-
-def test_without(trio_bus_memory, trio_bus_options, trio_bus_observer):
-    assert trio_bus_options.observer is trio_bus_observer
-
-async def test_embedded(trio_bus_embedded):
-    assert trio_bus_embedded.url.startswith("unix://")
-
+EXAMPLE = ROOT / "docs" / "examples" / "test_orders.py"
+MISTAKEN = """
 async def test_mistaken(autojump_clock, trio_bus_embedded):
     raise AssertionError("it is not run")
 """
@@ -69,15 +61,13 @@ async def test_a_bus_on_a_server_of_its_own(
     assert trio_bus_embedded.url is not None
 
 
-def run_users(directory: Path) -> str:
+def run_users(*files: Path) -> str:
     """Run a user's tests in another process; return what is reported."""
-    file = directory / "test_users.py"
-    file.write_text(USERS)
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-p", "no:trio_bus"]
-    command += ["-p", "trio_bus.testing.plugin", "-o", "trio_mode=true", str(file)]
+    command += ["-p", "trio_bus.testing.plugin", "-o", "trio_mode=true", *map(str, files)]
     ran = subprocess.run(
         command,
-        cwd=directory,
+        cwd=files[-1].parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         text=True,
@@ -87,10 +77,10 @@ def run_users(directory: Path) -> str:
     return ran.stdout
 
 
-def test_pytest_finds_them(tmp_path: Path) -> None:
-    report = run_users(tmp_path)
-    assert "PASSED test_users.py::test_without" in report
-    assert "PASSED test_users.py::test_embedded" in report
+def test_the_example_of_the_manual_passes(tmp_path: Path) -> None:
+    mistaken = tmp_path / "test_mistaken.py"
+    mistaken.write_text(MISTAKEN)
+    report = run_users(EXAMPLE, mistaken)
     assert "trio_bus_embedded is a real server: it has no mock clock" in report
     assert "1 failed, 2 passed" in report
 
