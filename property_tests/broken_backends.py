@@ -259,28 +259,37 @@ def _of_members(kind: type[Broken]) -> type[BrokenBackend]:
 
 _FENCED = "a receipt has an effect only while the entry is pending for this consumer"
 _GONE = "what was deleted while it was pending is told as gone"
-_COUNTED = "what was delivered as often as the limit says is buried"
 _MOVED = "an acknowledged entry is finished; a retried one is due after its delay"
 
-BROKEN: dict[type[BrokenBackend], tuple[str, str]] = {
-    _of_members(StaleReceipts): ("settle", _FENCED),
-    _of_members(Unfenced): ("settle", _FENCED),
-    _of_members(SwappedResults): ("settle", "one result for each settlement, in their order"),
-    _of_members(CountedRelease): ("take_over", _COUNTED),
-    _of_members(HastyRetry): ("look", "says whether there is something to take over"),
-    _of_members(SociableSuspects): ("settle", _MOVED),
-    _of_members(DestructiveForget): ("forget", "removes this consumer, unless it owns entries"),
-    _of_members(SilentDeletes): ("look", _GONE),
-    _of_members(DeafMember): ("woken", "whoever waits is woken by everything"),
-    _of_members(LeakyRead): ("read", "cancelled, it loses nothing"),
-    _of_members(LeakyTakeOver): ("take_over", "cancelled, it gives back what it took"),
-    _of_members(Resurrection): ("renew", "what is not ours is lost or absent"),
-    _of_members(DoubleBooking): ("take_over", "books a suspect that nobody else has booked"),
-    _of_members(Greed): ("take_over", "first what is due, then what was released"),
-    SwappedIds: ("append", "an id for each record, growing, in the order of the list"),
-    NoBurials: ("take_over", _COUNTED),
-    ShortLeases: ("look", "says whether there is something to take over"),
-    ScheduleOrder: ("read", "each entry has the record that was appended, or that was scheduled"),
-    ForgottenKeys: ("append_nowait", "on_result is called exactly once"),
+_TAKEN = ("take_over: first what is due", "take_over: what was delivered as often as the limit")
+_COUNTED = (
+    "take_over: the attempt counts",
+    "take_over: what lost its owner",
+    "take_over: what was set",
+)
+_LOOKED = ("look: says whether", "look: says in how many seconds", "look: entries are laid")
+_BOOKED = "take_over: books a suspect that nobody else has booked"
+_ONCE = "a record whose key is remembered is stored once"
+
+BROKEN: dict[type[BrokenBackend], tuple[str, ...]] = {
+    _of_members(StaleReceipts): (f"settle: {_FENCED}",),
+    _of_members(Unfenced): (f"settle: {_FENCED}",),
+    _of_members(SwappedResults): ("settle: one result for each settlement, in their order",),
+    _of_members(CountedRelease): (*_COUNTED, *_TAKEN, f"settle: {_MOVED}"),
+    _of_members(HastyRetry): (*_LOOKED, *_TAKEN, f"settle: {_MOVED}"),
+    _of_members(SociableSuspects): (*_COUNTED, *_TAKEN, f"settle: {_MOVED}"),
+    _of_members(DestructiveForget): ("forget: removes this consumer, unless it owns entries",),
+    _of_members(SilentDeletes): (f"look: {_GONE}", f"take_over: {_GONE}"),
+    _of_members(DeafMember): ("woken: whoever waits is woken by everything",),
+    _of_members(LeakyRead): ("read: cancelled, it loses nothing",),
+    _of_members(LeakyTakeOver): ("take_over: cancelled, it gives back what it took",),
+    _of_members(Resurrection): ("renew: what is not ours is lost or absent",),
+    _of_members(DoubleBooking): (_BOOKED, *_LOOKED),
+    _of_members(Greed): _TAKEN,
+    SwappedIds: ("append: an id for each record, growing, in the order of the list",),
+    NoBurials: (*_TAKEN, *_COUNTED),
+    ShortLeases: (*_LOOKED, _BOOKED),
+    ScheduleOrder: ("read: each entry has the record that was appended", "look: what is scheduled"),
+    ForgottenKeys: ("append_nowait: on_result is called exactly once", f"append: {_ONCE}"),
 }
-"""Which promise each breaks: the operation that shows it, and how the promise begins."""
+"""Which promises each breaks, by how they begin: the first that is noticed is told."""

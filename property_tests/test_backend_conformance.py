@@ -17,7 +17,7 @@ from trio_bus.testing import backend_conformance
 PROGRAMS = 700
 MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=50, deadline=None)
 # A program that fails on a server is not made shorter: time is real there.
-REAL = settings(max_examples=25, stateful_step_count=40, deadline=None, phases=[Phase.generate])
+REAL = settings(max_examples=12, stateful_step_count=40, deadline=None, phases=[Phase.generate])
 
 OPERATIONS = (StreamBackend.__abstractmethods__ | GroupMember.__abstractmethods__) - {"url"}
 """What the suite has to call, besides a property that says where the backend is."""

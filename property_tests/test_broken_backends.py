@@ -14,7 +14,7 @@ from trio_bus.testing import ContractBroken, backend_conformance
 
 # The same programs each time: what finds a fault today finds it tomorrow.
 SETTINGS = settings(
-    max_examples=300,
+    max_examples=600,
     stateful_step_count=50,
     deadline=None,
     derandomize=True,
@@ -23,15 +23,9 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize(
-    ("kind", "operation", "promise"),
-    [pytest.param(kind, *told, id=kind.__name__) for kind, told in BROKEN.items()],
-)
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_a_broken_promise_is_noticed(
-    kind: type[BrokenBackend],
-    operation: str,
-    promise: str,
-    record_property: Callable[[str, object], None],
+    kind: type[BrokenBackend], record_property: Callable[[str, object], None]
 ) -> None:
     """Few programs are needed, and the message quotes the promise."""
     programs = 0
@@ -46,5 +40,6 @@ def test_a_broken_promise_is_noticed(
     case.settings = SETTINGS
     with pytest.raises(ContractBroken, match="breaks the contract") as caught:
         case("runTest").debug()
-    assert f"{operation}: {promise}" in str(caught.value)
+    quoted = [line.strip() for line in str(caught.value).splitlines()]
+    assert any(line.startswith(BROKEN[kind]) for line in quoted), str(caught.value)
     record_property("measured", f"{kind.__name__} is noticed by program {programs}")

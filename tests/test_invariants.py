@@ -255,6 +255,28 @@ ROWS = [
             *(STARTED, *verb("reject", told(Transition.VANISHED))),
         ],
     ),
+    Row(W, "never began", [STARTED, told(Transition.RELEASED)]),
+    Row(
+        W,
+        "done and lost",
+        [ACKED, told(Transition.LEASE_LOST)],
+        "1-0 is told lease-lost, and for a-1 the server marks as done it at 0.000 s",
+    ),
+    Row(W, "done and not confirmed", [ACKED, told(Transition.UNCONFIRMED)]),
+    Row(W, "done before", [ACKED, GIVEN, told(Transition.LEASE_LOST)]),
+    Row(
+        W,
+        "shared",
+        [
+            *(at_server(What.RELEASED, ONE), GIVEN, at_server(What.RELEASED, ONE)),
+            told(Transition.LEASE_LOST),
+        ],
+    ),
+    Row(
+        W,
+        "buried and lost",
+        [at_server(What.BURIED, ONE, cause=DeathCause.EXHAUSTED), told(Transition.LEASE_LOST)],
+    ),
     Row(W, "expired", [BEGUN, told(Transition.ACKED, cause=DeathCause.EXPIRED)]),
     Row(W, "asked", [STARTED, *verb("release later", told(Transition.RELEASED))]),
     Row(W, "unheard", [STARTED, *verb("ack", told(Transition.UNCONFIRMED))]),

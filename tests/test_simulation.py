@@ -110,6 +110,7 @@ def test_a_handler_of_the_users_own_is_judged() -> None:
     assert failed.invariant is not None
     assert failed.invariant.name == "progress"
     assert "calls '0.0'" in str(failed)
+    assert str(failed).endswith("replay: simulate(scenario, 0) with the scenario 'mine'")
     assert "broken: invariant 15, progress\n" in str(failed)
 
 

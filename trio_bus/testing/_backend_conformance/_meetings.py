@@ -14,7 +14,7 @@ from trio_bus._settled import Settled
 from ._cast import Who
 from ._consuming import Consuming, reading
 from ._model import Model
-from ._picks import Pick, describe
+from ._picks import Pick, delays_of, describe
 from ._publishing import Publishing
 from ._settling import Settling
 from ._step import Act, Ended, Step, rows_of
@@ -72,7 +72,8 @@ class Meetings:
         words = f"{who} waits for entries; meanwhile: {then}"
         outcomes = partial(self._read_outcomes, who, name, records, append="append" in then)
         calm = then in {"nothing", "a cancellation"}
-        step = Step("read", words, name, wait, outcomes, timeless=calm, ended=lambda: ended[0])
+        also = "append" if "append" in then else ""
+        step = Step("read", words, name, wait, outcomes, calm, also=also, ended=lambda: ended[0])
         came = world.perform(step)
         self._consuming.note(who, _entries(came))
 
@@ -118,10 +119,17 @@ class Meetings:
             return await self._settling.settling(other, words, model)
 
         meanwhile = f"{other} settles: {describe(words[0])}"
-        delay = pick.delay * world.shape.unit
+        delay = max(delays_of(words), default=0.0)
         hands_back = isinstance(words[0], Retry | Release)
+        done = [Settled.DONE]
         self._wake(
-            who, meanwhile, delay, act, mine, rings=lambda it: hands_back and it == [Settled.DONE]
+            who,
+            meanwhile,
+            delay,
+            act,
+            mine,
+            by="settle",
+            rings=lambda it: hands_back and it == done,
         )
         self._settling.note(other, words, None)
 
@@ -142,7 +150,7 @@ class Meetings:
         async def mine(model: Model) -> object:
             return await model.schedule(name, record, uid, seconds)
 
-        self._wake(who, meanwhile, seconds, act, mine, rings=lambda _: any(new))
+        self._wake(who, meanwhile, seconds, act, mine, by="schedule", rings=lambda _: any(new))
 
     def _wake(
         self,
@@ -152,6 +160,7 @@ class Meetings:
         act: Callable[[], Awaitable[object]],
         mine: Act,
         *,
+        by: str,
         rings: Callable[[object], bool],
     ) -> None:
         world = self._world
@@ -188,4 +197,15 @@ class Meetings:
             return (model,)
 
         words = f"{who} waits to be woken within {delay:g} s; meanwhile: {meanwhile}"
-        world.perform(Step("woken", words, name, meet, outcomes, ended=lambda: ended[0]))
+        world.perform(
+            Step(
+                "woken",
+                words,
+                name,
+                meet,
+                outcomes,
+                also=by,
+                delays=[delay],
+                ended=lambda: ended[0],
+            )
+        )

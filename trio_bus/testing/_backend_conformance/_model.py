@@ -87,18 +87,30 @@ class Model(MemoryBackend):
         if mark is not None:
             yield self.clock.seconds_of(mark)
 
-    def _deadlines_ms(self, us: Membership, since_ms: float) -> Iterator[float]:
-        schedule = self._server.schedule(us.topic)
-        for found in (schedule.next_due(since_ms), schedule.first_end(since_ms)):
+    def dues(self, memberships: list[Membership], since: float) -> Iterator[float]:
+        """Walk over the first time after *since* at which something is due, in each place."""
+        since_ms = _START_MS + since * 1000
+        for membership in memberships:
+            for at_ms in self._dues_ms(membership, since_ms):
+                yield self.clock.seconds_of(at_ms)
+
+    def _dues_ms(self, us: Membership, since_ms: float) -> Iterator[float]:
+        due = self._server.store.sorted_set(own_key(us.topic, "due", us.group))
+        for found in (
+            self._server.schedule(us.topic).next_due(since_ms),
+            due.first_after(since_ms),
+        ):
             if found is not None:
                 yield found
+
+    def _deadlines_ms(self, us: Membership, since_ms: float) -> Iterator[float]:
+        end = self._server.schedule(us.topic).first_end(since_ms)
+        if end is not None:
+            yield end
+        yield from self._dues_ms(us, since_ms)
         place = self._server.store.find_group(us.topic, us.group)
         if place is None:
             return
-        due = self._server.store.sorted_set(own_key(us.topic, "due", us.group))
-        found = due.first_after(since_ms)
-        if found is not None:
-            yield found
         group = place[1]
         if group.tended_ms is not None:
             yield group.tended_ms + us.tend_every * 1000

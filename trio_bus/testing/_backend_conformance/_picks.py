@@ -22,6 +22,9 @@ from ._world import Given
 
 DEATH = Death(DeathCause.REJECTED, "builtins.ValueError", "no good \udc80")
 
+_APART = 0.3
+"""Units."""
+
 Choice = tuple[Who, Receipt]
 
 
@@ -49,7 +52,9 @@ def choose(
         pool = [it for it in _pool(given, who, pick.whose) if actor in (None, it[0])]
         if pool:
             actor, receipt = pool[-1 - pick.which % len(pool)]
-            words.append(_word(pick, receipt, pick.delay * unit))
+            # No two of a batch are due together: servers may do them in more than one step.
+            later = _APART * len(words) if pick.delay else 0.0
+            words.append(_word(pick, receipt, (pick.delay + later) * unit))
     return actor or who, words
 
 
@@ -57,6 +62,11 @@ def describe(word: Settlement) -> str:
     """Write a settlement in words."""
     delay = f" in {word.delay:g} s" if isinstance(word, Retry | Release) and word.delay else ""
     return f"{type(word).__name__.lower()} {name(word.receipt)}{delay}"
+
+
+def delays_of(words: Sequence[Settlement]) -> list[float]:
+    """Return in how many seconds something is due again."""
+    return [it.delay for it in words if isinstance(it, Retry | Release)]
 
 
 def name(receipt: Receipt) -> str:

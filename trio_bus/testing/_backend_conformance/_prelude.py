@@ -19,6 +19,7 @@ def play(prelude: str, world: World, publishing: Publishing, consuming: Consumin
     """Let entries be held, lose their owner, lose it again and be set apart."""
     far = PRELUDES.index(prelude)
     if far >= 1:
+        consuming.read(_X, 1, None)  # nothing yet: whatever has to be opened first is open then
         publishing.append("a", (None,) * 4, 0.0, None)
         consuming.read(_X, 3, None)
     if far >= 2:

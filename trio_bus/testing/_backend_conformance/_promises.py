@@ -67,6 +67,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     ),
     "look": (
         Promise("what is scheduled and due is appended, first what is due first"),
+        Promise("entries are laid where all can take them once their lease is over, no sooner"),
         Promise(
             "says whether there is something to take over: what is due, was released, was left by "
             "an owner whose lease is over (and no sooner), or a suspect that nobody has booked",

@@ -110,6 +110,7 @@ class Publishing:
             name,
             lambda: world.subject.schedule(name, record, uid, moment, once),
             exactly(act, cancelled=[act]),
+            delays=[] if isinstance(moment, datetime) else [moment],
         )
         world.perform(step, cancel)
 

@@ -14,7 +14,7 @@ from trio_bus._backend import Receipt, Settlement
 from ._cast import Who
 from ._consuming import Consuming
 from ._model import Model
-from ._picks import Pick, choose, describe, name
+from ._picks import Pick, choose, delays_of, describe, name
 from ._step import Act, Ended, exactly, nothing, rows_of
 from ._world import World
 
@@ -38,6 +38,7 @@ class Settling:
                 lambda member: member.settle(words),
                 partial(self._outcomes, who, words),
             )
+            step = attrs.evolve(step, delays=delays_of(words))
             self.note(who, words, self._world.perform(step, cancel))
         return who
 

@@ -39,6 +39,10 @@ class Step:
     outcomes: Callable[[object], Sequence[Act]]
     timeless: bool = False
     """Whether it makes no difference when, between its beginning and its end, it happens."""
+    also: str = ""
+    """Another operation that is part of it."""
+    delays: Sequence[float] = ()
+    """In how many seconds it makes something due."""
     ended: Callable[[], float] | None = None
     """By the clock of the pump, when it had happened; otherwise when it returned."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from itertools import count, product
@@ -28,6 +28,8 @@ OpenBackend = Callable[[], AbstractAsyncContextManager[StreamBackend]]
 
 _VIRTUAL_MARGIN = 0.002
 _REAL_MARGIN = 0.004
+_ROUNDING = 0.002
+"""Servers count milliseconds."""
 _MOST_MODELS = 12
 _MOST_WAITS = 40
 _STORY = 25
@@ -134,13 +136,14 @@ class World:
         Raises:
           ContractBroken: nothing that may have happened explains it.
         """
-        self._stand_clear()
+        self._stand_clear(() if self.pump.virtual_time else step.delays)
         if self.undecided:
             return Ended.CANCELLED
         began = self._elapsed()
         came = self._carry_out(step, cancel)
         ended = self._elapsed() if step.ended is None else step.ended() - self._began
-        if not step.timeless and self._is_ambiguous(began, ended):
+        # (A read that brings nothing makes nothing end; it may have opened a connection.)
+        if not step.timeless and came != [] and self._is_ambiguous(began, ended):
             self.undecided = "an operation took too long"
             return came
         self._clock.seconds = self._judged = began
@@ -215,6 +218,7 @@ class World:
         by_info = isinstance(came, Facts)
         about = "cancelled" if cancelled else "info" if by_info else differs
         operations = [(step.operation, about), *([("info", "")] if by_info else [])]
+        operations += [(step.also, about)] if step.also else []
         operations += [(doubt.operation, "cancelled") for doubt in self._doubts]
         return Verdict(
             step.operation,
@@ -237,21 +241,38 @@ class World:
         for model in self._models:
             yield from model.deadlines(self._memberships, since)
 
-    def _stand_clear(self) -> None:
-        """Wait while it is close to a time at which something else would come."""
+    def _stand_clear(self, delays: Sequence[float] = ()) -> None:
+        """Wait while it is close to a time at which something else would come.
+
+        In real time nothing may be due so soon before or after something else, either: *delays* say
+        after how long something will be.
+        """
         for _ in range(_MOST_WAITS):
             now = self._elapsed()
             since = max(self._judged, now - self._margin)
-            near = [at for at in self._deadlines(since) if at <= now + self._margin]
+            near = [at - now for at in self._deadlines(since) if at <= now + self._margin]
+            for due in delays:
+                near += [at - now - due for at in self._dues(now + due) if at > since]
             if not near:
                 return
-            self.pump.advance(max(near) + self._margin - now + 0.001)
+            self.pump.advance(max(near) + self._margin + 0.001)
         self.undecided = "there was always something about to happen"
 
+    def _dues(self, at: float) -> Iterator[float]:
+        """Walk over what is due close to that time."""
+        for model in self._models:
+            for due in model.dues(self._memberships, at - self._margin):
+                if due <= at + self._margin:
+                    yield due
+
     def _is_ambiguous(self, began: float, ended: float) -> bool:
+        """Say whether it may have come before one of the times, or after it.
+
+        What it made end or due some time later may be so by as much later as it took.
+        """
         if not self.pump.virtual_time:
-            self._margin = max(self._margin, 1.5 * (ended - began) + 0.002)
-        late = ended + self._margin
+            self._margin = max(self._margin, ended - began + _REAL_MARGIN)
+        late = ended + _ROUNDING
         return self._margin > self.shape.unit or any(at <= late for at in self._deadlines(began))
 
 

@@ -31,7 +31,7 @@ class Decisions(Rule):
 
     While a handler runs nothing but a verb that it calls settles its delivery, and that leads to
     what the verb says. Nothing is acked whose handler neither returned nor asked for it, but with
-    AUTO_ON_RECEIVE, and what has expired.
+    AUTO_ON_RECEIVE, and what has expired. What the server did is not told to be lost.
     """
 
     number = 0
@@ -45,16 +45,22 @@ class Decisions(Rule):
         self._verbs: dict[_Mine, set[str]] = {}
         self._returned: set[_Mine] = set()
         self._ends: dict[_Mine, Line] = {}
+        self._begun: set[_Mine] = set()
+        self._done: dict[_Mine, Line] = {}
+        self._shared: dict[_Mine, int | None] = {}
 
     def hears(self) -> Ears:
         """Listen to what handlers do, and to how deliveries end."""
         return {
             Transition.STARTED: self._hear_start,
+            What.STARTED: self._hear_beginning,
             Transition.FINISHED: self._hear_finish,
             What.VERB: self._hear_verb,
             What.VERB_DONE: self._hear_answer,
             **each(ENDED, self._hear_return),
             **each(_ENDS, self._hear_end),
+            **each((What.ACKED, What.RETRIED, What.RELEASED, What.BURIED), self._hear_done),
+            What.GIVEN: self._hear_given,
         }
 
     def _hear_start(self, line: Line) -> None:
@@ -64,6 +70,10 @@ class Decisions(Rule):
         if not self._is_acked_on_arrival(line):
             self._ends.pop(mine, None)  # that of an earlier delivery to the same one
         self._returned.discard(mine)
+        self._begun.discard(mine)
+
+    def _hear_beginning(self, line: Line) -> None:
+        self._begun.add((line.consumer, key_of(line)))
 
     def _hear_finish(self, line: Line) -> None:
         self._running.pop((line.consumer, line.delivery), None)
@@ -78,13 +88,19 @@ class Decisions(Rule):
             self._returned.add((line.consumer, key_of(line)))
 
     def _hear_end(self, line: Line) -> None:
-        if line.entry_id is None or line.transition in _NOBODY_ASKED:
+        if line.entry_id is None:
             return
         mine = (line.consumer, key_of(line))
+        if line.transition in _NOBODY_ASKED:
+            self._check_loss(mine, line)
+            return
         self._ends[mine] = line
         verbs = self._verbs.get(mine, set[str]())
         early = self._is_acked_on_arrival(line)
-        if (line.consumer, line.delivery) in self._running and not verbs and not early:
+        runs = (line.consumer, line.delivery) in self._running
+        # A program that iterates may be cancelled between getting it and entering its block.
+        never_began = line.transition is Transition.RELEASED and mine not in self._begun
+        if runs and not never_began and not verbs and not early:
             self.broken(
                 f"{line.entry_id} is settled while its handler runs, which did not ask", line
             )
@@ -99,6 +115,25 @@ class Decisions(Rule):
         config = self.scene.consumer(line.consumer).config
         config = config or self.scene.configs.get((line.topic, line.group))
         return config is not None and config.ack_mode is AckMode.AUTO_ON_RECEIVE
+
+    def _hear_done(self, line: Line) -> None:
+        if line.cause is not DeathCause.EXHAUSTED:  # that may be a take-over, also from oneself
+            self._done[line.consumer, key_of(line)] = line
+
+    def _hear_given(self, line: Line) -> None:
+        mine = (line.consumer, key_of(line))
+        done = self._done.pop(mine, None)
+        if done is not None and done.attempt == line.attempt:
+            self._shared[mine] = line.attempt  # a try that is under way may hit this one
+
+    def _check_loss(self, mine: _Mine, line: Line) -> None:
+        done = self._done.get(mine)
+        if line.transition is Transition.UNCONFIRMED or done is None:
+            return
+        if done.attempt == line.attempt != self._shared.get(mine):
+            assert line.transition is not None
+            words = f"{line.entry_id} is told {line.transition.value}, and for {line.consumer}"
+            self.broken(f"{words} the server {done.what.value} it at {done.time:.3f} s", line)
 
     def _hear_answer(self, line: Line) -> None:
         outcomes = _OUTCOMES.get(line.detail.partition(" ")[0])

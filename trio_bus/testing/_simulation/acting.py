@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STUBBORN = 0.2
 """Seconds that a stubborn handler goes on after it was cancelled."""
+GRACE = 0.01
+"""Seconds by which something may be late in virtual time."""
 REASON = "as it was planned"
 AnySubscription = Subscription | PullSubscription
 
@@ -53,13 +55,13 @@ class Acting:
                 await delivery.renew()
                 await self._work(step.seconds / 2)
             case _:
-                await self._work(step.seconds)
+                await self._toil(step)
         await self._finish(subscription, delivery, step)
 
     async def _resist(self, step: Step) -> bool:
         """Work; when cancelled, do something else first. Say whether to return at once."""
         try:
-            await self._work(step.seconds)
+            await self._toil(step)
         except trio.Cancelled:
             if step.handling is Handling.SWALLOW:
                 return True
@@ -108,6 +110,19 @@ class Acting:
                 await delivery.retry("it was settled before")
         elif self._plan.group.settles_itself:
             await delivery.ack()
+
+    async def _toil(self, step: Step) -> None:
+        """Take as long as was planned; somebody cancels it when ``handler_timeout`` is over."""
+        until = trio.current_time() + step.seconds
+        if step.seconds:
+            await trio.sleep(step.seconds)
+        timeout = self._plan.group.config.handler_timeout
+        jumped = trio.current_time() > until + GRACE  # or everything stood still
+        if timeout is not None and step.seconds > timeout + GRACE and not jumped:
+            self._world.judging.breaks(
+                0, "handler timeout", f"the handler of {self._process.name} ran {step.seconds:g} s"
+            )
+        await self._process.breathe()
 
     async def _work(self, seconds: float) -> None:
         """Take so long; longer, while this process stands still."""

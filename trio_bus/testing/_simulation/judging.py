@@ -64,13 +64,20 @@ class Judging:
         if line.what is What.COMMAND:
             self._ask(lambda: self._judge.look(self.places()))
 
+    def breaks(self, number: int, name: str, words: str) -> None:
+        """Say that an invariant is broken that no line and no place shows."""
+        if self.broken is None:
+            self._end(InvariantBroken(number, name, words, self.journal.lines[-1]))
+
     def _ask(self, question: Callable[[], None]) -> None:
         """End the run where an invariant is broken; no task of the world is told why."""
-        if self.broken is not None:
-            return
-        try:
-            question()
-        except InvariantBroken as broken:
-            self.broken = broken
-            self.length = len(self.journal.lines)
-            self.scope.cancel("an invariant is broken")
+        if self.broken is None:
+            try:
+                question()
+            except InvariantBroken as broken:
+                self._end(broken)
+
+    def _end(self, broken: InvariantBroken) -> None:
+        self.broken = broken
+        self.length = len(self.journal.lines)
+        self.scope.cancel("an invariant is broken")

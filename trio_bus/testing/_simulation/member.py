@@ -101,7 +101,8 @@ class WiredMember(GroupMember):
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle all, or a part of them, or none."""
         if self._wire.is_halved("settle"):
-            await self._call("settle", lambda: self._settle(settlements[::2]))
+            some = partial(self._settle, settlements[::2])
+            await self._call("settle", some, unknown=OutcomeUnknown)
             raise OutcomeUnknown("settle: the connection was lost in the middle")
         return await self._call("settle", lambda: self._settle(settlements), unknown=OutcomeUnknown)
 

@@ -20,6 +20,7 @@ from trio_bus.testing._story import tell
 
 from .plan import Plan, draw
 from .scenario import Scenario
+from .scenarios import SCENARIOS
 from .watch import Watch
 from .world import World, now
 
@@ -45,8 +46,10 @@ class Run:
 
     @property
     def replay(self) -> str:
-        """The command that does it all again."""
-        return f"trio-bus simulate --replay {self.scenario.name}:{self.seed}"
+        """What does it all again: the command, or of a scenario of your own the call."""
+        if SCENARIOS.get(self.scenario.name) == self.scenario:
+            return f"trio-bus simulate --replay {self.scenario.name}:{self.seed}"
+        return f"simulate(scenario, {self.seed}) with the scenario {self.scenario.name!r}"
 
     def story(self, broken: InvariantBroken | None = None) -> str:
         """Tell what happened, line by line; of a failed run what concerns *broken*, and that."""

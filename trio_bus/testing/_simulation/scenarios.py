@@ -15,6 +15,11 @@ _OF_PROCESSES = (Trouble.KILLED, Trouble.PAUSED, Trouble.DEAF, Trouble.SUSPENDED
 _OF_SERVERS = (Trouble.RESTARTED, Trouble.CLOCK)
 _OF_ADMINISTRATORS = (Trouble.DELETED, Trouble.TRIMMED, Trouble.UNGROUPED, Trouble.UNSTREAMED)
 
+_RESISTING = (
+    *(Handling.LATE, Handling.STUBBORN, Handling.STUBBORN, Handling.STUBBORN),
+    *(Handling.HANG, Handling.SWALLOW, Handling.MESSY),
+)
+
 _ALL = (
     Scenario(
         name="calm",
@@ -27,8 +32,11 @@ _ALL = (
     Scenario(
         name="lossy",
         about="Connections are lost, and answers with them.",
+        handlings=(*tuple(Handling)[:8], Handling.SUCCEED),
+        max_in_flight=(1, 2, 4),
+        messages=(1, 4),
         troubles=_OF_OPERATIONS,
-        faults=(1, 4),
+        faults=(1, 6),
     ),
     Scenario(
         name="deadly",
@@ -42,7 +50,7 @@ _ALL = (
         name="restless",
         about="Consumers come and go, with handlers that do not like it.",
         consumers=(2, 2),
-        handlings=tuple(Handling),
+        handlings=(*Handling, *_RESISTING),
         handler_timeouts=(None, 0.3),
         ack_modes=tuple(AckMode),
         pulling=(False, True),

@@ -1,0 +1,44 @@
+"""Thousands of whole worlds, each with a seed of its own: no invariant breaks in any of them.
+
+``--hypothesis-profile=thorough`` runs many more; there ``TRIO_BUS_FIRST_SEED`` says with which seed
+they begin, so that each night can have seeds of its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from trio_bus.testing import SCENARIOS, simulate
+
+THOROUGH = settings().max_examples > settings.get_profile("quick").max_examples
+TIMES = 20 if THOROUGH else 1
+FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if THOROUGH else 0
+SEEDS = {name: 720 for name in SCENARIOS} | {"restless": 500, "busy": 60}
+"""How many of each scenario; the last two take longer than the others."""
+PART = 60
+"""So many in one test at most, so that several processes can share the work."""
+
+
+def parts() -> list[tuple[str, range]]:
+    """Return all there is to do, the longest first."""
+    found: list[tuple[str, range]] = []
+    for name, count in reversed(SEEDS.items()):
+        end = FIRST_SEED + TIMES * count
+        starts = range(FIRST_SEED, end, PART)
+        found += [(name, range(start, min(start + PART, end))) for start in starts]
+    return found
+
+
+@pytest.mark.parametrize(("name", "seeds"), parts(), ids=lambda it: str(it).replace(" ", ""))
+def test_no_seed_breaks_an_invariant(name: str, seeds: range) -> None:
+    """The story of one that does is the text of the error."""
+    for seed in seeds:
+        simulate(SCENARIOS[name], seed)
+
+
+def test_there_are_thousands_of_them() -> None:
+    assert sum(len(seeds) for _, seeds in parts()) >= 5000
+    assert {name for name, _ in parts()} == set(SCENARIOS)
