@@ -56,7 +56,7 @@ def counts_from_one_after_a_take_over(patch: pytest.MonkeyPatch) -> None:
         for entry in found.entries:
             place.group.pending[entry.id].count = 1
             entries.append(attrs.evolve(entry, attempt=1))
-        return attrs.evolve(found, entries=entries)
+        return attrs.evolve(found, entries=tuple(entries))
 
     patch.setattr(takeover, "take_over", take_over)
 
@@ -67,7 +67,11 @@ def swaps_the_results_of_a_batch(patch: pytest.MonkeyPatch) -> None:
 
     async def settle(self: Flusher, batch: Sequence[Settling]) -> None:
         answered: list[tuple[Settling, Settled]] = []
-        patch.setattr(self, "_finish", lambda *answer: answered.append(answer))
+
+        def finish(settling: Settling, outcome: Settled) -> None:
+            answered.append((settling, outcome))
+
+        patch.setattr(self, "_finish", finish)
         await settle_batch(self, batch)
         outcomes = [outcome for _, outcome in reversed(answered)]
         for (settling, _), outcome in zip(answered, outcomes, strict=True):

@@ -16,7 +16,7 @@ from trio_bus.testing import SCENARIOS, simulate
 THOROUGH = settings().max_examples > settings.get_profile("quick").max_examples
 TIMES = 20 if THOROUGH else 1
 FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if THOROUGH else 0
-SEEDS = {name: 720 for name in SCENARIOS} | {"restless": 500, "busy": 60}
+SEEDS = dict.fromkeys(SCENARIOS, 720) | {"restless": 630, "busy": 60}
 """How many of each scenario; the last two take longer than the others."""
 PART = 60
 """So many in one test at most, so that several processes can share the work."""

@@ -13,7 +13,7 @@ from tests.servers import Servers
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 SERVICES = {"service", "test_orders"}
-"""What ends on a signal, and what pytest runs: see `tests/test_service.py` and `tests/test_plugin.py`."""
+"""What ends on a signal, and what pytest runs: `test_service.py` and `test_plugin.py` try them."""
 PROGRAMS = [path for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in SERVICES]
 PAGES = [page.read_text() for page in EXAMPLES.parent.rglob("*.rst")]
 

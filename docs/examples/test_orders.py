@@ -9,7 +9,7 @@ from trio_bus.testing import RecordingObserver, publish_and_wait
 REMINDERS = SubscriptionConfig("reminders", "mail")
 
 
-async def send(delivery: Delivery) -> None:
+async def send(_: Delivery) -> None:
     await trio.sleep(3.0)
 
 
