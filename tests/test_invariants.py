@@ -268,10 +268,11 @@ ROWS = [
         W,
         "shared",
         [
-            *(at_server(What.RELEASED, ONE), GIVEN, at_server(What.RELEASED, ONE)),
+            *(GIVEN, at_server(What.RELEASED, ONE), GIVEN, at_server(What.RELEASED, ONE)),
             told(Transition.LEASE_LOST),
         ],
     ),
+    Row(W, "given by a group that came back", [GIVEN, GIVEN, ACKED, told(Transition.LEASE_LOST)]),
     Row(
         W,
         "buried and lost",

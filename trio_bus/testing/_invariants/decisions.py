@@ -47,6 +47,7 @@ class Decisions(Rule):
         self._ends: dict[_Mine, Line] = {}
         self._begun: set[_Mine] = set()
         self._done: dict[_Mine, Line] = {}
+        self._given: dict[_Mine, int | None] = {}
         self._shared: dict[_Mine, int | None] = {}
 
     def hears(self) -> Ears:
@@ -122,9 +123,10 @@ class Decisions(Rule):
 
     def _hear_given(self, line: Line) -> None:
         mine = (line.consumer, key_of(line))
-        done = self._done.pop(mine, None)
-        if done is not None and done.attempt == line.attempt:
-            self._shared[mine] = line.attempt  # a try that is under way may hit this one
+        self._done.pop(mine, None)
+        if mine in self._given and self._given[mine] == line.attempt:
+            self._shared[mine] = line.attempt  # what settles one of them may hit the other
+        self._given[mine] = line.attempt
 
     def _check_loss(self, mine: _Mine, line: Line) -> None:
         done = self._done.get(mine)
