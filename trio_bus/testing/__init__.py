@@ -13,6 +13,7 @@ from ._fault import Act, Fault
 from ._fault_proxy import FaultProxy, open_fault_proxy
 from ._faulty_backend import FaultyBackend
 from ._invariants import InvariantBroken
+from ._line import Line, What
 from ._planned_failures import Done
 from ._publish_and_wait import publish_and_wait
 from ._recording_observer import RecordingObserver
@@ -28,13 +29,19 @@ from ._simulation import (
 )
 
 if TYPE_CHECKING:
-    from ._backend_conformance import Administrator, ContractBroken, backend_conformance
+    from ._backend_conformance import (
+        Administrator,
+        BackendConformanceTest,
+        ContractBroken,
+        backend_conformance,
+    )
     from ._bus_conformance import BusConformanceTest, bus_conformance
 
 __all__ = [
     "SCENARIOS",
     "Act",
     "Administrator",
+    "BackendConformanceTest",
     "BusConformanceTest",
     "ContractBroken",
     "Direction",
@@ -46,11 +53,13 @@ __all__ = [
     "Form",
     "Handling",
     "InvariantBroken",
+    "Line",
     "RecordingObserver",
     "Run",
     "Scenario",
     "SimulationFailed",
     "Trouble",
+    "What",
     "backend_conformance",
     "bus_conformance",
     "open_fault_proxy",
@@ -61,7 +70,7 @@ __all__ = [
 # Users find them here: see ``trio_bus/__init__.py``.
 for _public in (
     *(Act, Direction, Done, Exchange, Fault, FaultProxy, FaultyBackend, InvariantBroken),
-    *(RecordingObserver, open_fault_proxy, publish_and_wait),
+    *(Line, RecordingObserver, What, open_fault_proxy, publish_and_wait),
 ):
     _public.__module__ = __name__
 for _simulated in (Form, Handling, Run, Scenario, SimulationFailed, Trouble, simulate):
@@ -69,6 +78,7 @@ for _simulated in (Form, Handling, Run, Scenario, SimulationFailed, Trouble, sim
 
 _NEED_HYPOTHESIS = {
     "Administrator": "_backend_conformance",
+    "BackendConformanceTest": "_backend_conformance",
     "BusConformanceTest": "_bus_conformance",
     "ContractBroken": "_backend_conformance",
     "backend_conformance": "_backend_conformance",

@@ -99,7 +99,7 @@ class Line:
     time: float
     """Seconds since the run began, by its own clock."""
     actor: str
-    """The process, by a name that no other life of it has; or `SERVER`, or `WORLD`."""
+    """The process, by a name that no other life of it has; or ``server``, or ``world``."""
     what: What
     topic: str = ""
     group: str = ""

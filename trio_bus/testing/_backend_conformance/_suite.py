@@ -14,7 +14,7 @@ from ._tally import Tally
 from ._world import OpenBackend
 
 
-class ConformanceTest(unittest.TestCase):
+class BackendConformanceTest(unittest.TestCase):
     """Runs a state machine.
 
     ``settings`` says how hard Hypothesis tries; ``tally``, as text, what was done so far.
@@ -35,14 +35,14 @@ def backend_conformance(
     administrator: FindAdministrator | None = None,
     virtual_time: bool = False,
     lease: float = 0.2,
-) -> type[ConformanceTest]:
+) -> type[BackendConformanceTest]:
     """Make the test case that certifies a backend, in one line of a module of tests.
 
     Hypothesis runs random programs over every operation of `abc.StreamBackend` and
     `abc.GroupMember`: several topics, groups and consumers at once, with time that passes,
     consumers that leave, crash and come again, and operations that are cancelled somewhere in the
     middle. Every answer is compared with what the streams of `MemoryBackend` answer, and after
-    each step so is `info` of every topic. A result that depends on which comes first, a lease or
+    each step so is ``info`` of every topic. A result that depends on which comes first, a lease or
     the operation, is never asked for: the suite lets such a moment pass.
 
     Args:
@@ -71,7 +71,7 @@ def backend_conformance(
     class Machine(BackendMachine):
         subject = Subject(open_backend, administrator, virtual_time, lease, counted)
 
-    class BackendConformance(ConformanceTest):
+    class BackendConformance(BackendConformanceTest):
         """One backend."""
 
         settings = Settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
