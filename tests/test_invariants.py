@@ -607,6 +607,23 @@ ROWS = [
     ),
     Row(
         hand_over.HandOver,
+        "could not look",
+        [
+            *(joined(B), say(What.ERROR, consumer=B, scope=Scope.CLAIM)),
+            *(at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, time=1.0)),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "could not look long ago",
+        [
+            *(joined(B), say(What.ERROR, consumer=B, scope=Scope.CLAIM)),
+            *(at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, time=10.0)),
+        ],
+        "1-0 was given back at 0.000 s, and b-1 could have taken it",
+    ),
+    Row(
+        hand_over.HandOver,
         "with a delay",
         [joined(B), at_server(What.RELEASED, ONE, seconds=2.0), say(What.COMMAND, time=1.9)],
     ),

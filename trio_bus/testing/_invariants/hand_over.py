@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trio_bus._observer import Scope
+from trio_bus._subscription.backoff import SERVICE_BACKOFF
 from trio_bus.testing._line import Line, What
 
 from .rule import Ears, Key, Rule, each, forget_group, key_of
@@ -20,12 +22,16 @@ class HandOver(Rule):
     number = 12
     name = "hand-over"
     seen_by = "releases and deliveries of the server, and what consumers hold"
-    weakened_by = "until it is over, any fault; suspects run alone"
+    weakened_by = (
+        "until it is over, any fault; for 5 s, an error of whoever looked; suspects run alone"
+    )
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._waiting: dict[Key, Line] = {}
         self._look_at = 0.0
+        self._pauses: dict[str, float] = {}
+        """Until when a consumer may wait that was told of an error when it looked."""
 
     def hears(self) -> Ears:
         """Listen to releases, and to what may end the wait."""
@@ -33,6 +39,7 @@ class HandOver(Rule):
         lost = (What.DELETED, What.TRIMMED, What.GROUP_DESTROYED, What.TOPIC_DELETED)
         return {
             What.RELEASED: self._hear_released,
+            What.ERROR: self._hear_error,
             **each(over, self._hear_over),
             **each(lost, self._hear_lost),
             **each((What.COMMAND, What.OVER, What.QUIET), self._hear_time),
@@ -41,6 +48,10 @@ class HandOver(Rule):
     def _hear_released(self, line: Line) -> None:
         if not line.seconds:
             self._waiting[key_of(line)] = line
+
+    def _hear_error(self, line: Line) -> None:
+        if line.scope is Scope.CLAIM:
+            self._pauses[line.consumer] = line.time + SERVICE_BACKOFF.cap
 
     def _hear_over(self, line: Line) -> None:
         self._hear_time(line)
@@ -66,7 +77,8 @@ class HandOver(Rule):
         if key[:2] in self.scene.suspicious:
             return
         for consumer in self.scene.groups.get(key[:2], {}).values():
-            if line.time > _since(consumer, released.time) + _bound(consumer):
+            began = max(released.time, self._pauses.get(consumer.name, 0.0))
+            if line.time > _since(consumer, began) + _bound(consumer):
                 words = f"{key[2]} was given back at {released.time:.3f} s"
                 self.broken(f"{words}, and {consumer.name} could have taken it", line)
 
