@@ -20,6 +20,8 @@ from trio_bus import BusOptions, ConnectionLost, Unsupported, open_redis
 from trio_bus._redis.address import Address
 from trio_bus._redis.connecting import Capability, connect, info_line, parse_version
 from trio_bus._redis.replies import as_text
+from trio_bus._redis.resp import ErrorReply
+from trio_bus._redis.wire import Wire
 
 
 async def test_who_answers_is_known(server_url: str) -> None:
@@ -51,6 +53,19 @@ async def test_a_replica_is_not_settled_on(server_url: str) -> None:
                 assert len(await publish(backend, 1)) == 1
     finally:
         inline(server_url, "REPLICAOF NO ONE")
+
+
+async def test_who_is_refused_before_it_speaks_is_told_why() -> None:
+    """A server that is full says so, and closes: what we send arrives nowhere."""
+    ours, theirs = trio.socket.socketpair()
+    await theirs.send(b"-ERR max number of clients reached\r\n")
+    theirs.close()
+    async with trio.SocketStream(ours) as stream:
+        with trio.fail_after(PATIENCE):
+            reply = await Wire(stream).exchange_secret(("HELLO", 3))
+            with pytest.raises((EOFError, trio.BrokenResourceError)):
+                await Wire(stream).exchange_secret(("HELLO", 3))
+    assert reply == ErrorReply("ERR max number of clients reached")
 
 
 async def _promote(url: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import attrs
 import trio
 
@@ -44,8 +46,12 @@ class Wire:
         return await self._receive_all(len(commands))
 
     async def exchange_secret(self, command: SecretCommand) -> Reply:
-        """Send one command that nobody is to see, and wait for its reply."""
-        await self.send(pack_secret(command))
+        """Send one command that nobody is to see, and wait for its reply.
+
+        A server that takes no more clients says so and is gone, perhaps before we have spoken.
+        """
+        with suppress(trio.BrokenResourceError):  # reading says so too, unless there is a reply
+            await self.send(pack_secret(command))
         try:
             return (await self._receive_all(1))[0]
         except ProtocolError as error:
