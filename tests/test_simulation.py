@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from typing import cast
+from typing import Protocol, cast
 
 import attrs
 import pytest
 
-from trio_bus import Delivery, EntryId
+from trio_bus import Delivery, EntryId, ValidationError
 from trio_bus.testing import SCENARIOS, Handling, Run, Scenario, SimulationFailed, simulate
 from trio_bus.testing._line import What
 from trio_bus.testing._simulation.plan import draw
@@ -46,6 +47,14 @@ print(json.dumps([
     failures,
 ]))
 """
+
+
+class Make(Protocol):
+    """Makes a scenario of whatever a test comes up with."""
+
+    def __call__(self, **settings: object) -> Scenario: ...
+
+
 Told = tuple[dict[str, str], list[str], list[str]]
 
 
@@ -132,3 +141,33 @@ def test_every_verb_of_a_handler_is_heard() -> None:
     run = simulate(Scenario(name="mine", messages=(3, 3), max_retry=(2,), handler=handle), 0)
     answered = {it.detail for it in run.lines if it.what is What.VERB_DONE}
     assert answered == {"renew", "retry", "reject", "release", "ack"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("name", 7, "7 is not of type str"),
+        ("messages", (3, 1), "(3, 1) is not the least and the most of whole numbers from 0 on"),
+        ("consumers", (0, 1), "(0, 1) is not the least and the most of whole numbers from 1 on"),
+        ("steps", 2, "2 is not the least and the most of whole numbers from 1 on"),
+        ("groups", (), "there is nothing to choose from"),
+        ("groups", ("a\n",), "'a\\n' "),
+        ("leases", [1.0], "[1.0] is not a tuple"),
+        ("leases", (1.0, 0.0), "0.0 is not at least 0.1"),
+        ("handler_timeouts", (None, 0.0), "0.0 is not above 0.0"),
+        ("handlings", ("succeed",), "'succeed' is not of type Handling"),
+        ("troubles", (Handling.HANG,), "is not of type Trouble"),
+        ("latencies", (-1.0,), "-1.0 is not at least 0.0"),
+        ("publishers", 0, "0 is not at least 1"),
+    ],
+)
+def test_a_scenario_without_a_choice_is_refused(field: str, value: object, words: str) -> None:
+    """The field and the value are named."""
+    with pytest.raises(ValidationError, match=f"^{field}: .*{re.escape(words)}"):
+        cast("Make", Scenario)(**{"name": "mine", field: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "7", None])
+def test_a_seed_is_a_number(seed: object) -> None:
+    with pytest.raises(ValidationError, match=rf"^seed: {seed!r} is not a whole number from 0 on"):
+        simulate(STILL, cast("int", seed))

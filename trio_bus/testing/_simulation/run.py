@@ -18,6 +18,7 @@ from trio_bus.testing._line import Line
 from trio_bus.testing._schedule import schedule_of
 from trio_bus.testing._story import tell
 
+from .limits import check_seed
 from .plan import Plan, draw
 from .scenario import Scenario
 from .scenarios import SCENARIOS
@@ -83,11 +84,13 @@ def simulate(scenario: Scenario, seed: int) -> Run:
 
     Args:
       scenario: What there is, and what can happen.
-      seed: Any number.
+      seed: From 0 on.
 
     Raises:
       SimulationFailed: an invariant was broken.
+      ValidationError: the seed is none.
     """
+    check_seed(seed)
     return perform(draw(scenario, seed), schedule=seed)
 
 

@@ -7,11 +7,13 @@ from enum import Enum, unique
 
 import attrs
 
+from trio_bus._checks import count, one_of, optional, seconds
 from trio_bus._config import AckMode
 from trio_bus._delivery import Delivery
 
 from .faults import Trouble
 from .handling import Handling
+from .limits import each, group, numbers, some
 
 
 @unique
@@ -48,48 +50,59 @@ class Scenario:
 
     A sequence is chosen from evenly: what stands in it twice is chosen twice as often. Durations
     are in seconds of virtual time.
+
+    Raises:
+      ValidationError: there is nothing to choose from, or something that cannot be.
     """
 
-    name: str
+    name: str = attrs.field(validator=one_of(str))
     about: str = ""
     """What it is good for, in a line."""
-    messages: Numbers = (1, 3)
+    messages: Numbers = attrs.field(default=(1, 3), validator=numbers(0))
     """How many are published."""
-    forms: tuple[Form, ...] = (Form.PUBLISH,)
+    forms: tuple[Form, ...] = attrs.field(default=(Form.PUBLISH,), validator=some(one_of(Form)))
     """How they are published."""
-    publishers: int = 1
+    publishers: int = attrs.field(default=1, validator=count(1))
     """Processes that publish."""
-    groups: tuple[str, ...] = ("billing",)
+    groups: tuple[str, ...] = attrs.field(default=("billing",), validator=some(group))
     """Each of them handles every message."""
-    consumers: Numbers = (1, 2)
+    consumers: Numbers = attrs.field(default=(1, 2), validator=numbers(1))
     """Processes in each group."""
-    max_in_flight: tuple[int, ...] = (1, 2)
-    max_pending_acks: tuple[int | None, ...] = (None,)
-    max_retry: tuple[int, ...] = (1, 3)
-    leases: tuple[float, ...] = (0.5, 1.0)
+    max_in_flight: tuple[int, ...] = attrs.field(default=(1, 2), validator=some(count(1)))
+    max_pending_acks: tuple[int | None, ...] = attrs.field(
+        default=(None,), validator=some(optional(count(1)))
+    )
+    max_retry: tuple[int, ...] = attrs.field(default=(1, 3), validator=some(count(0)))
+    leases: tuple[float, ...] = attrs.field(default=(0.5, 1.0), validator=some(seconds(0.1)))
     """See ``claim_idle_timeout``."""
-    handler_timeouts: tuple[float | None, ...] = (None,)
-    drain_timeouts: tuple[float, ...] = (0.0, 1.0)
-    ack_modes: tuple[AckMode, ...] = (AckMode.AUTO_ON_HANDLER_SUCCESS,)
-    pulling: tuple[bool, ...] = (False,)
+    handler_timeouts: tuple[float | None, ...] = attrs.field(
+        default=(None,), validator=some(optional(seconds(above=True)))
+    )
+    drain_timeouts: tuple[float, ...] = attrs.field(default=(0.0, 1.0), validator=some(seconds()))
+    ack_modes: tuple[AckMode, ...] = attrs.field(
+        default=(AckMode.AUTO_ON_HANDLER_SUCCESS,), validator=some(one_of(AckMode))
+    )
+    pulling: tuple[bool, ...] = attrs.field(default=(False,), validator=some(one_of(bool)))
     """Whether a program iterates over its deliveries; it settles them itself then (MANUAL)."""
-    burying: tuple[bool, ...] = (True,)
+    burying: tuple[bool, ...] = attrs.field(default=(True,), validator=some(one_of(bool)))
     """Whether there is a dead-letter topic."""
-    handlings: tuple[Handling, ...] = _WELL_BEHAVED
+    handlings: tuple[Handling, ...] = attrs.field(
+        default=_WELL_BEHAVED, validator=some(one_of(Handling))
+    )
     """What handlers do."""
     handler: Callable[[Delivery], Awaitable[None]] | None = None
     """A handler of your own; it is called instead of all that ``handlings`` says."""
-    steps: Numbers = (1, 2)
+    steps: Numbers = attrs.field(default=(1, 2), validator=numbers(1))
     """How many starts of a message are made up; the last one repeats."""
-    longest: float = 0.3
+    longest: float = attrs.field(default=0.3, validator=seconds())
     """How long a handler takes at most that does not take long on purpose."""
-    stays: tuple[float, ...] = (60.0,)
+    stays: tuple[float, ...] = attrs.field(default=(60.0,), validator=some(seconds(above=True)))
     """How long a consumer stays before it is left and opened again."""
-    latencies: tuple[float, ...] = (0.0,)
+    latencies: tuple[float, ...] = attrs.field(default=(0.0,), validator=some(seconds()))
     """How long an operation is on its way at most, and as long on its way back."""
-    troubles: tuple[Trouble, ...] = ()
+    troubles: tuple[Trouble, ...] = attrs.field(default=(), validator=each(one_of(Trouble)))
     """Which faults there are."""
-    faults: Numbers = (0, 3)
+    faults: Numbers = attrs.field(default=(0, 3), validator=numbers(0))
     """How many of them."""
-    seconds: float = 3.0
+    seconds: float = attrs.field(default=3.0, validator=seconds())
     """How long publishing and faults go on; then everything heals."""
