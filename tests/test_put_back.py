@@ -75,8 +75,10 @@ def test_the_manual_says_what_guards() -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Give a project with a package and its tests."""
-    for name, text in {"trio_bus/__init__.py": SOURCE, "tests/test_half.py": TESTS}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    files = {"trio_bus/__init__.py": SOURCE, "tests/test_half.py": TESTS}
+    files["trio_bus/testing/plugin.py"] = ""  # pytest looks for it, where trio_bus is installed
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
