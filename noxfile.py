@@ -21,13 +21,16 @@ nox.options.error_on_external_run = True
 # Only Pythons that start are asked for, unless there is none at all.
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "property_tests", "servers", "docs"]
+nox.options.sessions = [
+    *("lint", "types", "tests", "property_tests", "coverage", "servers", "docs"),
+]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
 WORKERS = ("-n", "3")  # on two cores: the tests wait for servers as much as they work
 WAITERS = ("-n", "5", "--dist", "worksteal")  # these wait most of the time
+LESS = ("-m", "not long", "-k", "not redis-server")  # what differs between Pythons
 SOURCES = ("trio_bus", "tests", "property_tests", "docs", "conftest.py", "noxfile.py")
 
 
@@ -84,25 +87,47 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PRESENT or SUPPORTED)
 def tests(session: nox.Session) -> None:
-    """Run the tests; on one Python with coverage and with those that take long."""
+    """Run the tests; on one Python with coverage, every server and those that take long."""
     for version in MISSING:
         session.warn(f"Python {version} is supported and not on this machine: not tested")
     _install(session, "tests")
     pytest = ("pytest", *WORKERS, *(session.posargs or ["tests"]))
-    if session.python != MEASURED:
-        session.run(*pytest, *(() if session.posargs else ("-m", "not long")))
-        return
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", *pytest)
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
+    if session.python == MEASURED:
+        _measure(session, "tests", *pytest)
+    else:
+        session.run(*pytest, *(() if session.posargs else LESS))
 
 
-@nox.session
+@nox.session(python=MEASURED)
 def property_tests(session: nox.Session) -> None:
     """Let Hypothesis look for counterexamples; ``-- --hypothesis-profile=thorough`` for many."""
     _install(session, "tests")
-    session.run("pytest", *WORKERS, "property_tests", *session.posargs)
+    pytest = ("pytest", *WORKERS, "property_tests", *session.posargs)
+    session.run(*pytest, "-m", "bulk")
+    _measure(session, "property_tests", *pytest, "-m", "not bulk")
+
+
+@nox.session(python=MEASURED)
+def coverage(session: nox.Session) -> None:
+    """Demand that both directories of tests together reach all of the source."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "tests"))
+    files = [_coverage_file(name) for name in ("tests", "property_tests")]
+    if missing := [file for file in files if not Path(file).exists()]:
+        session.error(f"run the tests first, and the property tests: there is no {missing[0]}")
+    session.run("coverage", "combine", "--quiet", "--keep", *files)
+    session.run("coverage", "report", "--skip-covered", "--show-missing", "--fail-under=100")
+
+
+def _coverage_file(name: str) -> str:
+    return str(Path(f".coverage-{name}").resolve())
+
+
+def _measure(session: nox.Session, name: str, *command: str) -> None:
+    """Run tests, and keep what they reached in a file of that name."""
+    where = {"COVERAGE_FILE": _coverage_file(name)}
+    session.run("coverage", "erase", env=where)
+    session.run("coverage", "run", "-m", *command, env=where)
+    session.run("coverage", "combine", "--quiet", env=where)
 
 
 @nox.session

@@ -7,17 +7,21 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import attrs
+import pytest
 from hypothesis import Phase, settings
 
+from tests.profiles import times
 from tests.redis_world import command, options
 from trio_bus import EntryId, MemoryBackend, RedisBackend, open_redis
 from trio_bus.abc import GroupMember, StreamBackend
 from trio_bus.testing import backend_conformance
 
-PROGRAMS = 700
+PROGRAMS = 700 * times()
 MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=50, deadline=None)
 # A program that fails on a server is not made shorter: time is real there.
-REAL = settings(max_examples=12, stateful_step_count=40, deadline=None, phases=[Phase.generate])
+REAL = settings(
+    max_examples=12 * times(), stateful_step_count=40, deadline=None, phases=[Phase.generate]
+)
 
 OPERATIONS = (StreamBackend.__abstractmethods__ | GroupMember.__abstractmethods__) - {"url"}
 """What the suite has to call, besides a property that says where the backend is."""
@@ -52,6 +56,7 @@ def operator(backend: StreamBackend) -> Operator:
     return Operator(backend)
 
 
+@pytest.mark.bulk
 def test_memory(record_property: Callable[[str, object], None]) -> None:
     """In virtual time, every operation of the contract, thousands of times in all."""
     case = backend_conformance(open_memory, virtual_time=True)
@@ -63,6 +68,7 @@ def test_memory(record_property: Callable[[str, object], None]) -> None:
     assert set(case.tally.operations) == OPERATIONS
 
 
+@pytest.mark.bulk
 def test_servers(server_url: str, record_property: Callable[[str, object], None]) -> None:
     """In real time, how much depends on the machine: few programs, and all kinds of them."""
     case = backend_conformance(partial(open_redis, server_url, options()), administrator=operator)

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import Phase, settings
 
+from tests.profiles import times
 from tests.redis_world import options
 from trio_bus import AckMode, MemoryBackend, Transition, open_redis
 from trio_bus.testing import bus_conformance
@@ -19,7 +20,11 @@ from trio_bus.testing._bus_conformance.program import Way
 from trio_bus.testing._line import What
 
 REAL = settings(
-    max_examples=4, stateful_step_count=20, deadline=None, phases=[Phase.generate], database=None
+    max_examples=4 * times(),
+    stateful_step_count=20,
+    deadline=None,
+    phases=[Phase.generate],
+    database=None,
 )
 WIDE = settings(
     max_examples=150,
@@ -38,9 +43,11 @@ async def open_memory() -> AsyncGenerator[MemoryBackend]:
 
 
 TestMemory = bus_conformance(open_memory, virtual_time=True)
-TestMemory.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+TestMemory.settings = settings(max_examples=400 * times(), stateful_step_count=30, deadline=None)
+pytest.mark.bulk(TestMemory)
 
 
+@pytest.mark.bulk
 def test_random_programs_on_servers(server_url: str) -> None:
     case = bus_conformance(partial(open_redis, server_url, options()))
     case.settings = REAL

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
 
+from tests.profiles import times
 from trio_bus.testing import SCENARIOS, simulate
 
-THOROUGH = settings().max_examples > settings.get_profile("quick").max_examples
-TIMES = 20 if THOROUGH else 1
-FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if THOROUGH else 0
+TIMES = times()
+FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if TIMES > 1 else 0
 SEEDS = dict.fromkeys(SCENARIOS, 720) | {"restless": 630, "busy": 60}
 """How many of each scenario; the last two take longer than the others."""
 PART = 60
@@ -32,6 +31,7 @@ def parts() -> list[tuple[str, range]]:
     return found
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(("name", "seeds"), parts(), ids=lambda it: str(it).replace(" ", ""))
 def test_no_seed_breaks_an_invariant(name: str, seeds: range) -> None:
     """The story of one that does is the text of the error."""

@@ -33,6 +33,7 @@ def wire(server_kind: str) -> Iterator[Wire]:
         yield wire
 
 
+@pytest.mark.bulk
 @pytest.mark.guards("the fake is unlike the real stream")
 def test_every_reply_is_the_same(
     server_kind: str, wire: Wire, record_property: Callable[[str, object], None]
