@@ -27,13 +27,9 @@ REAL = settings(
     database=None,
 )
 WIDE = settings(
-    max_examples=150,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
+    max_examples=150, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None
 )
+MOST_ROUNDS = 8
 
 
 @asynccontextmanager
@@ -69,16 +65,18 @@ def test_the_programs_reach_whatever_can_happen(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Play, "finish", count)
     case = bus_conformance(open_memory, virtual_time=True)
     case.settings = WIDE
-    case("test_random_programs").debug()
-    wanted = {
+    wanted: set[object] = {
         *(None, AckMode.MANUAL, AckMode.AUTO_ON_RECEIVE),
         *((What.VERB, verb.value) for verb in VERBS),
         *((What.LEAVING, way.value) for way in Way),
         *(set(Transition) - NEVER),
         *(What.SUCCEEDED, What.FAILED, What.CANCELLED, What.DIED, What.VERB_FAILED),
     }
-    missing = sorted(str(it) for it in wanted if it not in seen)
-    assert not missing
+    for _ in range(MOST_ROUNDS):
+        case("test_random_programs").debug()
+        if wanted <= set(seen):
+            break
+    assert not sorted(str(it) for it in wanted if it not in seen)
 
 
 NEVER = {

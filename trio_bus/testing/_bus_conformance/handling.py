@@ -45,7 +45,7 @@ VERBS = frozenset(
 )
 
 ENDINGS = (
-    *(Do.RETURN, Do.FAIL, Do.FAIL_TWICE, Do.RETRY, Do.RETRY_LATER),
+    *(Do.RETURN, Do.RETURN, Do.FAIL, Do.FAIL_TWICE, Do.RETRY, Do.RETRY_LATER),
     *(Do.REJECT, Do.RELEASE, Do.RELEASE_LATER),
 )
 """What a handler does at its end, if nothing else happens."""

@@ -77,7 +77,7 @@ class BusMachine(RuleBasedStateMachine):
             note(self.play.story())
             self.play.close()
 
-    @rule(where=_groups, form=_forms | _forms | _manual | _at_most_once)
+    @rule(where=_groups, form=_forms | _manual | _at_most_once)
     def subscribe(self, where: tuple[str, str], form: Form) -> None:
         if len(self.play.programs) < 4:
             self.play.subscribe(where, form)

@@ -160,7 +160,6 @@ class Play:
     def settle(self) -> None:
         """Let everything happen that can, and look whether all rules were kept."""
         self.pump.settle()
-        self._raise()
         self.programs = [program for program in self.programs if not program.ended]
         with self._noting():
             for running in self.running:
@@ -196,7 +195,6 @@ class Play:
         self._opened.leave()
         for task in sorted(it.name for it in all_tasks() if it not in self._tasks):
             self.journal.leaked("process", f"the task {task}")
-        self._raise()
         with self._noting():
             self.judge.finish(places)
 
@@ -254,7 +252,8 @@ class Play:
 
     @contextmanager
     def _noting(self) -> Generator[None, None, None]:
-        """Keep what is found to be broken, for the story."""
+        """Keep what is found to be broken, for the story; what broke before comes first."""
+        self._raise()
         try:
             yield
         except InvariantBroken as broken:
