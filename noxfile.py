@@ -146,6 +146,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant faults in a copy, one at a time: the suites have to find each (on demand)."""
+    _install(session, "tests")
+    session.run("python", "-m", "tests.hunt", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the manual; a warning is an error (the tests run its examples)."""
     _install(session, "docs")

@@ -11,12 +11,14 @@ from tests.put_back.ancestor import ANCESTOR
 from tests.put_back.fault import Change, Fault, Stale
 from tests.put_back.guards import guards
 from tests.put_back.lists import FAULTS
+from tests.put_back.own import OWN
 from tests.put_back.page import page
 from tests.put_back.trial import Verdict, run_trial
 
 ROOT = Path(__file__).parent.parent
 GUARDS = guards(ROOT)
 SOURCE = "def half(number: int) -> int:\n    return number // 2\n"
+PLUGIN = ("trio_bus/testing/__init__.py", "trio_bus/testing/plugin.py")
 TESTS = """
 import pytest
 from trio_bus import half
@@ -32,16 +34,29 @@ def test_odd(number):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_can_be_put_back_and_has_a_guard(fault: Fault) -> None:
-    """Or it is said why not; the source is what its changes were written for."""
+    """Or it is said why not."""
     assert bool(fault.puttings) is not bool(fault.unreached)
     assert bool(fault.puttings) is bool(GUARDS.get(fault.name))
+
+
+def test_those_of_our_own_are_left_to_the_suites() -> None:
+    """`tests.hunt` says which one finds them: no test guards against one of them."""
+    assert len(OWN) >= 20
+    assert all(fault.puttings and not fault.unreached for fault in OWN)
+    assert not {fault.name for fault in OWN} & set(GUARDS)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *OWN], ids=lambda fault: fault.name)
+def test_the_source_is_what_a_fault_was_written_for(fault: Fault) -> None:
+    """Each text that is changed stands there once, and the ways to put it have names."""
+    assert len({putting.how for putting in fault.puttings}) == len(fault.puttings)
     for putting in fault.puttings:
         for change in putting.changes:
             change.check(ROOT)
             assert change.old != change.new
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", [*FAULTS, *OWN], ids=lambda fault: fault.name)
 def test_a_source_with_a_fault_can_be_read(fault: Fault) -> None:
     """It is a mistake somebody could make, and not one that a compiler finds."""
     for putting in fault.puttings:
@@ -56,9 +71,9 @@ def test_a_source_with_a_fault_can_be_read(fault: Fault) -> None:
 
 def test_what_tests_say_they_guard_is_a_fault() -> None:
     """Names are unique, and nobody guards what is in no list."""
-    names = [fault.name for fault in FAULTS]
+    names = [fault.name for fault in (*FAULTS, *OWN)]
     assert len(set(names)) == len(names)
-    assert set(GUARDS) <= set(names)
+    assert set(GUARDS) <= {fault.name for fault in FAULTS}
 
 
 def test_all_of_the_ancestor_is_listed() -> None:
@@ -74,10 +89,9 @@ def test_the_manual_says_what_guards() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give a project with a package and its tests."""
+    """Give a project with a package, the plugin that pytest knows of, and its tests."""
     files = {"trio_bus/__init__.py": SOURCE, "tests/test_half.py": TESTS}
-    files["trio_bus/testing/plugin.py"] = ""  # pytest looks for it, where trio_bus is installed
-    for name, text in files.items():
+    for name, text in (files | dict.fromkeys(PLUGIN, "")).items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     return tmp_path

@@ -97,19 +97,21 @@ class Consuming:
         self._world.perform(self.step("keep_booking", who, words, call, exactly(act)))
         return who
 
-    def give_up_booking(self, who: Who, which: int) -> None:
-        """Let others book a suspect."""
+    def give_up_booking(self, who: Who, which: int) -> Who | None:
+        """Let others book a suspect; return who did, if there was one."""
         chosen = self._suspect(who, which)
-        if chosen is not None:
-            who, entry_id = chosen
+        if chosen is None:
+            return None
+        who, entry_id = chosen
 
-            async def act(model: Model) -> object:
-                await self.mine(who, model).give_up_booking(self.id(who, model, entry_id))
-                return None
+        async def act(model: Model) -> object:
+            await self.mine(who, model).give_up_booking(self.id(who, model, entry_id))
+            return None
 
-            words = f"{who} gives up the booking of {entry_id}"
-            call = partial(_give_up_booking, entry_id)
-            self._world.perform(self.step("give_up_booking", who, words, call, exactly(act)))
+        words = f"{who} gives up the booking of {entry_id}"
+        call = partial(_give_up_booking, entry_id)
+        self._world.perform(self.step("give_up_booking", who, words, call, exactly(act)))
+        return who
 
     def forget(self, who: Who) -> None:
         """Remove a consumer, unless it owns entries."""

@@ -149,6 +149,14 @@ class BackendMachine(RuleBasedStateMachine):
         self.consuming.look(who)
         self.consuming.read(who, 4, None)
 
+    @rule(topic=_topics, window=_windows, taken_out=st.booleans())
+    def schedule_twice(self, topic: str, window: float, taken_out: bool) -> None:  # noqa: FBT001 - drawn
+        """Schedule two with one marker; perhaps take the first one out in between."""
+        self.publishing.schedule(topic, "5-p", 6.0, window, None)
+        if taken_out:
+            self.publishing.cancel_scheduled(topic, "5-p", None)
+        self.publishing.schedule(topic, "6-p", 6.0, window, None)
+
     @rule(topic=_topics, uid=_uids, cancel=_cancels)
     def cancel_scheduled(self, topic: str, uid: str, cancel: int | None) -> None:
         self.publishing.cancel_scheduled(topic, uid, cancel)
@@ -164,6 +172,10 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(who=_players, then=_happenings)
     def wait_to_read(self, who: Who, then: str) -> None:
         self.meetings.wait_to_read(self.who(who), then)
+
+    @rule()
+    def two_wait_to_read(self) -> None:
+        self.meetings.two_wait_to_read(Who("a", "g", "x"), Who("a", "h", "x"))
 
     @rule(who=_players, picks=_pick_lists, cancel=_cancels)
     def settle(self, who: Who, picks: Sequence[Pick], cancel: int | None) -> None:
@@ -197,6 +209,16 @@ class BackendMachine(RuleBasedStateMachine):
         self.world.sleep(5.0 * self.world.shape.unit)
         self._recover(self.who(who), count, cancel, book=book)
 
+    @rule(who=_players)
+    def watch(self, who: Who) -> None:
+        """Look while another one holds entries, and when its leases have just run out."""
+        watched, unit = self.who(who), self.world.shape.unit
+        self.publishing.append(watched.topic, (None,), 0.0, None)
+        self.consuming.read(watched, 4, None)
+        for units in (1.5, 3.0):
+            self.world.sleep(units * unit)
+            self.consuming.look(_rival(watched))
+
     def _recover(self, who: Who, count: int, cancel: int | None, *, book: bool) -> None:
         self.consuming.look(who)
         if count:
@@ -219,12 +241,14 @@ class BackendMachine(RuleBasedStateMachine):
         """Keep a booking, and let another one try to book."""
         actor = self.consuming.keep_booking(self.who(who), which)
         if actor is not None:
-            rival = Who(*actor.place, "y" if actor.consumer == "x" else "x")
-            self.consuming.take_over(rival, count, None, book=True)
+            self.consuming.take_over(_rival(actor), count, None, book=True)
 
     @rule(who=_players, which=_which)
     def give_up_booking(self, who: Who, which: int) -> None:
-        self.consuming.give_up_booking(self.who(who), which)
+        """Give a booking up, and let another one book."""
+        actor = self.consuming.give_up_booking(self.who(who), which)
+        if actor is not None:
+            self.consuming.take_over(_rival(actor), 1, None, book=True)
 
     @rule(who=_players, pick=_picks)
     def be_woken_by_a_word(self, who: Who, pick: Pick) -> None:
@@ -270,6 +294,11 @@ class BackendMachine(RuleBasedStateMachine):
                 self.removals.destroy_group(*group)
             else:
                 self.removals.delete_topic(topic)
+
+
+def _rival(who: Who) -> Who:
+    """Return another one of the same group."""
+    return Who(*who.place, "y" if who.consumer == "x" else "x")
 
 
 def _administrator(subject: StreamBackend, find: FindAdministrator | None) -> Administrator | None:

@@ -17,9 +17,11 @@ from ._model import Model
 from ._picks import Pick, delays_of, describe
 from ._publishing import Publishing
 from ._settling import Settling
-from ._step import Act, Ended, Step, rows_of
+from ._step import Act, Ended, Step, exactly, rows_of
 from ._world import World, let_wait, told
 
+_ALL = 100
+"""More entries than a program appends."""
 _PATIENCE = 5.0
 """Seconds within which whoever should be woken is."""
 _EARLY = 0.005
@@ -102,6 +104,39 @@ class Meetings:
             for order in orders
             for read in reading(self._world, who, 3, entries)
         ]
+
+    def two_wait_to_read(self, one: Who, other: Who) -> None:
+        """Let members of two groups of a topic wait, and append one record for both."""
+        world, name = self._world, self._world.shape.name(one.topic)
+        for who in (one, other):
+            self._consuming.read(who, _ALL, None)  # so that nothing is there when they begin
+        records = self._publishing.records(1)
+        members = [world.member(who) for who in (one, other)]
+
+        async def wait() -> object:
+            came: dict[int, object] = {}
+
+            async def read(place: int) -> None:
+                came[place] = await told(lambda: members[place].read(3, _PATIENCE))
+
+            async with trio.open_nursery() as nursery:
+                for place in range(len(members)):
+                    nursery.start_soon(read, place)
+                    await let_wait(world.pump)
+                added = await world.subject.append(name, records)
+            return [added, came[0], came[1]]
+
+        async def act(model: Model) -> object:
+            added = await model.append(name, records)
+            return [added, *[await told(partial(self._read, it, model)) for it in (one, other)]]
+
+        words = f"{one} and {other} wait for entries; meanwhile: an append"
+        came = world.perform(Step("read", words, name, wait, exactly(act), also="append"))
+        for who, entries in zip((one, other), (rows_of(came) or [[], [], []])[1:], strict=True):
+            self._consuming.note(who, entries)
+
+    async def _read(self, who: Who, model: Model) -> object:
+        return await self._consuming.mine(who, model).read(3, 0.0)
 
     def wake_by_word(self, who: Who, pick: Pick) -> None:
         """Wait to be woken while a member of the group, itself or another, hands something back."""

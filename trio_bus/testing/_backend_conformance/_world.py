@@ -136,7 +136,7 @@ class World:
         Raises:
           ContractBroken: nothing that may have happened explains it.
         """
-        self._stand_clear(() if self.pump.virtual_time else step.delays)
+        self._stand_clear(step.delays)
         if self.undecided:
             return Ended.CANCELLED
         began = self._elapsed()
@@ -244,8 +244,8 @@ class World:
     def _stand_clear(self, delays: Sequence[float] = ()) -> None:
         """Wait while it is close to a time at which something else would come.
 
-        In real time nothing may be due so soon before or after something else, either: *delays* say
-        after how long something will be.
+        Nothing may be due so soon before or after something else, either: *delays* say after how
+        long something will be. Within a millisecond each backend has an order of its own.
         """
         for _ in range(_MOST_WAITS):
             now = self._elapsed()

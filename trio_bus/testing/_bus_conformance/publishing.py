@@ -15,6 +15,7 @@ from trio_bus._message import Message
 from trio_bus._schedule_id import ScheduleId
 from trio_bus._wall import wall
 from trio_bus.testing._ears import JournalObserver
+from trio_bus.testing._forged import FORGED
 
 from .program import LARGEST
 
@@ -113,7 +114,8 @@ class Publishing:
         self._play.pump.run(self._play.backend.append, self._play.topic(topic), [record])
 
     def _message(self, topic: str, expires_units: float | None = None) -> Message:
-        message = Message(self._play.topic(topic), f"{topic}{next(self._play.numbers)}".encode())
+        body = f"{topic}{next(self._play.numbers)}".encode()
+        message = Message(self._play.topic(topic), body, headers=FORGED)
         if expires_units is None:
             return message
         expires_at = wall.now() + timedelta(seconds=expires_units * self._play.unit)

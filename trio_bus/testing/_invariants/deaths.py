@@ -46,12 +46,12 @@ class Deaths(Rule):
         }
 
     def _hear_member(self, line: Line) -> None:
-        if line.attempt is not None:
-            self._limits[line.consumer] = line.attempt
+        if line.attempt is not None:  # what the configuration says counts more
+            self._limits.setdefault(line.consumer, line.attempt)
 
     def _hear_joined(self, line: Line) -> None:
         if line.config is not None:
-            self._limits[line.consumer] = line.config.max_attempt
+            self._limits[line.consumer] = line.config.max_retry + 1
 
     def _hear_destroyed(self, line: Line) -> None:
         forget_group(line, self._buried)

@@ -14,6 +14,7 @@ from trio_bus._bus import Bus
 from trio_bus._errors import BusError, OutcomeUnknown
 from trio_bus._message import Message
 from trio_bus._wall import wall
+from trio_bus.testing._forged import FORGED
 from trio_bus.testing._journal import Told
 
 from .plan import TOPIC, MessagePlan
@@ -69,7 +70,7 @@ class Publisher:
         payload = b"%d.%d" % (plan.number, part)
         if plan.form is Form.OVERSIZED:
             payload = payload.ljust(LARGEST + 1)
-        message = Message(TOPIC, payload)
+        message = Message(TOPIC, payload, headers=FORGED)
         if plan.form is Form.KEYED:
             return attrs.evolve(message, idempotency_key=f"key-{plan.number}")
         if plan.form is Form.EXPIRING:

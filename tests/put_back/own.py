@@ -1,0 +1,11 @@
+"""Faults of our own, planted so that the suites prove that they would find them."""
+
+from __future__ import annotations
+
+from .own_leasing import LEASING
+from .own_memory import MEMORY
+from .own_runtime import RUNTIME
+from .own_servers import SERVERS
+
+OWN = (*RUNTIME, *LEASING, *MEMORY, *SERVERS)
+"""No test says that it guards against one of them: a suite has to find each by itself."""
