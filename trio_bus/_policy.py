@@ -48,7 +48,7 @@ class Policy:
                 return self.retry(receipt, error, decision.delay)
             case Action.REJECT:
                 return self.reject(receipt, error if decision.reason is None else decision.reason)
-            case Action.RELEASE:
+            case _:
                 return Release(receipt, decision.delay or release_delay())
 
     def retry(self, receipt: Receipt, reason: Reason, delay: float | None) -> Settlement:

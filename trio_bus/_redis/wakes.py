@@ -113,9 +113,9 @@ class Wakes:
         """Receive, which lets `_hear` hear what is pushed; a reply can only be a refusal."""
         try:
             while True:
-                for reply in await session.wire.receive():
-                    if isinstance(reply, ErrorReply):
-                        self._tell(to_exception(reply))
+                replies = await session.wire.receive()
+                for refusal in [it for it in replies if isinstance(it, ErrorReply)]:
+                    self._tell(to_exception(refusal))
         except _LOST:
             scope.cancel()
 
@@ -149,7 +149,7 @@ class Wakes:
                 self._ring(channel, 0.0, "")
             case [b"unsubscribe", bytes(channel), _]:
                 self._heard.discard(channel.decode("utf-8", "replace"))
-            case _:
+            case _:  # nothing that we asked for
                 pass
 
     def _ring(self, channel: bytes, delay: float, group: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -235,7 +234,9 @@ class Life:
 
     async def _insist(self, step: Callable[[], Awaitable[object]]) -> None:
         """Try again as long as it is the connection that fails, and whoever calls allows."""
-        for tries in itertools.count(1):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 await step()
             except ConnectionLost as error:

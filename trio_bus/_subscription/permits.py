@@ -25,11 +25,6 @@ class Permits:
         """How many entries could be taken at once."""
         return self._free.value
 
-    @property
-    def pending_acks(self) -> int:
-        """How many settlements wait for the server."""
-        return self._pending + self._deferred
-
     async def take(self, at_most: int) -> int:
         """Wait for one permit, then take as many as are free; return how many."""
         await self._free.acquire()
