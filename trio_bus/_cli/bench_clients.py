@@ -113,9 +113,8 @@ async def open_peer() -> AsyncGenerator[Peer]:
         with trio.move_on_after(_END_TIMEOUT, shield=True):
             process.kill()
             await process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    await pipe.aclose()
+            assert process.stdio is not None
+            await process.stdio.aclose()
 
 
 @final

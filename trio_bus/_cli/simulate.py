@@ -211,9 +211,8 @@ async def _open_worker() -> AsyncGenerator[_Worker]:
         with trio.move_on_after(_END_TIMEOUT, shield=True):
             process.kill()
             await process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    await pipe.aclose()
+            assert process.stdio is not None
+            await process.stdio.aclose()
 
 
 def _number(text: str) -> int:

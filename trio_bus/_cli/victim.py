@@ -83,5 +83,5 @@ async def open_victim(bus: Bus) -> AsyncGenerator[Victim]:
         with trio.move_on_after(_END_TIMEOUT, shield=True):
             process.kill()
             await process.wait()
-            if process.stdin is not None:
-                await process.stdin.aclose()
+            assert process.stdin is not None
+            await process.stdin.aclose()
