@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hunt.apart import APART
 from tests.put_back.ancestor import ANCESTOR
 from tests.put_back.fault import Change, Fault, Stale
 from tests.put_back.guards import guards
@@ -40,10 +41,10 @@ def test_a_fault_can_be_put_back_and_has_a_guard(fault: Fault) -> None:
 
 
 def test_those_of_our_own_are_left_to_the_suites() -> None:
-    """`tests.hunt` says which one finds them: no test guards against one of them."""
+    """`tests.hunt` says which one finds them; a test guards only where it is said why none can."""
     assert len(OWN) >= 20
     assert all(fault.puttings and not fault.unreached for fault in OWN)
-    assert not {fault.name for fault in OWN} & set(GUARDS)
+    assert {fault.name for fault in OWN} & set(GUARDS) <= set(APART)
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, *OWN], ids=lambda fault: fault.name)
@@ -73,7 +74,7 @@ def test_what_tests_say_they_guard_is_a_fault() -> None:
     """Names are unique, and nobody guards what is in no list."""
     names = [fault.name for fault in (*FAULTS, *OWN)]
     assert len(set(names)) == len(names)
-    assert set(GUARDS) <= {fault.name for fault in FAULTS}
+    assert set(GUARDS) <= set(names)
 
 
 def test_all_of_the_ancestor_is_listed() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from unittest.mock import MagicMock
+from unittest.mock import AsyncMock, MagicMock
 
 import attrs
 import pytest
@@ -64,6 +64,7 @@ async def test_what_has_arrived_is_not_started_after_the_end() -> None:
         started.append(delivery)
 
     core, holding = MagicMock(), MagicMock(open=True)
+    core.leases.check = AsyncMock(return_value=True)
     holding.conclude.return_value = None
     dispatcher = Dispatcher(core, handler)
     dispatcher.deliver([holding])

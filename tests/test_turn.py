@@ -102,6 +102,7 @@ class Work:
         return [(now, payload) for now, payload, _, _ in self.log]
 
 
+@pytest.mark.guards("a suspect has company")
 async def test_it_waits_for_what_runs_and_nothing_starts_beside_it(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -305,6 +306,7 @@ async def test_somebody_else_may_have_what_one_gives_up(
 
 
 @pytest.mark.parametrize("leave", ["drain", "cancel"])
+@pytest.mark.guards("a shield lacks")
 async def test_one_that_waits_is_not_started_by_an_end(
     autojump_clock: MockClock, world: World, leave: str
 ) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import trio
 
 from tests.put_back.guards import guards
@@ -19,7 +20,7 @@ from tests.put_back.lists import FAULTS
 from tests.put_back.own import OWN
 from tests.put_back.trial import copied
 
-from .hunting import HuntFailed, Prey, hunt
+from .hunting import HuntFailed, Prey, hunt, reason_of
 from .table import read_rows, write_rows
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     """Hunt what was asked for; 0 if something caught each of them."""
     asked = _parser().parse_args(arguments)
     names: list[str] = asked.names
-    known = read_rows(ROOT) if asked.missing else {}
+    found = read_rows(ROOT) if asked.missing else {}
+    known = {key for key, row in found.items() if row.caught_by}
     chosen = [
         prey
         for prey in all_prey(ROOT)
@@ -58,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help="parts of names of faults")
     parser.add_argument("-j", "--jobs", type=int, default=2, help="hunts at a time (2)")
     parser.add_argument(
-        "--missing", action="store_true", help="hunt only what the table does not have yet"
+        "--missing", action="store_true", help="hunt only what the table does not hold as caught"
     )
     return parser
 
@@ -88,7 +90,8 @@ async def _hunt_one(root: Path, prey: Prey, order: Sequence[tuple[str, str]]) ->
         print(f"FAILED {prey.fault.name}: {prey.how}\n{failed}", flush=True)
         return False
     rows = read_rows(ROOT) | {row.key: row}
-    write_rows(ROOT, rows.values(), order)
+    told = [attrs.evolve(it, reason=reason_of(it.fault, it.caught_by)) for it in rows.values()]
+    write_rows(ROOT, told, order)
     words = f"{row.caught_by or 'NOTHING'} {row.after} {row.shown} {row.reason}"
     seconds = trio.current_time() - began
     print(f"{seconds:5.0f} s  {prey.fault.name}: {prey.how}\n         {words}", flush=True)

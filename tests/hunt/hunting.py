@@ -22,6 +22,10 @@ LIMIT = 600.0
 """Seconds for one suite, in which every example has a bound of its own."""
 TESTS_LIMIT = 180.0
 """Seconds for the tests that guard against a fault."""
+TESTS = "tests"
+"""What caught a fault that no suite can see."""
+UNKNOWN = "?"
+"""Stands where nobody has said why no suite can see it."""
 
 
 class HuntFailed(Exception):
@@ -72,6 +76,11 @@ async def hunt(root: Path, prey: Prey) -> Row:
     return await _guarded(root, prey)
 
 
+def reason_of(fault: str, caught_by: str) -> str:
+    """Say why no suite can see it, of a fault that only tests caught."""
+    return APART.get(fault, UNKNOWN) if caught_by == TESTS else ""
+
+
 async def ask(copy: Path, suite: Suite) -> Finding:
     """Run one suite in that copy.
 
@@ -110,12 +119,12 @@ async def _run(copy: Path, name: str) -> str:
 
 async def _guarded(root: Path, prey: Prey) -> Row:
     """Let the tests say that it is there, where no suite can."""
-    reason = APART.get(prey.fault.name, "?")
+    reason = reason_of(prey.fault.name, TESTS)
     if not prey.guards:
         return Row(*prey.key, "", "", "nothing", reason)
     report = await run_trial(root, prey.changes, prey.guards, TESTS_LIMIT, prey.fault.select)
     if report.verdict not in {Verdict.CAUGHT, Verdict.MISSED}:
         raise HuntFailed(f"{report.verdict.value}: {report.text[-4000:]}")
     failed = ", ".join(sorted(test.rpartition("::")[2] for test in report.failed))
-    caught_by = "tests" if failed else ""
+    caught_by = TESTS if failed else ""
     return Row(*prey.key, caught_by, "", failed or "nothing", reason)

@@ -207,20 +207,14 @@ _STARTING = (
         ),
     ),
     Fault(
-        "a shield is wrong",
-        "A shield stands where it must not, or lacks where it must.",
+        "a shield lacks",
+        "A shield lacks where there must be one.",
         (
             put(
                 "the service tasks are cancelled with the block",
                 f"{_SUBSCRIPTION}/life.py",
                 "self._services = trio.CancelScope(shield=True)",
                 "self._services = trio.CancelScope()",
-            ),
-            put(
-                "handlers are shielded",
-                f"{_SUBSCRIPTION}/dispatcher.py",
-                "self._scope = trio.CancelScope()",
-                "self._scope = trio.CancelScope(shield=True)",
             ),
             put(
                 "a booking is given up only by who is not cancelled",

@@ -105,10 +105,13 @@ class Leases:
             await stirred.wait_value(lambda count: count != seen)
 
     def _next(self) -> float:
-        """Say when to renew next."""
+        """Say when to renew next; while that fails, not later than the next lease ends."""
         now, pause = trio.current_time(), self._interval
         if self._errors:
-            pause = min(pause, self._core.pause.seconds(self._errors))
+            ends = [it.lease_until - now for it in self._core.open_holdings() if it.given_out]
+            pause = min(
+                pause, self._core.pause.seconds(self._errors), *(it for it in ends if it > 0)
+            )
         return min(now + pause, self._ask_until) if now < self._ask_until else now + pause
 
     async def _renew_all(self) -> None:

@@ -48,8 +48,10 @@ class Publishing:
         self._bus = Bus(play.backend, BusOptions(observer=observer))
 
     def publish(self, topic: str, number: int, *, expires_units: float | None = None) -> None:
-        """Publish so many messages at once, as one batch."""
+        """Publish so many messages at once, as one batch; in larger ones each has a key."""
         messages = [self._message(topic, expires_units) for _ in range(number)]
+        if number > 2:
+            messages = [attrs.evolve(it, idempotency_key=it.payload.decode()) for it in messages]
         told = self._play.journal.publishing(PUBLISHER, messages)
         if number == 1:
             told([self._play.pump.run(self._bus.publish, messages[0])])

@@ -18,8 +18,8 @@ class OnePlace(Rule):
     """Each confirmed publish is, in each group, undelivered, pending, done or dead.
 
     An entry is in one place by construction. So what is checked is that it is still in the stream,
-    and that what counts as done was settled by somebody: entries that a consumer held are done
-    for the server when that consumer is deleted.
+    that no two messages were confirmed as one, and that what counts as done was settled by
+    somebody: entries that a consumer held are done for the server when that consumer is deleted.
     """
 
     number = 1
@@ -42,8 +42,12 @@ class OnePlace(Rule):
         }
 
     def _hear_confirmed(self, line: Line) -> None:
-        if line.entry_id is not None:
-            self._confirmed.setdefault(line.topic, {}).setdefault(line.entry_id, line)
+        if line.entry_id is None:
+            return
+        first = self._confirmed.setdefault(line.topic, {}).setdefault(line.entry_id, line)
+        if first.label != line.label and line.topic not in self.scene.uprooted:
+            words = f"{line.label!r} was confirmed as {line.entry_id}"
+            self.broken(f"{words}, and so was {first.label!r}", line)
 
     def _hear_settled(self, line: Line) -> None:
         if line.entry_id is not None:
