@@ -10,6 +10,7 @@ import attrs
 from trio_bus._backend import (
     Entry,
     GroupMember,
+    Membership,
     Receipt,
     Record,
     Release,
@@ -132,7 +133,7 @@ class FaultyBackend(InterposedBackend[B]):
         """
         return await self._planned.run(name, act, half)
 
-    def interpose(self, member: GroupMember) -> GroupMember:
+    def interpose(self, member: GroupMember, membership: Membership) -> GroupMember:  # noqa: ARG002 - all alike
         """Return a member that fails as planned."""
         return _FaultyMember(member, self)
 

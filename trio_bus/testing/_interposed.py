@@ -94,7 +94,7 @@ class InterposedBackend(StreamBackend, Generic[B]):
         """Do what this call is for, or something else."""
 
     @abc.abstractmethod
-    def interpose(self, member: GroupMember) -> GroupMember:
+    def interpose(self, member: GroupMember, membership: Membership) -> GroupMember:
         """Return what stands before a member of the other backend."""
 
     @property
@@ -154,7 +154,7 @@ class InterposedBackend(StreamBackend, Generic[B]):
     @asynccontextmanager
     async def _join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
         async with self.inner.join(membership) as member:
-            yield self.interpose(member)
+            yield self.interpose(member, membership)
 
     async def info(self, topic: str) -> TopicInfo:
         """Ask."""

@@ -200,6 +200,14 @@ class Pump:
         self._tell_errors()
         return Stay(self, manager).wait_until_entered()
 
+    def enter_first(self, manager: AbstractAsyncContextManager[T]) -> Stay[T]:
+        """Enter what all the rest needs: where that fails, the pump is closed."""
+        try:
+            return self.enter(manager)
+        except BaseException:
+            self.close()
+            raise
+
     def wait_for(self, job: Job[T]) -> None:
         """Pump until it has ended, in whatever way.
 

@@ -73,7 +73,7 @@ class World:
         self.set_apart: list[tuple[Who, EntryId]] = []
         self.story: list[str] = []
         self.numbers = count(1)
-        self._stay: Stay[StreamBackend] = self.pump.enter(open_backend())
+        self._stay: Stay[StreamBackend] = self.pump.enter_first(open_backend())
         self._members: dict[Who, Stay[GroupMember]] = {}
         self._began = self.pump.now()
         self._judged = -1.0

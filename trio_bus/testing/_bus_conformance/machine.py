@@ -150,5 +150,4 @@ class BusMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_promises_are_kept(self) -> None:
-        if hasattr(self, "play"):
-            self.play.settle()
+        self.play.settle()

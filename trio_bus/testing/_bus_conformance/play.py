@@ -112,7 +112,10 @@ class Play:
         self.numbers: Iterator[int] = count(1)
         """No two things of a play have the same one."""
         self._tasks = set(all_tasks())
-        self._opened = self.pump.enter(subject.open_backend())
+        with ExitStack() as failed:
+            failed.enter_context(self._seeded)
+            self._opened = self.pump.enter_first(subject.open_backend())
+            failed.pop_all()
         self.backend = self._opened.value
         self.publishing = Publishing(self)
 

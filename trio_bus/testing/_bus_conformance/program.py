@@ -139,7 +139,7 @@ class Program:
                 await trio.lowlevel.checkpoint()
             case Way.ERROR:
                 raise BodyFailed
-            case Way.LEAVE:
+            case _:  # by the end of its block
                 pass
 
     async def _handle(self, delivery: Delivery) -> None:

@@ -45,8 +45,7 @@ class Publisher:
             while self._todo:
                 await trio.sleep_until(self._todo[0].when)
                 await self._process.breathe()
-                if self._todo:
-                    nursery.start_soon(self._publish, self._todo.pop(0))
+                nursery.start_soon(self._publish, self._todo.pop(0))
 
     async def _publish(self, plan: MessagePlan) -> None:
         message = self._message(plan)

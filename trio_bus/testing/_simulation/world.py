@@ -154,7 +154,9 @@ class World:
         """Run a publisher; another one takes its place when it dies."""
         plans = [it for it in self.plan.messages if it.publisher == number]
         todo = sorted(plans, key=lambda it: it.when)
-        for life in count(1):
+        life = 0
+        while True:
+            life += 1
             process = Process(f"{PUBLISHER}-{number}", life)
             bus = self._bus(
                 process, BusOptions(observer=JournalObserver(self.journal, process.name))
@@ -169,7 +171,9 @@ class World:
         """Run a consumer; another one takes its place when it dies."""
         await trio.sleep(plan.begins)
         stays = count()
-        for life in count(1):
+        life = 0
+        while True:
+            life += 1
             process = Process(plan.place, life)
             observer = JournalObserver(self.journal, process.name)
             options = BusOptions(observer=observer, max_payload_bytes=LARGEST)

@@ -1,0 +1,108 @@
+"""The conformance suites on backends that are right in another way, or that do not open at all."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import Phase, settings
+
+from trio_bus import EntryId, MemoryBackend
+from trio_bus._once import Append
+from trio_bus.abc import StreamBackend
+from trio_bus.testing import FaultyBackend, backend_conformance, bus_conformance
+from trio_bus.testing._backend_conformance import _world
+from trio_bus.testing._backend_conformance._tally import Tally
+from trio_bus.testing._bus_conformance import play
+
+FEW = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+)
+
+
+class Persisting(MemoryBackend):
+    """Takes the memory for a disk."""
+
+    async def append_persisted(
+        self,
+        appends: Sequence[Append],
+        replicas: int,  # noqa: ARG002 - of the contract
+    ) -> list[EntryId | Exception]:
+        return [
+            (await self.append(it.topic, [it.record], [it.once] if it.once else ()))[0]
+            for it in appends
+        ]
+
+
+def certified(backend: StreamBackend) -> Tally:
+    """Run few programs on a backend; return what was done."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[StreamBackend]:
+        yield backend
+
+    case = backend_conformance(opened, virtual_time=True)
+    case.settings = FEW
+    case("runTest").debug()
+    return case.tally
+
+
+def test_a_backend_that_persists_is_certified() -> None:
+    assert certified(Persisting()).operations["append_persisted"] > 0
+
+
+def test_a_backend_without_an_administrator_is_certified() -> None:
+    """What nobody can remove is not removed."""
+    assert certified(FaultyBackend(MemoryBackend())).programs >= 40
+
+
+def test_what_cannot_be_judged_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And counted, by the reason."""
+    monkeypatch.setattr(_world, "_MOST_MODELS", 0)
+    monkeypatch.setattr(_world, "_MOST_WAITS", 0)
+    told = certified(MemoryBackend()).given_up
+    assert set(told) <= {"too much may have happened", "there was always something about to happen"}
+    assert told.total() > 0
+
+
+def test_a_backend_that_does_not_open_says_why() -> None:
+    @asynccontextmanager
+    async def closed() -> AsyncGenerator[StreamBackend]:
+        raise OSError("no such store")
+        yield
+
+    case = backend_conformance(closed, virtual_time=True)
+    case.settings = FEW
+    with pytest.raises(OSError, match="no such store"):
+        case("runTest").debug()
+
+
+def test_a_lease_that_is_too_short_is_refused() -> None:
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[StreamBackend]:
+        yield MemoryBackend()
+
+    with pytest.raises(ValueError, match=r"lease: 0.01 is below 0.05 s"):
+        backend_conformance(opened, lease=0.01)
+
+
+def test_what_does_not_finish_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a long time."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[StreamBackend]:
+        yield MemoryBackend()
+
+    monkeypatch.setattr(play, "PATIENCE", 0)
+    case = bus_conformance(opened, virtual_time=True)
+    case.settings = FEW
+    with pytest.raises(AssertionError, match="something is still not finished"):
+        case("test_random_programs").debug()
