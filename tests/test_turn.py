@@ -198,6 +198,7 @@ class _StubbornReads(FlakyBackend):
         raise AssertionError("this scope is not cancelled itself")
 
 
+@pytest.mark.guards("a suspect has company")
 async def test_what_a_read_brings_that_is_being_ended_comes_first(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +244,7 @@ async def test_receive_hands_it_out_when_nothing_else_is_held(
         assert [it.state.attempt for it in rest] == [1, 1], "given back uncounted"
 
 
+@pytest.mark.guards("a suspect has company")
 async def test_what_is_left_open_holds_it_up_for_a_lease(
     autojump_clock: MockClock, world: World
 ) -> None:

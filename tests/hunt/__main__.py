@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -20,10 +20,12 @@ from tests.put_back.lists import FAULTS
 from tests.put_back.own import OWN
 from tests.put_back.trial import copied
 
-from .hunting import HuntFailed, Prey, hunt, reason_of
-from .table import read_rows, write_rows
+from .hunting import HuntFailed, Prey, ask_tests, hunt, reason_of
+from .table import Row, read_rows, write_rows
 
 ROOT = Path(__file__).parent.parent.parent
+
+Hunt = Callable[[Path, Prey], Awaitable[Row]]
 
 
 def all_prey(root: Path) -> list[Prey]:
@@ -48,7 +50,9 @@ def main(arguments: Sequence[str]) -> int:
         if prey.key not in known and any(name in prey.fault.name for name in names or [""])
     ]
     with copied(ROOT) as root:  # so that who goes on editing changes nothing here
-        escaped = trio.run(_hunt_all, root, chosen, asked.jobs)
+        escaped = trio.run(
+            _hunt_all, root, ask_tests if asked.only_tests else hunt, chosen, asked.jobs
+        )
     print(f"{len(chosen)} hunted, {len(escaped)} escaped")
     for prey in escaped:
         print(f"  {prey.fault.name}: {prey.how}")
@@ -62,10 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--missing", action="store_true", help="hunt only what the table does not hold as caught"
     )
+    parser.add_argument(
+        "--only-tests", action="store_true", help="ask tests alone: no suite was seen to catch it"
+    )
     return parser
 
 
-async def _hunt_all(root: Path, chosen: Sequence[Prey], jobs: int) -> list[Prey]:
+async def _hunt_all(root: Path, ask: Hunt, chosen: Sequence[Prey], jobs: int) -> list[Prey]:
     """Hunt each, in order; write what was found as it is found; return what nothing caught."""
     order = [prey.key for prey in all_prey(ROOT)]
     left = iter(chosen)
@@ -73,7 +80,7 @@ async def _hunt_all(root: Path, chosen: Sequence[Prey], jobs: int) -> list[Prey]
 
     async def hunt_some() -> None:
         nonlocal escaped  # all jobs take from the same ones
-        escaped += [prey for prey in left if not await _hunt_one(root, prey, order)]
+        escaped += [prey for prey in left if not await _hunt_one(root, ask, prey, order)]
 
     async with trio.open_nursery() as nursery:
         for _ in range(jobs):
@@ -81,11 +88,11 @@ async def _hunt_all(root: Path, chosen: Sequence[Prey], jobs: int) -> list[Prey]
     return escaped
 
 
-async def _hunt_one(root: Path, prey: Prey, order: Sequence[tuple[str, str]]) -> bool:
+async def _hunt_one(root: Path, ask: Hunt, prey: Prey, order: Sequence[tuple[str, str]]) -> bool:
     """Hunt one, and note what came of it; say whether it was caught."""
     began = trio.current_time()
     try:
-        row = await hunt(root, prey)
+        row = await ask(root, prey)
     except HuntFailed as failed:
         print(f"FAILED {prey.fault.name}: {prey.how}\n{failed}", flush=True)
         return False

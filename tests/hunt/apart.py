@@ -6,6 +6,8 @@ APART: dict[str, str] = {
     "a claim forgets what it brought": "nobody holds what a claim buries: no line has to follow",
     "a connection does not come back": "the suites speak to a server that stays: see the cuts",
     "a delay is a sleep": "no rule says how long a call may take",
+    "a deleted entry ends its handler": "handlers may end as cancelled when entries are deleted",
+    "a drain starts handlers": "what has begun before the end may go on: the moment is too short",
     "a lease is counted from the answer": "it takes renewals that fail until a lease is over",
     "a limit that nobody sees": "a record of megabytes would take all the time of a suite",
     "a lost lease goes unnoticed": "a handler may resist: no rule says when it ends",
@@ -13,12 +15,25 @@ APART: dict[str, str] = {
     "a release is not held up": "how often it may come back is promised by no rule",
     "a shield lacks": "what is handed back late is handed back within what is promised",
     "a suspect has company": "who was with it is told by no line of a suspect that was settled",
+    "a wake-up is put off": "the next tick finds it, and that is all that the rules promise",
     "a wake-up is lost": "the next tick finds it, and that is all that the rules promise",
     "an option does nothing": "what it changes is when something happens, within what is promised",
     "no test meets a real server": "it is a fault of the tests",
-    "reads hold up publishes": "it is late, within what is promised",
     "the end of a lease is overlooked": "it takes renewals that fail until a lease is over",
     "the flusher waits when idle": "it is late, within what is promised",
+    "what waits to be settled is not renewed": "its answer says the same when the lease was lost",
     "zeros become defaults": "it is late, within what is promised, or not in the values drawn",
 }
 """By the name of the fault."""
+
+NOT_YET = frozenset(
+    {
+        *("a batch shares one key", "a count is off by one on a server", "a dead letter is lost"),
+        *("a key is forgotten", "a key is kept too short", "a marker says nothing"),
+        *("a schedule loses its order on a server", "a suspect is forgotten when it comes back"),
+        *("forgetting destroys on a server", "giving up a booking books"),
+        *("results of a batch are swapped", "results of a batch are swapped on a server"),
+        *("the next look comes too late", "the next look comes too late on a server"),
+    }
+)
+"""Faults that were not hunted in every way since the suites changed: ``tests.hunt --missing``."""

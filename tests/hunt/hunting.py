@@ -73,7 +73,7 @@ async def hunt(root: Path, prey: Prey) -> Row:
             if found.words:
                 after = f"{found.examples} {suite.unit}"
                 return Row(*prey.key, suite.name, after, found.words, "")
-    return await _guarded(root, prey)
+    return await ask_tests(root, prey)
 
 
 def reason_of(fault: str, caught_by: str) -> str:
@@ -117,8 +117,12 @@ async def _run(copy: Path, name: str) -> str:
     return shown.decode(errors="replace")
 
 
-async def _guarded(root: Path, prey: Prey) -> Row:
-    """Let the tests say that it is there, where no suite can."""
+async def ask_tests(root: Path, prey: Prey) -> Row:
+    """Let the tests say that it is there, where no suite can.
+
+    Raises:
+      HuntFailed: it is no fault any more.
+    """
     reason = reason_of(prey.fault.name, TESTS)
     if not prey.guards:
         return Row(*prey.key, "", "", "nothing", reason)

@@ -63,12 +63,12 @@ _MEMORY = "trio_bus/_memory/"
 _LOCAL = (_MEMORY, "trio_bus/_wake.py", "trio_bus/_gate.py")
 
 SUITES = (
+    Suite("streams", "sequences", faithful, (_MEMORY,)),
+    Suite("backend on a server", "programs", backend_on_server, (_SERVER, _MEMORY)),
     Suite("simulation", "runs", simulation, _RUNTIME),
     Suite("bus", "programs", bus, _RUNTIME),
     Suite("backend", "programs", backend, _LOCAL),
-    Suite("streams", "sequences", faithful, (_MEMORY,)),
     Suite("public suites", "tests", publics, _RUNTIME),
-    Suite("backend on a server", "programs", backend_on_server, (_SERVER, _MEMORY)),
     Suite("public suites on a server", "tests", publics_on_server, (_SERVER,)),
     Suite("bus on a server", "programs", bus_on_server, (_SERVER,)),
 )
