@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from itertools import count
 from typing import final
 
 import attrs
@@ -115,12 +114,12 @@ class Bulk:
     def orders(self) -> Iterator[Order]:
         """Return all there is to do; scenarios take turns."""
         end = None if self.seeds is None else self.first_seed + self.seeds
-        for first in count(self.first_seed, _CHUNK):
+        first = self.first_seed
+        while end is None or first < end:
             left = _CHUNK if end is None else min(_CHUNK, end - first)
-            if left <= 0:
-                return
             for scenario in self.scenarios:
                 yield Order(scenario, first, left)
+            first += left
 
     def done(self, elapsed: float) -> float:
         """Return the part of all runs that is done, from 0 to 1, after so many seconds."""

@@ -1,0 +1,202 @@
+"""What commands do where something is missing, is gone, or ends too early."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_bus import Bus, ConnectionLost, MemoryBackend, TopicInfo, Transition
+from trio_bus._cli import bench_clients, info, main, pipes, play, server, simulate, weather
+from trio_bus._cli.bench_clients import Clients, Peer
+from trio_bus._cli.bench_work import Client, Order, Work
+from trio_bus._cli.failing import CommandError
+from trio_bus._cli.progress import _bars
+from trio_bus._cli.simulate_progress import progress
+from trio_bus._cli.simulate_work import Order as Seeds
+from trio_bus._cli.stopping import Stop
+from trio_bus._cli.work import DEAD_LETTERS, Errors
+from trio_bus._observer import ErrorEvent, Scope, TransitionEvent
+
+if TYPE_CHECKING:
+    from trio_bus._redis.connecting import Session
+
+ORDER = Order("redis://h", "t", Client.SHARED, Work("w", (Client.SHARED,), 1, 1, 1), 8)
+
+
+@pytest.fixture
+def without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody import it."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("rich", "rich.console", "rich.progress", "rich.table"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "trio_bus._cli.bench_display", raising=False)
+
+
+def test_without_rich_there_is_no_bar(without_rich: None) -> None:
+    """And nothing else is missing."""
+    assert _bars() is None
+    with progress() as advance:
+        advance(0.5, 7)
+
+
+def test_a_table_needs_rich(without_rich: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 1
+    assert "rich, which draws the table" in capsys.readouterr().err
+
+
+def test_what_is_no_url_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody may have put a password there."""
+    assert main(["info", "orders", "--url", "embedded://[secret"]) == 2
+    assert capsys.readouterr().err == "trio-bus: url: this is not like embedded:///directory\n"
+
+
+def test_losses_and_recoveries_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    told = server._Complaints()
+    lost = TransitionEvent(transition=Transition.LEASE_LOST, topic="orders", group="billing")
+    told.on_transition(lost)
+    told.on_transition(attrs.evolve(lost, transition=Transition.VANISHED, reason="deleted"))
+    told.on_transition(TransitionEvent(transition=Transition.RECONNECTED))
+    told.on_transition(TransitionEvent(transition=Transition.STARTED))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" ")[2].split(" ")[0] for line in lines][:1] == ["lease-lost"]
+    assert lines[1].endswith(": deleted")
+    assert lines[2:] == ["trio-bus: connected again"]
+
+
+def test_only_what_nobody_planned_is_told() -> None:
+    told: list[str] = []
+    errors = Errors(told.append)
+    errors.on_error(ErrorEvent(scope=Scope.DECODE, error=ConnectionLost("planned")))
+    errors.on_error(ErrorEvent(scope=Scope.READ, error=ConnectionLost("gone")))
+    assert told == ["read: gone"]
+
+
+def test_the_first_signal_decides() -> None:
+    stop = Stop()
+    assert stop.exit_code == 0
+    stop.end(15)
+    stop.end(2)
+    assert stop.exit_code == 128 + 15
+
+
+@attrs.define
+class Pipe:
+    """The pipes of a process that says one thing, or is gone."""
+
+    says: bytes = b""
+    gone: bool = False
+
+    @property
+    def stdin(self) -> Pipe:
+        return self
+
+    @property
+    def stdout(self) -> Pipe:
+        return self
+
+    async def send_all(self, _: bytes) -> None:
+        if self.gone:
+            raise trio.BrokenResourceError
+
+    async def receive_some(self) -> bytes:
+        said, self.says = self.says, b""
+        return said
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (b'{"error":"OSError: no"}\n', "^redis.asyncio, default client: OSError: no$"),
+        (b"", "died$"),
+    ],
+)
+async def test_the_process_that_measures_may_fail(says: bytes, words: str) -> None:
+    peer = Peer(cast("trio.Process", Pipe(says)))
+    with pytest.raises(CommandError, match=words):
+        await peer.measure(ORDER)
+
+
+async def test_a_process_that_simulates_may_be_gone() -> None:
+    worker = simulate._Worker(cast("trio.Process", Pipe(gone=True)))
+    with pytest.raises(CommandError, match="the process that ran calm, seeds 5 to 7 died"):
+        await worker.ask(Seeds("calm", 5, 3))
+
+
+async def test_a_connection_that_is_lost_while_it_measures_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lose(_: object, __: object) -> float:
+        raise trio.BrokenResourceError("the server closed the connection")
+
+    async def forget(_: object, __: str) -> None:
+        """Delete nothing."""
+
+    monkeypatch.setattr(bench_clients, "measure_floor", lose)
+    monkeypatch.setattr(Clients, "_forget", forget)
+    clients = Clients(
+        Bus(MemoryBackend()), cast("Session", None), Peer(cast("trio.Process", Pipe()))
+    )
+    with pytest.raises(ConnectionLost, match="the connection was lost: the server closed"):
+        await clients.measure(attrs.evolve(ORDER, client=Client.FLOOR))
+
+
+@attrs.define
+class Away:
+    """A bus whose server is away, then back, then away."""
+
+    asked: int = 0
+
+    async def info(self, topic: str) -> TopicInfo:
+        self.asked += 1
+        if self.asked != 2:
+            raise ConnectionLost("gone")
+        return TopicInfo(topic, 0, ())
+
+
+async def test_watching_goes_on_while_the_server_is_away(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And also when nobody reads: somebody else notices that."""
+
+    async def unread(_: int, __: bytes) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(info, "write_all", unread)
+    bus = Away()
+    with trio.move_on_after(2.5):
+        await info.Asker("orders", bool(0), 1.0)._watch(cast("Bus", bus), 1.0)
+    assert bus.asked == 3
+    assert capsys.readouterr().err == "trio-bus: gone\ntrio-bus: gone\n"
+
+
+async def test_what_is_always_ready_can_be_read_and_never_ends() -> None:
+    """A device, and a file: nobody can tell whether somebody reads what is written there."""
+    device = os.open(os.devnull, os.O_RDONLY)
+    try:
+        assert await pipes.read_some(device) == b""
+        with trio.move_on_after(0.01) as patience:
+            await pipes.wait_reader_gone(device)
+    finally:
+        os.close(device)
+    assert patience.cancelled_caught
+
+
+def test_a_reading_knows_its_month() -> None:
+    _, first, *_ = weather.load().splitlines()
+    assert weather.Reading.parse(first).month == "2012/01"
+
+
+async def test_what_is_no_dead_letter_is_left_out() -> None:
+    """Somebody else may have written there."""
+    backend = MemoryBackend()
+    await backend.append(DEAD_LETTERS, [((b"no", b"letter"),)])
+    assert await play._dead_readings(Bus(backend)) == ()
