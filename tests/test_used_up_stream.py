@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import attrs
 import pytest
 
-from tests.harness import World, open_world
+from tests.harness import World, open_world, publish
 from tests.servers import command
 from trio_bus import EntryId, MemoryBackend
+from trio_bus._backend import Ack, Bury, Death, DeathCause
 from trio_bus._memory.stream_commands import xadd
+from trio_bus._settled import Settled
 from trio_bus.abc import Membership
 
 LAST = 2**64 - 1
@@ -24,13 +27,13 @@ async def world(backend_url: str) -> AsyncIterator[World]:
         yield world
 
 
-def use_up(world: World) -> None:
+def use_up(world: World, topic: str = "orders") -> None:
     """Add an entry with the greatest id there is."""
     if isinstance(world.backend, MemoryBackend):
         store = world.backend._server.store  # pyright: ignore[reportPrivateUsage]  # an operator
-        xadd(store, "orders", f"{LAST}-{LAST}", ((b"n", b"1"),), 0)
+        xadd(store, topic, f"{LAST}-{LAST}", ((b"n", b"1"),), 0)
     else:
-        command(world.url, f"XADD orders {LAST}-{LAST} n 1")
+        command(world.url, f"XADD {topic} {LAST}-{LAST} n 1")
 
 
 async def delete(world: World) -> None:
@@ -62,3 +65,18 @@ async def test_what_is_due_waits_until_the_stream_takes_it(world: World) -> None
         (entry,) = await us.read(5, 0.0)
         assert entry.record == ((b"n", b"3"),)
         assert (await backend.info("orders")).scheduled == 0
+
+
+@pytest.mark.guards("a dead letter is lost")
+async def test_what_the_dead_letter_topic_does_not_take_stays_where_it_is(world: World) -> None:
+    """The refusal is told, and the entry is still ours."""
+    backend, dead = world.backend, "{orders}.dead"
+    await backend.create_group("orders", "billing", EntryId(0))
+    use_up(world, dead)
+    await publish(world.bus(), 1)
+    async with backend.join(attrs.evolve(US, dead_letter_topic=dead)) as us:
+        (entry,) = await us.read(1, 1.0)
+        (refused,) = await us.settle([Bury(entry.receipt, Death(DeathCause.REJECTED, "", "no"))])
+        assert USED_UP in str(refused)
+        assert await us.settle([Ack(entry.receipt)]) == [Settled.DONE]
+    assert (await backend.info(dead)).length == 1
