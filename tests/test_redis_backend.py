@@ -241,6 +241,15 @@ async def test_a_buried_entry_keeps_its_bytes_and_gets_its_context(backend: Redi
     assert await raw_pending(backend) == {}
 
 
+@pytest.mark.guards("results of a batch are swapped on a server")
+async def test_a_renewal_of_several_names_the_one_that_is_gone(backend: RedisBackend) -> None:
+    stored = await publish(backend, 3)
+    async with backend.join(US) as us:
+        entries = await us.read(3, 1)
+        await command(backend, "XDEL", TOPIC, str(stored[1]))
+        assert await us.renew(receipts(entries)) == {stored[1]: Settled.GONE}
+
+
 async def test_an_entry_with_thousands_of_fields_is_kept_in_the_group(
     backend: RedisBackend,
 ) -> None:
