@@ -22,6 +22,7 @@ APART: dict[str, str] = {
     "a wake-up is lost": "the next tick finds it, and that is all that the rules promise",
     "an option does nothing": "what it changes is when something happens, within what is promised",
     "no test meets a real server": "it is a fault of the tests",
+    "results of a batch are swapped": "on a server a batch whose entries fare differently is rare",
     "results of a batch are swapped on a server": "a renewal of several, one of them gone, is rare",
     "the next look comes too late": "the next tick finds it, and that is all there is",
     "the next look comes too late on a server": "the next tick finds it, and that is all there is",
