@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -13,17 +16,45 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_bus import Bus, ConnectionLost, MemoryBackend, TopicInfo, Transition
-from trio_bus._cli import bench_clients, info, main, pipes, play, server, simulate, weather
+from trio_bus import (
+    Bus,
+    ConnectionLost,
+    MemoryBackend,
+    Message,
+    OutcomeUnknown,
+    SubscriptionConfig,
+    TopicInfo,
+    Transition,
+    ValidationError,
+    open_subscription,
+)
+from trio_bus._cli import (
+    bench_clients,
+    consume,
+    info,
+    main,
+    pipes,
+    play,
+    publish,
+    server,
+    simulate,
+    weather,
+)
+from trio_bus._cli.bench import Report
 from trio_bus._cli.bench_clients import Clients, Peer
+from trio_bus._cli.bench_display import Display as BenchDisplay
+from trio_bus._cli.bench_floor import Floor
 from trio_bus._cli.bench_work import Client, Order, Work
+from trio_bus._cli.display import Display
 from trio_bus._cli.failing import CommandError
+from trio_bus._cli.lines import Line
 from trio_bus._cli.progress import _bars
 from trio_bus._cli.simulate_progress import progress
 from trio_bus._cli.simulate_work import Order as Seeds
 from trio_bus._cli.stopping import Stop
 from trio_bus._cli.work import DEAD_LETTERS, Errors
 from trio_bus._observer import ErrorEvent, Scope, TransitionEvent
+from trio_bus.testing import FaultyBackend
 
 if TYPE_CHECKING:
     from trio_bus._redis.connecting import Session
@@ -200,3 +231,106 @@ async def test_what_is_no_dead_letter_is_left_out() -> None:
     backend = MemoryBackend()
     await backend.append(DEAD_LETTERS, [((b"no", b"letter"),)])
     assert await play._dead_readings(Bus(backend)) == ()
+
+
+@attrs.define
+class Ended:
+    """A stream that has ended."""
+
+    async def receive_some(self) -> bytes:
+        return b""
+
+
+async def test_a_floor_whose_server_is_gone_says_so() -> None:
+    with pytest.raises(trio.BrokenResourceError, match="the server closed the connection"):
+        await Floor(cast("trio.abc.Stream", Ended())).read()
+
+
+def test_what_is_shown_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output need not be a file."""
+    kept = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", kept)
+    Display(plain=True)
+    assert kept.getvalue() == ""
+
+
+@pytest.mark.parametrize("color", ["1", ""])
+def test_a_table_has_colours_where_somebody_watches(
+    color: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And 100 characters in a line where nobody does."""
+    monkeypatch.setenv("FORCE_COLOR", color)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    BenchDisplay().table(Report(server="a server", size=8, rounds=1, results=[]))
+    shown = capsys.readouterr().out
+    assert ("\x1b[" in shown) is bool(color)
+    assert color or max(len(line) for line in shown.splitlines()) <= 100
+
+
+def test_who_publishes_from_a_terminal_is_told_how_to_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with publish._opened("-") as descriptor:
+        assert descriptor == 0
+    assert "Ctrl-D" in capsys.readouterr().err
+
+
+async def test_what_cannot_be_read_is_named() -> None:
+    """A directory, for one."""
+    descriptor = os.open("/", os.O_RDONLY)
+    try:
+        with pytest.raises(CommandError, match="cannot read: Is a directory"):
+            async for _ in publish._chunks(descriptor, 100):
+                pytest.fail("it was read")
+    finally:
+        os.close(descriptor)
+
+
+async def test_lines_in_doubt_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """So are those that no server would take, and ids that nobody reads."""
+    backend = FaultyBackend(MemoryBackend())
+    lines = [Line(1, b"a", 1), Line(2, b"b", 1)]
+    read, write = os.pipe()
+    os.close(read)
+    publisher = publish.Publisher(Bus(backend), publish.Template(topic="orders"), write)
+    backend.fail("append", OutcomeUnknown("lost"))
+    with pytest.raises(CommandError):
+        await publisher.publish(lines)
+    publisher.sum_up()
+    publisher._refuse(lines[0], ValidationError("payload: no"))
+    with pytest.raises(CommandError, match="cannot print ids: Broken pipe"):
+        await publisher.publish(lines)
+    os.close(write)
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        "trio-bus: lines 1 to 2 may have been stored, or not",
+        "trio-bus: published 0 messages to 'orders'",
+        "trio-bus: line 1: payload: no",
+    ]
+
+
+async def test_a_line_that_was_cut_is_ended_before_the_next() -> None:
+    """Whoever reads sees where the next one begins."""
+    read, write = os.pipe()
+    delivered = Bus(MemoryBackend())
+    printer = consume.Printer(write)
+    printer._cut = True
+    await delivered.publish(Message("orders", b"7"))
+    async with open_subscription(delivered, SubscriptionConfig("orders", "billing")) as deliveries:
+        await printer.print_all(deliveries, 1)
+    os.close(write)
+    with os.fdopen(read) as told:
+        assert told.read().startswith("\n{")
+
+
+def test_the_readings_may_come_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / weather._NAME).write_text("date\n")
+
+    def files(_: str) -> Path:
+        return tmp_path
+
+    monkeypatch.setattr(resources, "files", files)
+    assert weather.load() == "date\n"

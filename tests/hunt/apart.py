@@ -32,6 +32,3 @@ APART: dict[str, str] = {
     "zeros become defaults": "it is late, within what is promised, or not in the values drawn",
 }
 """By the name of the fault."""
-
-NOT_YET = frozenset({"a batch shares one key", "results of a batch are swapped"})
-"""Faults that were not hunted in every way since the suites changed: ``tests.hunt --missing``."""
