@@ -262,7 +262,7 @@ async def test_the_five_steps_come_in_order(backend_url: str) -> None:
                 await until(lambda: "draining" in names() and renewals() >= 3, patience=60)
                 await delivery.ack()
 
-        manual = attrs.evolve(config(), ack_mode=AckMode.MANUAL, claim_idle_timeout=1.0)
+        manual = attrs.evolve(config(), ack_mode=AckMode.MANUAL, claim_idle_timeout=2.0)
         async with open_subscription(bus, manual, handler) as subscription:
             await publish(bus, 2)
             await until(lambda: subscription.statistics().in_flight == 2)

@@ -51,7 +51,8 @@ class Faults:
     """Seconds that a cancelled call that brings entries waits for an answer all the same."""
 
     async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
-        """Note the call, then do it, fail, or be silent."""
+        """Note the call, then do it, fail, or be silent; who is cancelled already asks nothing."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.calls.append(Call(name, trio.current_time()))
         if name.partition(" ")[0] in self.errors:
             await trio.lowlevel.checkpoint()
