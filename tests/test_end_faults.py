@@ -257,15 +257,18 @@ async def test_the_five_steps_come_in_order(backend_url: str) -> None:
         def renewals() -> int:
             return names()[names().index("draining") :].count("renew")
 
+        started: list[Delivery] = []
+
         async def handler(delivery: Delivery) -> None:
+            started.append(delivery)
             if delivery.message.payload == b"0":
                 await until(lambda: "draining" in names() and renewals() >= 3, patience=60)
                 await delivery.ack()
 
-        manual = attrs.evolve(config(), ack_mode=AckMode.MANUAL, claim_idle_timeout=2.0)
+        manual = attrs.evolve(config(), ack_mode=AckMode.MANUAL, claim_idle_timeout=1.0)
         async with open_subscription(bus, manual, handler) as subscription:
             await publish(bus, 2)
-            await until(lambda: subscription.statistics().in_flight == 2)
+            await until(lambda: len(started) == subscription.statistics().in_flight == 2)
             await until(lambda: {"read", "look"} <= set(names()))
         calls = names()
         after = calls[calls.index("draining") :]
