@@ -8,15 +8,18 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import trio
 from hypothesis import Phase, settings
 
-from trio_bus import EntryId, MemoryBackend
+from trio_bus import ConnectionLost, EntryId, MemoryBackend
 from trio_bus._once import Append
-from trio_bus.abc import StreamBackend
+from trio_bus.abc import Membership, StreamBackend
 from trio_bus.testing import FaultyBackend, backend_conformance, bus_conformance
 from trio_bus.testing._backend_conformance import _world
 from trio_bus.testing._backend_conformance._tally import Tally
 from trio_bus.testing._bus_conformance import play
+from trio_bus.testing._bus_conformance.mortal import Mortal, MortalBackend
+from trio_bus.testing._journal import Journal
 
 FEW = settings(
     max_examples=40,
@@ -106,3 +109,44 @@ def test_what_does_not_finish_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     case.settings = FEW
     with pytest.raises(AssertionError, match="something is still not finished"):
         case("test_random_programs").debug()
+
+
+@asynccontextmanager
+async def open_memory() -> AsyncGenerator[MemoryBackend]:
+    yield MemoryBackend()
+
+
+@pytest.mark.long
+def test_a_few_programs_in_real_time() -> None:
+    """As a backend with sockets meets them."""
+    one = settings(FEW, max_examples=2, stateful_step_count=5)
+    bus = bus_conformance(open_memory)
+    bus.settings = one
+    bus("test_random_programs").debug()
+    backend = backend_conformance(open_memory)
+    backend.settings = one
+    backend("runTest").debug()
+    assert backend.tally.programs >= 2
+
+
+async def test_the_dead_reach_no_server() -> None:
+    """A process that lives has all of its backend; one that died has none."""
+    record = ((b"a", b"b"),)
+    mortal = Mortal(Journal(lambda: 0.0), "web")
+    backend = MortalBackend(MemoryBackend(), mortal)
+    told: list[object] = []
+    assert backend.url is None
+    assert len(await backend.append("orders", [record])) == 1
+    await backend.append_persisted([], 0)
+    backend.append_nowait("orders", record, None, told.append)
+    await backend.create_group("orders", "billing", EntryId(0))
+    us = Membership(topic="orders", group="billing", consumer="us", lease=60.0, max_attempt=3)
+    async with backend.join(us) as member:
+        assert len(await member.read(5, 0.1)) == 2
+        assert (await backend.info("orders")).length == 2
+        mortal.dead = True
+        with trio.move_on_after(0.01) as patience:
+            await member.woken()
+        assert patience.cancelled_caught
+        with pytest.raises(ConnectionLost, match="the dead do not speak"):
+            await member.look()

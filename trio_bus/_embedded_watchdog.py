@@ -62,7 +62,7 @@ def _keep(command: list[str], log_path: Path, work: str, inherited: list[int]) -
                 stderr=log,
                 cwd=work,
                 pass_fds=[alive, *inherited],
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is only this thread
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - there is only this thread
             )
         except (OSError, subprocess.SubprocessError) as error:
             log.write(f"{error}\n".encode())
@@ -87,8 +87,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 def _end_with_parent() -> None:
     """Ask the kernel to terminate the server if somebody kills this program."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

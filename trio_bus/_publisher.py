@@ -191,8 +191,8 @@ class Publisher:
         """Tell the observer of an attempt that is not the last: once for each topic."""
         first = {item.append.topic: item.outcome for item in reversed(left)}
         for topic, error in reversed(first.items()):
-            if isinstance(error, Exception):
-                self._notifier.at(topic).error(Scope.PUBLISH, error)
+            assert isinstance(error, Exception)
+            self._notifier.at(topic).error(Scope.PUBLISH, error)
 
     def _conclude(self, item: _Item) -> Outcome:
         outcome = item.conclude()

@@ -89,9 +89,8 @@ async def _ask(session: Session) -> Examination:
     able = {rule for rule, allowed in may.items() if allowed}
     if isinstance(tried["waitaof"], ErrorReply):  # unknown here, or there is no such file
         able.discard("waitaof")
-    if Capability.SCRIPTS in server.capabilities:
-        able.add("evalsha")
-    return Examination(told, frozenset(able))
+    scripts = {"evalsha"} if Capability.SCRIPTS in server.capabilities else set[str]()
+    return Examination(told, frozenset(able | scripts))
 
 
 async def _try_optional(wire: Wire) -> dict[str, Reply]:

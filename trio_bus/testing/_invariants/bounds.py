@@ -42,8 +42,10 @@ class Bounds(Rule):
             return
         for (topic, name), members in self.scene.groups.items():
             group = places.group(topic, name)
-            for consumer in members.values() if group is not None else ():
-                if group is None or consumer.config is None:
+            if group is None:
+                continue
+            for consumer in members.values():
+                if consumer.config is None:
                     continue
                 most = consumer.config.max_in_flight + consumer.config.pending_ack_limit
                 held = group.held_by(consumer.name)
