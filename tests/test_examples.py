@@ -15,10 +15,18 @@ EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 SERVICES = {"service", "test_orders"}
 """What ends on a signal, and what pytest runs: `test_service.py` and `test_plugin.py` try them."""
 PROGRAMS = [path for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in SERVICES]
+LONG = {"certify_bus", "conformance"}
+"""What lets Hypothesis make a failing program shorter."""
 PAGES = [page.read_text() for page in EXAMPLES.parent.rglob("*.rst")]
 
 
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(it, marks=(pytest.mark.long,) if it.stem in LONG else (), id=it.stem)
+        for it in PROGRAMS
+    ],
+)
 def test_example_prints_what_the_manual_says(path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(path)],

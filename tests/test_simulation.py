@@ -70,6 +70,7 @@ def told(hash_seed: str) -> Told:
     return cast("Told", tuple(json.loads(ran.stdout)))
 
 
+@pytest.mark.long
 def test_a_seed_is_the_same_run_and_the_same_story_in_every_process() -> None:
     """Whatever order hashes give to sets, and wherever objects lie in memory."""
     first = told("0")
