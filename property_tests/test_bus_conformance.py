@@ -27,7 +27,12 @@ REAL = settings(
     database=None,
 )
 WIDE = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None
+    max_examples=150,
+    stateful_step_count=30,
+    deadline=None,
+    phases=[Phase.generate],
+    database=None,
+    derandomize=False,
 )
 MOST_ROUNDS = 8
 
