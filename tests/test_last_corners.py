@@ -18,8 +18,8 @@ from trio.testing import MockClock
 
 from tests.harness import config
 from tests.servers import command
-from tests.test_invariants import ONE, A, joined, say
-from trio_bus import Bus, ConsumerInfo, EntryId, GroupInfo, MemoryBackend, TopicInfo
+from tests.test_invariants import ONE, A, joined, say, told
+from trio_bus import Bus, ConsumerInfo, EntryId, GroupInfo, MemoryBackend, TopicInfo, Transition
 from trio_bus._cli import bench, main, play, victim
 from trio_bus._cli.failing import CommandError
 from trio_bus._cli.work import CLIMATE, DEAD_LETTERS, READINGS, WORKER
@@ -192,3 +192,19 @@ def test_a_pump_that_is_closed_pumps_no_more() -> None:
     pump.close()
     with pytest.raises(RuntimeError):
         pump.run(trio.sleep, 0)
+
+
+def test_what_comes_again_while_its_handler_still_runs_takes_two_permits() -> None:
+    """It was released, and its handler resists: nobody has a permit for others."""
+    judge = Judge()
+    judge.hear(joined(A, attrs.evolve(config(), max_in_flight=2)))
+    for line in (
+        told(Transition.RECEIVED),
+        told(Transition.STARTED),
+        told(Transition.RELEASED),
+        told(Transition.TAKEN_OVER, delivery=2),
+    ):
+        judge.scene.hear(line)
+    assert judge.scene.consumer(A).free_since is None
+    judge.scene.hear(told(Transition.FINISHED))
+    assert judge.scene.consumer(A).free_since is not None

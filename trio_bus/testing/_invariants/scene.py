@@ -39,6 +39,8 @@ class Consumer:
     """What it was told that it has, by the number of the delivery, until it is told the end."""
     running: dict[EntryId, Line] = attrs.field(factory=dict[EntryId, Line])
     """The entries that its handlers work on, each with the line of its start."""
+    at_work: dict[int, EntryId] = attrs.field(factory=dict[int, EntryId])
+    """What it was told that it started, by the number of the delivery, until that is finished."""
     given_up: set[EntryId] = attrs.field(factory=set[EntryId])
     """What may be pending for it although it does not hold it: lost, or not confirmed."""
     free_since: float | None = None
@@ -115,6 +117,8 @@ class Scene:
             **dict.fromkeys(ENDED, self._hear_end),
             **dict.fromkeys(BEGINNINGS, self._hear_beginning),
             **dict.fromkeys(ENDS, self._hear_ending),
+            Transition.STARTED: self._hear_work,
+            Transition.FINISHED: self._hear_rest,
             Transition.SUSPECTED: self._hear_suspect,
             What.SET_APART: self._hear_suspect,
             Transition.DRAINING: self._hear_draining,
@@ -180,6 +184,18 @@ class Scene:
             consumer.held[line.delivery] = line.entry_id
             self._count(consumer, line.time)
 
+    def _hear_work(self, line: Line) -> None:
+        if line.delivery is not None and line.entry_id is not None:
+            consumer = self._place(line)
+            consumer.at_work[line.delivery] = line.entry_id
+            self._count(consumer, line.time)
+
+    def _hear_rest(self, line: Line) -> None:
+        if line.delivery is not None:
+            consumer = self._place(line)
+            consumer.at_work.pop(line.delivery, None)
+            self._count(consumer, line.time)
+
     def _hear_ending(self, line: Line) -> None:
         if line.delivery is None or line.entry_id is None:
             return
@@ -192,8 +208,10 @@ class Scene:
     def _count(self, consumer: Consumer, now: float) -> None:
         if consumer.config is None:
             return
-        # What was settled and still runs keeps its permit, and so does what is held and waits.
-        busy = len({*consumer.held.values(), *consumer.running})
+        # What was settled and still runs keeps its permit, and so does what is held and waits: also
+        # when that is the same entry, which came again.
+        held = consumer.held | consumer.at_work
+        busy = len(held) + len(set(consumer.running).difference(held.values()))
         if busy >= consumer.config.max_in_flight:
             consumer.free_since = None
         elif consumer.free_since is None:
@@ -207,6 +225,7 @@ class Scene:
             if consumer.actor == line.actor and not consumer.left:
                 consumer.dead = True
                 consumer.running.clear()
+                consumer.at_work.clear()
                 self.groups.get((consumer.topic, consumer.group), {}).pop(consumer.name, None)
 
     def _hear_loss(self, line: Line) -> None:
