@@ -30,9 +30,12 @@ SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
 WORKERS = ("-n", "3")  # on two cores: the tests wait for servers as much as they work
 WAITERS = ("-n", "5", "--dist", "worksteal")  # these wait most of the time
-# What differs between Pythons: the newest meets a server too, those between none.
-NEWEST = ("-m", "not long", "-k", "not redis-server")
-BETWEEN = ("-m", "not long", "-k", "not redis-server and not valkey-9.1")
+# What differs between Pythons: the newest meets a server where sockets and TLS matter, those
+# between run the core.
+SOCKETS = "test_tls or test_handshake or test_redis_backend or test_subscription"
+NEWEST = ("-m", "not long", "-k", f"not redis-server and (not valkey-9.1 or {SOCKETS})")
+CORE = "test_subscription or test_memory or test_stream or test_config or test_message or test_pump"
+BETWEEN = ("-m", "not long", "-k", f"not redis-server and not valkey-9.1 and ({CORE})")
 SOURCES = ("trio_bus", "tests", "property_tests", "docs", "conftest.py", "noxfile.py")
 
 
