@@ -30,12 +30,7 @@ SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
 WORKERS = ("-n", "3")  # on two cores: the tests wait for servers as much as they work
 WAITERS = ("-n", "5", "--dist", "worksteal")  # these wait most of the time
-# What differs between Pythons: the newest meets a server where sockets and TLS matter, those
-# between run the core.
-SOCKETS = "test_tls or test_handshake or test_redis_backend or test_subscription"
-NEWEST = ("-m", "not long", "-k", f"not redis-server and (not valkey-9.1 or {SOCKETS})")
-CORE = "test_subscription or test_memory or test_stream or test_config or test_message or test_pump"
-BETWEEN = ("-m", "not long", "-k", f"not redis-server and not valkey-9.1 and ({CORE})")
+LESS = ("-m", "not long", "-k", "not redis-server")  # what differs between Pythons
 SOURCES = ("trio_bus", "tests", "property_tests", "docs", "conftest.py", "noxfile.py")
 
 
@@ -100,8 +95,7 @@ def tests(session: nox.Session) -> None:
     if session.python == MEASURED:
         _measure(session, "tests", *pytest)
     else:
-        less = NEWEST if session.python == (PRESENT or SUPPORTED)[-1] else BETWEEN
-        session.run(*pytest, *(() if session.posargs else less))
+        session.run(*pytest, *(() if session.posargs else LESS))
 
 
 @nox.session(python=MEASURED)
