@@ -51,6 +51,18 @@ def test_it_ends_the_server_when_its_owner_is_gone(directory: Path) -> None:
     assert not directory.exists()
 
 
+def test_it_is_a_program(directory: Path) -> None:
+    """As which it is started, without anything that is installed."""
+    done = subprocess.run(
+        [sys.executable, "-m", MODULE, directory, directory, "-1", "true"],
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert not directory.exists()
+
+
 def test_it_says_when_the_server_has_ended(directory: Path) -> None:
     """And waits for its owner, who may want to read the log."""
     with watch(directory, "sh", "-c", "echo why; exit 3") as watchdog:

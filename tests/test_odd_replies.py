@@ -64,6 +64,8 @@ def test_a_server_that_loads_is_not_ready() -> None:
 def test_why_nothing_is_persisted_is_told() -> None:
     server = Server("redis", (7, 2, 0), 1, None)
     assert isinstance(_unable(ErrorReply("NOPERM no WAITAOF"), server), PermissionDenied)
+    unknown = _unable(ErrorReply("ERR unknown command `WAITAOF`"), server)
+    assert "ERR redis 7.2.0 has no WAITAOF: PERSISTED needs Redis 7.2" in str(unknown)
 
 
 def test_a_flag_that_python_does_not_know_is_named() -> None:

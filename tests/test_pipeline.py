@@ -199,6 +199,16 @@ async def test_what_was_not_written_was_not_done() -> None:
         assert type(late.error) is ConnectionLost
 
 
+async def test_what_was_not_written_when_it_retires_was_not_done() -> None:
+    """The server is not asked any more."""
+    async with running() as (pipeline, _, _):
+        queued = pipeline.submit(pack(("ECHO", "queued")), 1, inf)
+        pipeline.retire(ConnectionAbortedError("another server"))
+        await queued.wait()
+        assert queued.written is None
+        assert type(queued.lost()) is ConnectionLost
+
+
 async def test_the_replies_of_a_batch_that_came_before_the_loss_are_kept() -> None:
     """Whoever can use half an answer gets it."""
     async with running() as (pipeline, server, _), trio.open_nursery() as nursery:

@@ -38,10 +38,7 @@ def as_bytes(reply: Reply) -> bytes:
     """Return a string."""
     if isinstance(reply, bytes):  # nearly always
         return reply
-    got = checked(reply)
-    if not isinstance(got, bytes):
-        raise _unexpected("a string", got)
-    return got
+    raise _unexpected("a string", checked(reply))
 
 
 def as_text(reply: Reply) -> str:
