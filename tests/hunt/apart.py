@@ -9,7 +9,6 @@ APART: dict[str, str] = {
     "a deleted entry ends its handler": "handlers may end as cancelled when entries are deleted",
     "a drain starts handlers": "what has begun before the end may go on: the moment is too short",
     "a lease is counted from the answer": "it takes renewals that fail until a lease is over",
-    "a limit that nobody sees": "a record of megabytes would take all the time of a suite",
     "a lost lease goes unnoticed": "a handler may resist: no rule says when it ends",
     "a permit leaks": "one that is left is enough for all that the rules promise",
     "a release is not held up": "how often it may come back is promised by no rule",

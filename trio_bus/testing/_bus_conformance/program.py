@@ -124,7 +124,7 @@ class Program:
     def _join(self, subscription: Subscription | PullSubscription) -> None:
         self.subscription = subscription
         self._joined.set()
-        self._play.journal.joined(self.actor, subscription.name, self.config)
+        self._play.journal.joined(self.actor, subscription.name, self.config, LARGEST)
 
     async def _end(self, subscription: Subscription | PullSubscription) -> None:
         way = self.way or Way.LEAVE
