@@ -90,10 +90,9 @@ class Batches:
     def bury_in_vain(self, who: Who) -> None:
         """Bury one when the dead-letter topic takes nothing, and once more when it does."""
         removals = self._removals
-        if removals is None or not removals.can_use_up:
+        if removals is None or not removals.use_up(_GRAVEYARD.topic):
             return
         words = [Bury(receipt, DEATH) for receipt in self.hold(who, 1)]
-        removals.use_up(_GRAVEYARD.topic)
         self._settling.say(who, words)
         self._consuming.look(who)
         removals.delete_topic(_GRAVEYARD.topic)

@@ -70,21 +70,18 @@ class Removals:
         )
         self._world.sleep(0.005)
 
-    @property
-    def can_use_up(self) -> bool:
-        """Whether this administrator can use up a stream."""
-        return isinstance(self._administrator, Exhauster)
-
-    def use_up(self, topic: str) -> None:
-        """Let a stream take nothing more."""
+    def use_up(self, topic: str) -> bool:
+        """Let a stream take nothing more; say whether the administrator knows how."""
         name, administrator = self._world.shape.name(topic), self._administrator
-        if isinstance(administrator, Exhauster):
-            self._do(
-                f"the administrator uses up {topic}",
-                name,
-                lambda: administrator.use_up(name),
-                lambda model: model.use_up(name),
-            )
+        if not isinstance(administrator, Exhauster):
+            return False
+        self._do(
+            f"the administrator uses up {topic}",
+            name,
+            lambda: administrator.use_up(name),
+            lambda model: model.use_up(name),
+        )
+        return True
 
     def _do(
         self, words: str, name: str, theirs: Callable[[], object], mine: Callable[[Model], object]

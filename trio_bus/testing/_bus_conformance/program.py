@@ -69,6 +69,11 @@ class Program:
         return "" if self.subscription is None else self.subscription.name
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is subscribed, and nobody has told it to end."""
+        return self.subscription is not None and self.way is None and not self._mortal.dead
+
+    @property
     def ended(self) -> bool:
         """Whether nothing of it is left."""
         return self.job.ended
