@@ -14,7 +14,10 @@ import trio
 
 from trio_bus import EntryId, MemoryBackend, RemoteError
 from trio_bus._memory.schedule import Schedule, Waiting
+from trio_bus._names import own_key
 from trio_bus.abc import (
+    Ack,
+    Bury,
     Entry,
     GroupMember,
     Look,
@@ -253,6 +256,73 @@ class Unfenced(Broken):
         return [Settled.DONE if it is Settled.LOST else it for it in results]
 
 
+class LateLook(Broken):
+    """Of an entry and a message that wait it tells when the last is due."""
+
+    async def look(self) -> Look:
+        look = await self.inner.look()
+        server = self.backend._server
+        now_ms = server.clock.now_ms()
+        due = server.store.sorted_set(own_key(self.us.topic, "due", self.us.group))
+        entry, message = due.first_after(now_ms), server.schedule(self.us.topic).next_due(now_ms)
+        if entry is None or message is None:
+            return look
+        return attrs.evolve(look, due_in=(max(entry, message) - now_ms) / 1000)
+
+
+class MisnamedRenewals(Broken):
+    """What became of one entry is told of the first that was renewed."""
+
+    async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
+        over = await self.inner.renew(receipts)
+        first = next(iter(receipts)).id
+        return {first if it is Settled.GONE else key: it for key, it in over.items()}
+
+
+class MistoldDeaths(Broken):
+    """A dead letter does not say why it is one."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        return await self.inner.settle([self._silent(it) for it in settlements])
+
+    @staticmethod
+    def _silent(word: Settlement) -> Settlement:
+        if not isinstance(word, Bury):
+            return word
+        return attrs.evolve(word, death=attrs.evolve(word.death, error_text=""))
+
+
+class LostDeaths(Broken):
+    """What the dead-letter topic refuses is dropped."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
+        results = await self.inner.settle(settlements)
+        for word, result in zip(settlements, results, strict=True):
+            if isinstance(word, Bury) and isinstance(result, RemoteError):
+                await self.inner.settle([Ack(word.receipt)])
+        return results
+
+
+class _ByUid(Schedule):
+    def due(self, now_ms: int, count: int) -> list[Waiting]:
+        due = super().due(now_ms, count)
+        score = self._order._scores
+        return sorted(due, key=lambda it: (score[it.member], it.uid))
+
+
+class _ByUids(dict[str, Schedule]):
+    def setdefault(self, key: str, default: Schedule | None = None) -> Schedule:  # noqa: ARG002 - of dict  # type: ignore[override]  # it is enough
+        return super().setdefault(key, _ByUid())
+
+
+class ScheduleByUid(BrokenBackend):
+    """What is due at one time is appended in the order of the uids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._server.schedules = _ByUids()
+
+
 def _of_members(kind: type[Broken]) -> type[BrokenBackend]:
     return type(kind.__name__, (BrokenBackend,), {"member": kind, "__doc__": kind.__doc__})
 
@@ -286,6 +356,11 @@ BROKEN: dict[type[BrokenBackend], tuple[str, ...]] = {
     _of_members(Resurrection): ("renew: what is not ours is lost or absent",),
     _of_members(DoubleBooking): (_BOOKED, *_LOOKED),
     _of_members(Greed): _TAKEN,
+    _of_members(LateLook): ("look: says in how many seconds",),
+    _of_members(MisnamedRenewals): ("renew: ",),
+    _of_members(MistoldDeaths): ("read: each entry has the record that was appended",),
+    _of_members(LostDeaths): (f"settle: {_MOVED}",),
+    ScheduleByUid: ("read: each entry has the record that was appended", "look: what is scheduled"),
     SwappedIds: ("append: an id for each record, growing, in the order of the list",),
     NoBurials: (*_TAKEN, *_COUNTED),
     ShortLeases: (*_LOOKED, _BOOKED),

@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 
 from tests.profiles import times
 from tests.redis_world import options
+from tests.servers import end_connections
 from trio_bus import AckMode, MemoryBackend, Transition, open_redis
 from trio_bus.testing import bus_conformance
 from trio_bus.testing._bus_conformance.handling import VERBS
@@ -50,7 +51,9 @@ pytest.mark.bulk(TestMemory)
 
 @pytest.mark.bulk
 def test_random_programs_on_servers(server_url: str) -> None:
-    case = bus_conformance(partial(open_redis, server_url, options()))
+    case = bus_conformance(
+        partial(open_redis, server_url, options()), disconnect=lambda _: end_connections(server_url)
+    )
     case.settings = REAL
     case("test_random_programs").debug()
 

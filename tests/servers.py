@@ -60,6 +60,12 @@ def command(url: str, line: str, *, reply_line: int = 1) -> str:
             return [reply.readline().decode().strip() for _ in range(reply_line)][-1]
 
 
+def end_connections(url: str) -> None:
+    """End every connection to this server, as an administrator can."""
+    for kind in ("pubsub", "normal"):
+        command(url, f"CLIENT KILL TYPE {kind}")
+
+
 def wait_ready(path: str, log: Path) -> None:
     """Wait until the server at this socket answers."""
     deadline = time.monotonic() + _START_TIMEOUT

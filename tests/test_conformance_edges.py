@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 import trio
 from hypothesis import Phase, settings
@@ -14,7 +15,7 @@ from hypothesis import Phase, settings
 from trio_bus import ConnectionLost, EntryId, MemoryBackend
 from trio_bus._once import Append
 from trio_bus.abc import Membership, StreamBackend
-from trio_bus.testing import FaultyBackend, backend_conformance, bus_conformance
+from trio_bus.testing import FaultyBackend, InvariantBroken, backend_conformance, bus_conformance
 from trio_bus.testing._backend_conformance import _world
 from trio_bus.testing._backend_conformance._tally import Tally
 from trio_bus.testing._bus_conformance import play
@@ -65,6 +66,71 @@ def test_a_backend_that_persists_is_certified() -> None:
 def test_a_backend_without_an_administrator_is_certified() -> None:
     """What nobody can remove is not removed."""
     assert certified(FaultyBackend(MemoryBackend())).programs >= 40
+
+
+@attrs.frozen
+class Plain:
+    """An administrator who cannot use up a stream."""
+
+    backend: MemoryBackend
+
+    def delete_entry(self, topic: str, entry_id: EntryId) -> None:
+        self.backend.delete_entry(topic, entry_id)
+
+    def trim(self, topic: str, max_length: int) -> None:
+        self.backend.trim(topic, max_length)
+
+    def destroy_group(self, topic: str, group: str) -> None:
+        self.backend.destroy_group(topic, group)
+
+    def delete_topic(self, topic: str) -> None:
+        self.backend.delete_topic(topic)
+
+
+def test_whoever_cannot_use_up_a_stream_does_the_rest() -> None:
+    def plain(backend: StreamBackend) -> Plain:
+        assert isinstance(backend, MemoryBackend)
+        return Plain(backend)
+
+    case = backend_conformance(open_memory, administrator=plain, virtual_time=True)
+    case.settings = settings(FEW, max_examples=10)
+    case("runTest").debug()
+    assert case.tally.programs >= 10
+
+
+def test_connections_that_come_back_are_no_failure() -> None:
+    """The cut itself may fail: it ends the connection that it came on."""
+    cuts = 0
+
+    async def disconnect(_: StreamBackend) -> None:
+        nonlocal cuts
+        cuts += 1
+        await trio.lowlevel.checkpoint()
+        raise ConnectionLost("cut")
+
+    case = bus_conformance(open_memory, virtual_time=True, disconnect=disconnect)
+    case.settings = settings(FEW, max_examples=10, stateful_step_count=15)
+    case("test_random_programs").debug()
+    assert cuts >= 10
+
+
+@pytest.mark.parametrize(
+    ("operation", "words"),
+    [("info", "no command is answered"), ("read", "nobody reads what is new")],
+)
+def test_connections_that_stay_away_are_told(operation: str, words: str) -> None:
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[FaultyBackend[MemoryBackend]]:
+        yield FaultyBackend(MemoryBackend())
+
+    def disconnect(backend: StreamBackend) -> None:
+        assert isinstance(backend, FaultyBackend)
+        backend.fail(operation, *[ConnectionLost("cut") for _ in range(1000)])
+
+    case = bus_conformance(opened, virtual_time=True, disconnect=disconnect)
+    case.settings = FEW
+    with pytest.raises(InvariantBroken, match=f"15, progress: after 10 s {words}"):
+        case("test_random_programs").debug()
 
 
 def test_what_cannot_be_judged_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

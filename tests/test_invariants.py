@@ -38,6 +38,7 @@ from trio_bus.testing._invariants import (
     own_groups,
     progress,
     rate,
+    readable,
     reserved,
     settled_once,
 )
@@ -81,6 +82,7 @@ class Parts(TypedDict, total=False):
     cause: DeathCause
     scope: Scope
     seconds: float
+    size: int
     batch: int
     config: SubscriptionConfig
 
@@ -210,13 +212,18 @@ def dead(cause: DeathCause) -> Line:
     return told(Transition.DEAD_LETTERED, cause=cause)
 
 
-L, W, P, S, A3, D = (
+NARROW = attrs.evolve(joined(), size=10)
+"""It takes payloads of ten bytes."""
+TOO_LARGE = dead(DeathCause.OVERSIZED)
+
+L, W, P, S, A3, D, R4 = (
     lives.Lives,
     decisions.Decisions,
     one_place.OnePlace,
     settled_once.SettledOnce,
     attempts.Attempts,
     deaths.Deaths,
+    readable.Readable,
 )
 ROWS = [
     # 0
@@ -399,6 +406,31 @@ ROWS = [
         [],
         "1-0 is in the dead-letter topic twice",
         finish=places((ONE, DONE), letters=[letter(), letter()]),
+    ),
+    Row(R4, "too large", [NARROW, published(ONE, size=11), TOO_LARGE], quiet=places((ONE, DONE))),
+    Row(
+        R4,
+        "it fits",
+        [NARROW, TOO_LARGE, published(ONE, size=10)],
+        "1-0 is given up unread, and its payload has 10 bytes",
+        quiet=places((ONE, DONE)),
+    ),
+    Row(
+        R4,
+        "unreadable",
+        [joined(), published(ONE, size=10), dead(DeathCause.UNDECODABLE)],
+        "1-0 is given up unread",
+        finish=places((ONE, DONE)),
+    ),
+    Row(R4, "no limit known", [joined(), published(ONE, size=10), TOO_LARGE], quiet=figures()),
+    Row(R4, "foreign", [published(TWO), dead(DeathCause.UNDECODABLE)], quiet=figures()),
+    Row(R4, "nobody's", [attrs.evolve(TOO_LARGE, entry_id=None)], quiet=figures()),
+    Row(R4, "rejected", [published(ONE, size=1), dead(DeathCause.REJECTED)], finish=figures()),
+    Row(
+        R4,
+        "deleted",
+        [NARROW, published(ONE, size=9), TOO_LARGE, fault(What.TOPIC_DELETED)],
+        quiet=figures(),
     ),
     # 5
     Row(own_groups.OwnGroups, "one entry", [PUBLISHING, published(ONE), START]),

@@ -11,7 +11,6 @@ from tests.harness import World, open_world, publish
 from tests.servers import command
 from trio_bus import EntryId, MemoryBackend
 from trio_bus._backend import Ack, Bury, Death, DeathCause
-from trio_bus._memory.stream_commands import xadd
 from trio_bus._settled import Settled
 from trio_bus.abc import Membership
 
@@ -30,8 +29,7 @@ async def world(backend_url: str) -> AsyncIterator[World]:
 def use_up(world: World, topic: str = "orders") -> None:
     """Add an entry with the greatest id there is."""
     if isinstance(world.backend, MemoryBackend):
-        store = world.backend._server.store  # pyright: ignore[reportPrivateUsage]  # an operator
-        xadd(store, topic, f"{LAST}-{LAST}", ((b"n", b"1"),), 0)
+        world.backend.use_up(topic)
     else:
         command(world.url, f"XADD {topic} {LAST}-{LAST} n 1")
 

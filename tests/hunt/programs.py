@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from property_tests.test_backend_conformance import operator
 from tests.redis_world import options
-from tests.servers import run_server
+from tests.servers import end_connections, run_server
 from trio_bus import MemoryBackend, open_redis
 from trio_bus.testing import backend_conformance, bus_conformance
 
@@ -43,7 +43,10 @@ def backend(examples: Examples) -> None:
 def bus_on_server(examples: Examples) -> None:
     """Run whole subscriptions on a server."""
     with run_server(KIND) as url:
-        _run(bus_conformance(partial(open_redis, url, options())).machine, examples, 4, 20)
+        case = bus_conformance(
+            partial(open_redis, url, options()), disconnect=lambda _: end_connections(url)
+        )
+        _run(case.machine, examples, 4, 20)
 
 
 def backend_on_server(examples: Examples) -> None:

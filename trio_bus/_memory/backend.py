@@ -21,11 +21,12 @@ from .appending import append_once
 from .errors import StreamError
 from .group import Consumer, Group
 from .group_commands import xgroup_create, xgroup_destroy
+from .ids import MAX_ID
 from .member import MemoryMember
 from .schedule import instant_ms
 from .server import Server, refusals, translate
 from .stream import Stream
-from .stream_commands import make_trim, xdel, xtrim
+from .stream_commands import make_trim, xadd, xdel, xtrim
 
 _NOT_PERSISTENT = "ERR memory: persists nothing; PERSISTED needs a server with an append-only file"
 
@@ -187,6 +188,16 @@ class MemoryBackend(StreamBackend):
         """
         with self._server.step():
             return self._server.store.delete(topic) == 1
+
+    def use_up(self, topic: str) -> None:
+        """Append an entry with the greatest id there is: the stream takes nothing more (XADD).
+
+        Raises:
+          RemoteError: it was used up before.
+        """
+        with self._server.step():
+            record: Record = ((b"last", b"of all"),)
+            xadd(self._server.store, topic, str(MAX_ID), record, self._server.clock.now_ms())
 
     def destroy_group(self, topic: str, group: str) -> bool:
         """Remove a group with all that is pending in it; say whether there was one.

@@ -174,9 +174,11 @@ class Journal:
         """Say that a subscription is being opened."""
         self._about(What.OPENING, actor, "", config)
 
-    def joined(self, actor: str, consumer: str, config: SubscriptionConfig) -> None:
-        """Say that it is open, and what its name is."""
-        self._about(What.JOINED, actor, consumer, config)
+    def joined(
+        self, actor: str, consumer: str, config: SubscriptionConfig, largest: int | None = None
+    ) -> None:
+        """Say that it is open, what its name is, and how large a payload it takes."""
+        self._about(What.JOINED, actor, consumer, config, size=largest)
 
     def halted(self, actor: str, consumer: str, config: SubscriptionConfig) -> None:
         """Say that it was paused: it takes nothing for now."""
@@ -195,7 +197,14 @@ class Journal:
         self._about(What.LEFT, actor, consumer, config, how)
 
     def _about(
-        self, what: What, actor: str, consumer: str, config: SubscriptionConfig, detail: str = ""
+        self,
+        what: What,
+        actor: str,
+        consumer: str,
+        config: SubscriptionConfig,
+        detail: str = "",
+        *,
+        size: int | None = None,
     ) -> None:
         line = Line(
             time=self.now(),
@@ -206,6 +215,7 @@ class Journal:
             consumer=consumer,
             detail=detail,
             config=config,
+            size=size,
         )
         self.write(line)
 
@@ -283,6 +293,7 @@ class Told:
             label=label_of(message),
             batch=self._batch,
             detail=detail or once,
+            size=len(message.payload),
         )
         self._journal.write(line)
 

@@ -123,6 +123,9 @@ class Line:
     """A delay, a lease, how far a clock was moved: what belongs to ``what``."""
     batch: int | None = None
     """Of a message that was published with others: the number of the batch."""
+    size: int | None = None
+    """Bytes: of PUBLISHING and what comes of it, those of the payload; of JOINED, how many there
+    may be."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
 

@@ -13,6 +13,10 @@ class Administrator(Protocol):
 
     What is returned is awaited if it can be, and dropped. What does not exist is no error, or any
     error of trio_bus.
+
+    One that has a method ``use_up(topic)`` too, which lets a stream take nothing more (XADD with
+    the greatest id that there is), is asked what becomes of an entry that its dead-letter topic
+    refuses.
     """
 
     def delete_entry(self, topic: str, entry_id: EntryId, /) -> object:
@@ -26,3 +30,11 @@ class Administrator(Protocol):
 
     def delete_topic(self, topic: str, /) -> object:
         """Remove the stream of a topic with its groups, and nothing else that is kept for it."""
+
+
+@runtime_checkable
+class Exhauster(Protocol):
+    """An administrator who can let a stream take nothing more."""
+
+    def use_up(self, topic: str, /) -> object:
+        """Append an entry with the greatest id that there is: none can stand behind it."""

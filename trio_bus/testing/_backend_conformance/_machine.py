@@ -14,6 +14,7 @@ from trio_bus._backend import StreamBackend
 from trio_bus._uid import new_uid
 
 from ._administrator import Administrator
+from ._batches import Batches
 from ._cast import GROUPS, PLAYERS, TOPICS, Shape, Who
 from ._consuming import Consuming
 from ._meetings import Meetings
@@ -103,6 +104,9 @@ class BackendMachine(RuleBasedStateMachine):
         administrator = _administrator(self.world.subject, subject.administrator)
         if administrator is not None:
             self.removals = Removals(self.world, administrator)
+        self.batches = Batches(
+            self.world, self.publishing, self.consuming, self.settling, self.removals
+        )
         for topic, group in GROUPS[:3]:
             self.publishing.create_group(topic, group, 0, None)
         play(prelude, self.world, self.publishing, self.consuming)
@@ -149,6 +153,10 @@ class BackendMachine(RuleBasedStateMachine):
         self.consuming.look(who)
         self.consuming.read(who, 4, None)
 
+    @rule(who=_players, uids=st.lists(_uids, min_size=2, max_size=3, unique=True))
+    def schedule_for_one_moment(self, who: Who, uids: Sequence[str]) -> None:
+        self.batches.schedule_for_one_moment(self.who(who), uids)
+
     @rule(topic=_topics, window=_windows, taken_out=st.booleans())
     def schedule_twice(self, topic: str, window: float, taken_out: bool) -> None:  # noqa: FBT001 - drawn
         """Schedule two with one marker; perhaps take the first one out in between."""
@@ -192,6 +200,30 @@ class BackendMachine(RuleBasedStateMachine):
         if wait:
             self.world.sleep_to_a_deadline(0, after=True)
         self._recover(Who(*actor.place, who.consumer), count, None, book=False)
+
+    @rule(
+        who=_players,
+        number=st.integers(0, 2),
+        pick=st.none() | _picks,
+        order=st.permutations((0, 1, 2)),
+    )
+    def fare_differently(
+        self, who: Who, number: int, pick: Pick | None, order: Sequence[int]
+    ) -> None:
+        """Hold three; let one be finished and one be deleted; settle or renew all of them."""
+        self.batches.fare_differently(self.who(who), number, pick, order)
+
+    @rule(who=_players, uid=_uids, units=st.permutations((3.0, 8.0)))
+    def wait_in_two_ways(self, who: Who, uid: str, units: Sequence[float]) -> None:
+        self.batches.wait_in_two_ways(self.who(who), uid, units)
+
+    @rule(who=_players, number=st.integers(1, 2))
+    def bury(self, who: Who, number: int) -> None:
+        self.batches.bury(self.who(who), number)
+
+    @rule(who=_players)
+    def bury_in_vain(self, who: Who) -> None:
+        self.batches.bury_in_vain(self.who(who))
 
     @rule(who=_players, cancel=_cancels)
     def look(self, who: Who, cancel: int | None) -> None:

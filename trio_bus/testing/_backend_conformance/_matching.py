@@ -127,14 +127,18 @@ class Matcher:
 
     def _record(self, record: Record, *, mine: bool) -> Record:
         """Replace what must differ in the context of a dead letter."""
-        topic, rows = "", list[tuple[bytes, bytes]]()
+        topic, born, rows = "", b"", list[tuple[bytes, bytes]]()
         for name, value in record:
             shown = value
             if name == TOPIC:
                 topic = value.decode()
-            elif name == ENTRY_ID and not mine:
-                shown = str(self.pairs.mine(topic, EntryId.parse(value))).encode()
-            elif name in (FIRST, LAST):
+            elif name == ENTRY_ID:
+                entry_id = EntryId.parse(value)
+                born = str(entry_id.ms).encode()
+                shown = value if mine else str(self.pairs.mine(topic, entry_id)).encode()
+            elif name == FIRST:
+                shown = b"the time of its id" if value == born else value
+            elif name == LAST:
                 shown = b"a time" if value.isdigit() else value
             rows.append((name, shown))
         return tuple(rows)

@@ -58,6 +58,15 @@ def choose(
     return actor or who, words
 
 
+def words_for(pick: Pick, receipts: Sequence[Receipt], unit: float) -> list[Settlement]:
+    """Say the same of several."""
+    spread = _APART if pick.delay else 0.0
+    return [
+        _word(pick, receipt, (pick.delay + spread * place) * unit)
+        for place, receipt in enumerate(receipts)
+    ]
+
+
 def describe(word: Settlement) -> str:
     """Write a settlement in words."""
     delay = f" in {word.delay:g} s" if isinstance(word, Retry | Release) and word.delay else ""

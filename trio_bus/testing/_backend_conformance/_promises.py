@@ -21,7 +21,9 @@ class Promise:
 
 _RECORD = Promise(
     "each entry has the record that was appended, or that was scheduled, in the order of the "
-    "appends and of the times at which they were due",
+    "appends and of the times at which they were due, and at one time in that of the schedules; or "
+    "that was buried, and behind it where that was, how often it was delivered, when, and why it "
+    "was given up",
     "record",
 )
 _GONE = "what was deleted while it was pending is told as gone, once, and is not pending any more"
@@ -116,7 +118,8 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
         Promise(
             "an acknowledged entry is finished; a retried one is due after its delay; a released "
             "one can be taken, after its delay, with the count that it had before; a suspect that "
-            "is released is a suspect again; a buried one is dead, or in the dead-letter topic",
+            "is released is a suspect again; a buried one is dead, or in the dead-letter topic, "
+            "or, if that refuses it, where it was",
             "info",
         ),
     ),

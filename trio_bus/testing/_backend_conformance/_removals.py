@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import cast
 
+from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError
 
-from ._administrator import Administrator
+from ._administrator import Administrator, Exhauster
 from ._model import Model
 from ._step import Act, Step, exactly
 from ._world import World
@@ -24,15 +25,19 @@ class Removals:
 
     def delete_entry(self, topic: str, which: int) -> None:
         """Delete one of those entries that were seen."""
-        seen, name = self._world.seen[topic], self._world.shape.name(topic)
+        seen = self._world.seen[topic]
         if seen:
-            entry_id = seen[-1 - which % len(seen)]
-            self._do(
-                f"the administrator deletes {entry_id} of {topic}",
-                name,
-                lambda: self._administrator.delete_entry(name, entry_id),
-                lambda model: model.delete_entry(name, model.pairs.mine(name, entry_id)),
-            )
+            self.delete(topic, seen[-1 - which % len(seen)])
+
+    def delete(self, topic: str, entry_id: EntryId) -> None:
+        """Delete this entry."""
+        name = self._world.shape.name(topic)
+        self._do(
+            f"the administrator deletes {entry_id} of {topic}",
+            name,
+            lambda: self._administrator.delete_entry(name, entry_id),
+            lambda model: model.delete_entry(name, model.pairs.mine(name, entry_id)),
+        )
 
     def trim(self, topic: str, length: int) -> None:
         """Remove all but the newest entries."""
@@ -64,6 +69,19 @@ class Removals:
             lambda model: model.delete_topic(name),
         )
         self._world.sleep(0.005)
+
+    def use_up(self, topic: str) -> bool:
+        """Let a stream take nothing more; say whether the administrator knows how."""
+        name, administrator = self._world.shape.name(topic), self._administrator
+        if not isinstance(administrator, Exhauster):
+            return False
+        self._do(
+            f"the administrator uses up {topic}",
+            name,
+            lambda: administrator.use_up(name),
+            lambda model: model.use_up(name),
+        )
+        return True
 
     def _do(
         self, words: str, name: str, theirs: Callable[[], object], mine: Callable[[Model], object]

@@ -29,6 +29,11 @@ class Settling:
     def settle(self, who: Who, picks: Sequence[Pick], cancel: int | None) -> Who:
         """Settle a batch; the same receipt may stand in it twice. Return who did it."""
         who, words = self.choose(who, picks)
+        self.say(who, words, cancel)
+        return who
+
+    def say(self, who: Who, words: Sequence[Settlement], cancel: int | None = None) -> None:
+        """Settle these."""
         if words:
             told = ", ".join(describe(word) for word in words)
             step = self._consuming.step(
@@ -40,12 +45,15 @@ class Settling:
             )
             step = attrs.evolve(step, delays=delays_of(words))
             self.note(who, words, self._world.perform(step, cancel))
-        return who
 
     def renew(self, who: Who, picks: Sequence[Pick]) -> None:
         """Renew leases."""
         who, words = self.choose(who, picks)
-        receipts = list({word.receipt.id: word.receipt for word in words}.values())
+        self.renew_all(who, [word.receipt for word in words])
+
+    def renew_all(self, who: Who, some: Sequence[Receipt]) -> None:
+        """Renew these leases."""
+        receipts = list({receipt.id: receipt for receipt in some}.values())
         if not receipts:
             return
 

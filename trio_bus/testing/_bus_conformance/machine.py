@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 
 from trio_bus._config import AckMode
 
+from .cuts import Cuts, Disconnect
 from .handling import ENDINGS, MEANWHILE, Do
 from .play import GROUPS, LEASE, TOPICS, Form, Play, Rules, Subject
 from .program import Way
@@ -72,10 +73,13 @@ class BusMachine(RuleBasedStateMachine):
             return
         try:
             if sys.exc_info()[0] is None:  # nothing was broken before
-                self.play.finish()
+                self.finish()
         finally:
             note(self.play.story())
             self.play.close()
+
+    def finish(self) -> None:
+        self.play.finish()
 
     @rule(where=_groups, form=_forms | _manual | _at_most_once)
     def subscribe(self, where: tuple[str, str], form: Form) -> None:
@@ -151,3 +155,18 @@ class BusMachine(RuleBasedStateMachine):
     @invariant()
     def all_promises_are_kept(self) -> None:
         self.play.settle()
+
+
+class CutMachine(BusMachine):
+    """Programs whose connections end now and then, and once before the end."""
+
+    disconnect: ClassVar[Disconnect]
+
+    @precondition(lambda self: self.play.programs)
+    @rule()
+    def lose_all_connections(self) -> None:
+        Cuts(self.play, type(self).disconnect).happen()
+
+    def finish(self) -> None:
+        self.lose_all_connections()
+        super().finish()

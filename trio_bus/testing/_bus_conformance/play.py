@@ -155,7 +155,7 @@ class Play:
         self.pump.advance(units * self.unit)
         self._raise()
         if self.virtual_time and units > 2 * TICK:
-            with self._noting():
+            with self.noting():
                 self.judge.quiet(self.places())
 
     # -- what follows each rule ------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Play:
         """Let everything happen that can, and look whether all rules were kept."""
         self.pump.settle()
         self.programs = [program for program in self.programs if not program.ended]
-        with self._noting():
+        with self.noting():
             for running in self.running:
                 running.check()
             self.judge.look(self.places())
@@ -188,7 +188,7 @@ class Play:
         self._wait_until(self._all_is_done)
         self.pump.settle()
         self.journal.quiet()
-        with self._noting():
+        with self.noting():
             self.judge.quiet(self.places())
         for program in last:
             program.leave(Way.LEAVE)
@@ -198,7 +198,7 @@ class Play:
         self._opened.leave()
         for task in sorted(it.name for it in all_tasks() if it not in self._tasks):
             self.journal.leaked("process", f"the task {task}")
-        with self._noting():
+        with self.noting():
             self.judge.finish(places)
 
     def story(self) -> str:
@@ -254,7 +254,7 @@ class Play:
             raise self._broken
 
     @contextmanager
-    def _noting(self) -> Generator[None, None, None]:
+    def noting(self) -> Generator[None, None, None]:
         """Keep what is found to be broken, for the story; what broke before comes first."""
         self._raise()
         try:

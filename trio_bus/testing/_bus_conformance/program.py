@@ -69,6 +69,11 @@ class Program:
         return "" if self.subscription is None else self.subscription.name
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is subscribed, and nobody has told it to end."""
+        return self.subscription is not None and self.way is None and not self._mortal.dead
+
+    @property
     def ended(self) -> bool:
         """Whether nothing of it is left."""
         return self.job.ended
@@ -124,7 +129,7 @@ class Program:
     def _join(self, subscription: Subscription | PullSubscription) -> None:
         self.subscription = subscription
         self._joined.set()
-        self._play.journal.joined(self.actor, subscription.name, self.config)
+        self._play.journal.joined(self.actor, subscription.name, self.config, LARGEST)
 
     async def _end(self, subscription: Subscription | PullSubscription) -> None:
         way = self.way or Way.LEAVE

@@ -14,7 +14,8 @@ from trio.testing import MockClock
 
 from trio_bus.testing._public_suites import PUBLIC_SUITES, Stage, Test
 
-from .machine import BusMachine
+from .cuts import Disconnect
+from .machine import BusMachine, CutMachine
 from .play import OpenBackend, Subject
 
 LIMIT = 120.0
@@ -33,7 +34,10 @@ class BusConformanceTest(unittest.TestCase):
 
 
 def bus_conformance(
-    open_backend: OpenBackend, *, virtual_time: bool = False
+    open_backend: OpenBackend,
+    *,
+    virtual_time: bool = False,
+    disconnect: Disconnect | None = None,
 ) -> type[BusConformanceTest]:
     """Make the test case that certifies a backend for whole subscriptions.
 
@@ -52,6 +56,10 @@ def bus_conformance(
         opened once for each program and each test; they use topics that nobody else uses.
       virtual_time: Whether the backend waits for nothing but trio's clock, so that no time passes.
         With a backend that speaks to a server it must not be set.
+      disconnect: Ends all connections of such a backend, as a network does; plain or asynchronous.
+        Random programs call it now and then when nothing is under way, and once before the end;
+        they demand that commands are answered and new entries are read soon after. Without it
+        connections stay.
 
     Returns:
       A test case; its ``settings`` are Hypothesis settings, as of any state machine.
@@ -60,11 +68,17 @@ def bus_conformance(
     class Machine(BusMachine):
         subject = Subject(open_backend, virtual_time=virtual_time)
 
+    class Interrupted(CutMachine):
+        subject = Machine.subject
+
+    if disconnect is not None:
+        Interrupted.disconnect = staticmethod(disconnect)
+
     class BusConformance(BusConformanceTest):
         """One backend."""
 
         settings = Settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-        machine = Machine
+        machine = Machine if disconnect is None else Interrupted
 
     for suite, tests in PUBLIC_SUITES.items():
         for test in tests:

@@ -26,14 +26,26 @@ from .one_place import OnePlace
 from .own_groups import OwnGroups
 from .progress import Progress
 from .rate import Rate
+from .readable import Readable
 from .reserved import Reserved
 from .rule import Hear, Rule, Subject
 from .scene import Scene
 from .settled_once import SettledOnce
 
 RULES: tuple[type[Rule], ...] = (
-    *(Lives, Decisions, OnePlace, SettledOnce, Attempts, Deaths, OwnGroups, Bounds, Leases),
-    *(InFlight, Neighbours, Cancellations, HandOver, Closing, Leaks, Progress, Batches, Reserved),
+    *(Lives, Decisions, OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups, Bounds),
+    *(
+        Leases,
+        InFlight,
+        Neighbours,
+        Cancellations,
+        HandOver,
+        Closing,
+        Leaks,
+        Progress,
+        Batches,
+        Reserved,
+    ),
     *(Errors, Rate),
 )
 """All of them, by their numbers."""

@@ -67,7 +67,7 @@ class Consumer:
 
     def _joined(self, subscription: AnySubscription) -> None:
         self._name = subscription.name
-        self._journal.joined(self._actor, self._name, self._config)
+        self._journal.joined(self._actor, self._name, self._config, self._world.plan.largest)
 
     async def _stay(self, seconds: float, leaving: Leaving) -> None:
         config = self._config

@@ -7,6 +7,7 @@ from enum import Enum, unique
 import attrs
 
 from trio_bus._chance import Chance
+from trio_bus._codec import Codec
 from trio_bus._config import AckMode, Backoff, SubscriptionConfig
 
 from .faults import Fault, Trouble
@@ -89,6 +90,9 @@ class Plan:
     scenario: Scenario
     seed: int
     latency: float
+    largest: int
+    """The payload that consumers allow, in bytes."""
+    codec: Codec
     groups: tuple[GroupPlan, ...]
     consumers: tuple[ConsumerPlan, ...]
     messages: tuple[MessagePlan, ...]
@@ -127,10 +131,13 @@ class _Draw:
         consumers = tuple(it for group in groups for it in self.consumers(group))
         count = self.between(self.scenario.messages)
         messages = tuple(self.message(number, groups) for number in range(count))
+        looks = Chance(f"{self.scenario.name}:{seed}:looks")
         return Plan(
             scenario=self.scenario,
             seed=seed,
             latency=self.chance.choice(self.scenario.latencies),
+            largest=looks.choice(self.scenario.largest),
+            codec=looks.choice(self.scenario.codecs),
             groups=groups,
             consumers=consumers,
             messages=messages,

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .process import Process
     from .world import World
 
-LARGEST = 200
-"""The payload that consumers accept."""
-
 
 class Publisher:
     """One process that publishes."""
@@ -67,8 +64,8 @@ class Publisher:
 
     def _message(self, plan: MessagePlan, part: int = 0) -> Message:
         payload = b"%d.%d" % (plan.number, part)
-        if plan.form is Form.OVERSIZED:
-            payload = payload.ljust(LARGEST + 1)
+        if plan.form in {Form.LARGEST, Form.OVERSIZED}:
+            payload = payload.ljust(self._world.plan.largest + (plan.form is Form.OVERSIZED))
         message = Message(TOPIC, payload, headers=FORGED)
         if plan.form is Form.KEYED:
             return attrs.evolve(message, idempotency_key=f"key-{plan.number}")

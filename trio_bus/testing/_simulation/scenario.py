@@ -7,9 +7,11 @@ from enum import Enum, unique
 
 import attrs
 
-from trio_bus._checks import count, one_of, optional, seconds
+from trio_bus._checks import count, methods, one_of, optional, seconds
+from trio_bus._codec import Codec
 from trio_bus._config import AckMode
 from trio_bus._delivery import Delivery
+from trio_bus._fields import FieldsCodec
 
 from .faults import Trouble
 from .handling import Handling
@@ -36,11 +38,14 @@ class Form(Enum):
     """Larger than its consumers allow."""
     FOREIGN = "foreign"
     """By somebody else: no message can be made of it."""
+    LARGEST = "largest"
+    """As large as its consumers allow."""
 
 
 Numbers = tuple[int, int]
 """The least and the most, both included."""
 
+_codec = methods("encode", "decode", "max_record_bytes")
 _WELL_BEHAVED = (Handling.SUCCEED, Handling.SUCCEED, Handling.FAIL, Handling.REJECT)
 
 
@@ -62,6 +67,10 @@ class Scenario:
     """How many are published."""
     forms: tuple[Form, ...] = attrs.field(default=(Form.PUBLISH,), validator=some(one_of(Form)))
     """How they are published."""
+    largest: tuple[int, ...] = attrs.field(default=(200,), validator=some(count(10)))
+    """The payload that consumers allow, in bytes."""
+    codecs: tuple[Codec, ...] = attrs.field(default=(FieldsCodec(),), validator=some(_codec))
+    """How messages look on the server."""
     publishers: int = attrs.field(default=1, validator=count(1))
     """Processes that publish."""
     groups: tuple[str, ...] = attrs.field(default=("billing",), validator=some(group))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trio_bus._config import AckMode
+from trio_bus._envelope import EnvelopeCodec
+from trio_bus._fields import FieldsCodec
 
 from .faults import Trouble
 from .handling import Handling
@@ -14,6 +16,8 @@ _OF_OPERATIONS = (Trouble.SLOW, Trouble.LOST, Trouble.LOST, Trouble.HALF, Troubl
 _OF_PROCESSES = (Trouble.KILLED, Trouble.PAUSED, Trouble.DEAF, Trouble.SUSPENDED)
 _OF_SERVERS = (Trouble.RESTARTED, Trouble.CLOCK)
 _OF_ADMINISTRATORS = (Trouble.DELETED, Trouble.TRIMMED, Trouble.UNGROUPED, Trouble.UNSTREAMED)
+
+_FORMS = tuple(Form)[:9]
 
 _RESISTING = (
     *(Handling.LATE, Handling.STUBBORN, Handling.STUBBORN, Handling.STUBBORN),
@@ -61,7 +65,7 @@ _ALL = (
     Scenario(
         name="scheduled",
         about="Messages of every form.",
-        forms=tuple(Form),
+        forms=_FORMS,
         messages=(1, 4),
         burying=(True, False),
         troubles=(*_OF_OPERATIONS, *_OF_SERVERS, Trouble.KILLED),
@@ -115,7 +119,7 @@ _ALL = (
         publishers=2,
         groups=("billing", "shipping"),
         consumers=(1, 3),
-        forms=tuple(Form),
+        forms=_FORMS,
         max_in_flight=(1, 3, 16),
         max_pending_acks=(None, 1),
         handlings=tuple(Handling),
@@ -128,6 +132,18 @@ _ALL = (
         latencies=(0.0, 0.01),
         troubles=(*_OF_OPERATIONS, *_OF_PROCESSES, *_OF_SERVERS),
         faults=(2, 8),
+    ),
+    Scenario(
+        name="large",
+        about="Payloads that are as large as they may be, or larger, however they are written.",
+        messages=(1, 3),
+        forms=(Form.LARGEST, Form.LARGEST, Form.OVERSIZED, Form.PUBLISH),
+        largest=(10, 200, 300_000),
+        codecs=(FieldsCodec(), EnvelopeCodec()),
+        handlings=(Handling.SUCCEED, Handling.SUCCEED, Handling.FAIL),
+        troubles=(Trouble.LOST,),
+        faults=(0, 1),
+        seconds=1.0,
     ),
 )
 

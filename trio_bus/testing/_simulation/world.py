@@ -30,7 +30,7 @@ from .host import Host
 from .judging import Judging
 from .plan import PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
 from .process import Process
-from .publisher import LARGEST, Publisher
+from .publisher import Publisher
 from .rest import is_at_rest
 from .troubles import Troubles
 from .watch import Endless, Watch
@@ -158,9 +158,9 @@ class World:
         while True:
             life += 1
             process = Process(f"{PUBLISHER}-{number}", life)
-            bus = self._bus(
-                process, BusOptions(observer=JournalObserver(self.journal, process.name))
-            )
+            observer = JournalObserver(self.journal, process.name)
+            options = BusOptions(observer=observer, codec=self.plan.codec)
+            bus = self._bus(process, options)
             await process.live(Publisher(self, process, bus, todo).run)
             if process.alive:
                 break
@@ -176,7 +176,9 @@ class World:
             life += 1
             process = Process(plan.place, life)
             observer = JournalObserver(self.journal, process.name)
-            options = BusOptions(observer=observer, max_payload_bytes=LARGEST)
+            options = BusOptions(
+                observer=observer, codec=self.plan.codec, max_payload_bytes=self.plan.largest
+            )
             consumer = Consumer(self, plan, process, self._bus(process, options))
             await process.live(partial(consumer.run, stays))
             if self.over.is_set():
