@@ -210,6 +210,8 @@ async def test_the_dead_reach_no_server() -> None:
     async with backend.join(us) as member:
         assert len(await member.read(5, 0.1)) == 2
         assert (await backend.info("orders")).length == 2
+        assert not await member.keep_booking(EntryId(1)), "it is no suspect"
+        await member.give_up_booking(EntryId(1))
         mortal.dead = True
         with trio.move_on_after(0.01) as patience:
             await member.woken()

@@ -20,14 +20,17 @@ from trio_bus.testing._invariants import (
     InvariantBroken,
     Judge,
     Rule,
+    alone,
     attempts,
     batches,
+    bookings,
     bounds,
     cancellations,
     closing,
     deaths,
     decisions,
     errors,
+    findings,
     hand_over,
     in_flight,
     leaks,
@@ -216,6 +219,16 @@ NARROW = attrs.evolve(joined(), size=10)
 """It takes payloads of ten bytes."""
 TOO_LARGE = dead(DeathCause.OVERSIZED)
 
+APART, TAKEN = at_server(What.SET_APART, ONE), told(Transition.TAKEN_OVER)
+TURN = (joined(), APART, GIVEN, TAKEN)
+BOOKED = at_server(What.BOOKED, ONE)
+
+
+def other(time: float = 0.0) -> Line:
+    """Write that A is told of another delivery."""
+    return told(Transition.RECEIVED, TWO, delivery=2, time=time)
+
+
 L, W, P, S, A3, D, R4 = (
     lives.Lives,
     decisions.Decisions,
@@ -301,6 +314,59 @@ ROWS = [
         "another cause",
         [STARTED, *verb("reject", dead(DeathCause.EXHAUSTED))],
         "1-0: reject led to dead-lettered",
+    ),
+    Row(
+        findings.Findings,
+        "told",
+        [member(), BURIED, told(Transition.DEAD_LETTERED, delivery=None)],
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
+        "untold",
+        [member(), BURIED],
+        "the server buries 1-0 for a-1, and its observer was not told",
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
+        "told of another",
+        [member(), APART, told(Transition.SUSPECTED, TWO, delivery=None)],
+        "the server sets apart as a suspect 1-0 for a-1, and its observer was not told",
+        quiet=places(),
+    ),
+    Row(findings.Findings, "settled", [member(), BEGUN, BURIED], quiet=places()),
+    Row(
+        findings.Findings,
+        "not heard",
+        [member(), BURIED, say(What.REPLY_LOST, consumer="")],
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
+        "heard by all but one",
+        [member(), BURIED, say(What.REPLY_LOST, consumer="", actor="web.2")],
+        "the server buries 1-0 for a-1, and its observer was not told",
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
+        "heard by nobody",
+        [member(), BURIED, fault(What.SERVER_STOPPED)],
+        quiet=places(),
+    ),
+    Row(findings.Findings, "leaving", [member(), BURIED, *STEPS], quiet=places()),
+    Row(findings.Findings, "found late", [member(), *STEPS, BURIED], quiet=places()),
+    Row(
+        findings.Findings,
+        "untold before it left",
+        [member(), BURIED, attrs.evolve(STEPS[1], time=2.0)],
+        "the server buries 1-0 for a-1, and its observer was not told",
+    ),
+    Row(
+        findings.Findings,
+        "another one left",
+        [member(), BURIED, attrs.evolve(STEPS[1], time=2.0, consumer=B)],
     ),
     # 1
     Row(P, "there", [joined(), published(ONE)], look=places((ONE, UNDELIVERED))),
@@ -574,6 +640,60 @@ ROWS = [
         [joined(), told(Transition.SUSPECTED, delivery=None)],
         quiet=places((ONE, FREE)),
     ),
+    Row(
+        alone.Alone,
+        "alone",
+        [*TURN, START, END, told(Transition.ACKED), other()],
+    ),
+    Row(
+        alone.Alone,
+        "beside what is held",
+        [other(), *TURN],
+        "the suspect 1-0 comes to a-1 beside 2-0",
+    ),
+    Row(
+        alone.Alone,
+        "beside what runs",
+        [say(What.STARTED, TWO), *TURN],
+        "the suspect 1-0 comes to a-1 beside 2-0",
+    ),
+    Row(
+        alone.Alone,
+        "beside it",
+        [*TURN, START, told(Transition.ACKED), other(9.0)],
+        "2-0 comes to a-1 beside a suspect, 1-0",
+    ),
+    Row(
+        alone.Alone,
+        "left open",
+        [*TURN, START, attrs.evolve(END, time=1.0), other(1.5)],
+        "2-0 comes to a-1 beside a suspect, 1-0",
+    ),
+    Row(
+        alone.Alone,
+        "left open for long",
+        [*TURN, START, attrs.evolve(END, time=1.0), other(1.7)],
+    ),
+    Row(alone.Alone, "begun late", [*TURN, attrs.evolve(START, time=0.7), other(0.8)]),
+    Row(
+        alone.Alone,
+        "others run elsewhere",
+        [*TURN, say(What.STARTED, TWO), say(What.SUCCEEDED, TWO), START, END],
+    ),
+    Row(alone.Alone, "settings unknown", [*TURN[1:], other()]),
+    Row(alone.Alone, "no suspect", [joined(), other(), GIVEN, TAKEN]),
+    Row(
+        alone.Alone,
+        "released",
+        [joined(), APART, GIVEN, at_server(What.RELEASED, ONE), other(), GIVEN, TAKEN],
+        "the suspect 1-0 comes to a-1 beside 2-0",
+    ),
+    Row(
+        alone.Alone,
+        "retried",
+        [joined(), APART, GIVEN, at_server(What.RETRIED, ONE), other(), GIVEN, TAKEN],
+    ),
+    Row(alone.Alone, "new group", [joined(), APART, DESTROYED, other(), GIVEN, TAKEN]),
     # 11
     Row(
         cancellations.Cancellations,
@@ -659,6 +779,21 @@ ROWS = [
         "with a delay",
         [joined(B), at_server(What.RELEASED, ONE, seconds=2.0), say(What.COMMAND, time=1.9)],
     ),
+    Row(
+        bookings.Bookings,
+        "given up",
+        [member(), BOOKED, at_server(What.UNBOOKED, ONE), LEFT],
+    ),
+    Row(
+        bookings.Bookings,
+        "kept",
+        [member(), BOOKED, LEFT],
+        "a-1 is gone, and 1-0 waits for it until 1.000 s",
+    ),
+    Row(bookings.Bookings, "over", [member(), BOOKED, attrs.evolve(LEFT, time=1.0)]),
+    Row(bookings.Bookings, "another's", [member(), BOOKED, attrs.evolve(LEFT, consumer=B)]),
+    Row(bookings.Bookings, "new group", [member(), BOOKED, DESTROYED, LEFT]),
+    Row(bookings.Bookings, "not heard", [member(), BOOKED, fault(What.REPLY_LOST), LEFT]),
     # 13
     Row(closing.Closing, "in order", [*STEPS, LEAVING, CLOSED, attrs.evolve(LEFT, time=1.0)]),
     Row(closing.Closing, "not opened", [CLOSED], "a-1 is told closed after step 0 of 3"),
@@ -691,6 +826,17 @@ ROWS = [
         "for ever",
         [*STEPS, LEAVING, attrs.evolve(LEFT, time=99.0)],
         "a-1 is being left since 0.000 s, and had to be by 34.000 s",
+    ),
+    Row(
+        closing.Closing,
+        "not confirmed",
+        [joined(), BEGUN, told(Transition.UNCONFIRMED)],
+        "what became of 1-0 is not known, and nothing went wrong",
+    ),
+    Row(
+        closing.Closing,
+        "an answer was lost",
+        [joined(), BEGUN, fault(What.REPLY_LOST), told(Transition.UNCONFIRMED)],
     ),
     Row(closing.Closing, "never", [*STEPS, LEAVING], "and had to be by 34.000 s", finish=places()),
     Row(

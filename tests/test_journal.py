@@ -89,7 +89,10 @@ def test_a_witness_writes_what_the_server_did() -> None:
     ]
     results = [*(Settled.DONE,) * 3, Settled.LOST, Settled.GONE]
     witness.settled(settlements, results)
-    witness.took_over(TakeOver((Entry(EntryId(4), (), 2),), (one,), (EntryId(9),), (three,)))
+    entries = (Entry(EntryId(4), (), 2),)
+    witness.took_over(TakeOver(entries, (one,), (EntryId(9),), (three,), EntryId(3)))
+    witness.booked(None)
+    witness.unbooked(EntryId(3))
     witness.renewed([one, two], [EntryId(1)])
     place = "orders/billing/c-1"
     assert [str(line) for line in journal.lines] == [
@@ -103,7 +106,9 @@ def test_a_witness_writes_what_the_server_did() -> None:
         f"buries because exhausted 1-0 attempt 1 {place}",
         f"finds gone 9-0 {place}",
         f"sets apart as a suspect 3-0 attempt 1 {place}",
+        f"keeps a suspect for its turn 3-0 {place}",
         f"gives 4-0 attempt 2 {place}",
+        f"keeps a suspect no more 3-0 {place}",
         f"renews the lease 2-0 attempt 2 {place}",
     ]
 

@@ -8,12 +8,14 @@ from functools import partial
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from trio_bus import Delivery, MemoryBackend, Unsupported
+from tests.test_suspects import GROUP, THEM, TOPIC, US, suspect
+from trio_bus import Delivery, EntryId, MemoryBackend, Unsupported
 from trio_bus._chance import Chance
 from trio_bus.testing import Form, InvariantBroken, Scenario, SimulationFailed, Trouble, simulate
 from trio_bus.testing._journal import Journal
-from trio_bus.testing._line import WORLD, What
+from trio_bus.testing._line import SERVER, WORLD, What
 from trio_bus.testing._simulation import run, wire, world
 from trio_bus.testing._simulation.backend import WiredBackend
 from trio_bus.testing._simulation.faults import Fault
@@ -108,6 +110,22 @@ async def test_a_simulated_server_persists_nothing_and_can_be_asked() -> None:
     assert isinstance(refusal, Unsupported)
     await backend.append("orders", [((b"a", b"b"),)])
     assert (await backend.info("orders")).length == 1
+
+
+async def test_what_a_cancelled_claim_booked_is_given_up(autojump_clock: MockClock) -> None:
+    """Like that of a real server: so that nobody waits for a lease."""
+    journal, host = Journal(trio.current_time), Host(START)
+    await host.streams.create_group(TOPIC, GROUP, EntryId(0))
+    (key,) = await suspect(host.streams)
+    way = Wire(host, Process("web", 1), journal, 0.0, Chance(1))
+    slow = Fault(when=0.0, trouble=Trouble.SLOW, operation="take_over", seconds=5.0, after=True)
+    way.expect(slow)
+    async with WiredBackend(way).join(US) as us, host.streams.join(THEM) as them:
+        with trio.move_on_after(1.0):
+            await us.take_over(1, book=True)
+        assert (await them.take_over(1, book=True)).booked == key
+    told = [line.what for line in journal.lines if line.actor == SERVER]
+    assert told == [What.BOOKED, What.UNBOOKED]
 
 
 def test_what_broke_first_is_what_is_told() -> None:

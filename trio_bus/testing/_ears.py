@@ -16,6 +16,7 @@ from trio_bus._backend import (
     Settlement,
     TakeOver,
 )
+from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
 from trio_bus._observer import ErrorEvent, TransitionEvent
 from trio_bus._settled import Settled
@@ -102,14 +103,24 @@ class Witness:
             self._write(What.GIVEN, entry.receipt)
 
     def took_over(self, found: TakeOver) -> None:
-        """Entries were taken over, buried, set apart, or found to be gone."""
+        """Entries were taken over, buried, set apart, booked, or found to be gone."""
         for receipt in found.buried:
             self._write(What.BURIED, receipt, cause=DeathCause.EXHAUSTED)
         for entry_id in found.gone:
             self._write(What.DROPPED, Receipt(entry_id, 0))
         for receipt in found.suspects:
             self._write(What.SET_APART, receipt)
+        self.booked(found.booked)
         self.delivered(found.entries)
+
+    def booked(self, entry_id: EntryId | None) -> None:
+        """A suspect, if there is one, is booked by this member, for a lease from now."""
+        if entry_id is not None:
+            self._write(What.BOOKED, Receipt(entry_id, 0))
+
+    def unbooked(self, entry_id: EntryId) -> None:
+        """This member has given a booking up."""
+        self._write(What.UNBOOKED, Receipt(entry_id, 0))
 
     def settled(
         self, settlements: Sequence[Settlement], results: Sequence[Settled | RemoteError]

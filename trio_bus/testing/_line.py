@@ -52,6 +52,8 @@ class What(Enum):
     BURIED = "buries"
     DROPPED = "finds gone"
     SET_APART = "sets apart as a suspect"
+    BOOKED = "keeps a suspect for its turn"
+    UNBOOKED = "keeps a suspect no more"
     NO_EFFECT = "refuses to settle"
     # What goes wrong, on purpose.
     DIED = "dies"

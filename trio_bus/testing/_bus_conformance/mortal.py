@@ -80,6 +80,17 @@ class MortalMember(InterposedMember):
         self.witness.took_over(taken)
         return taken
 
+    async def keep_booking(self, entry_id: EntryId) -> bool:
+        """Keep a booking; see `GroupMember.keep_booking`."""
+        kept = await super().keep_booking(entry_id)
+        self.witness.booked(entry_id if kept else None)
+        return kept
+
+    async def give_up_booking(self, entry_id: EntryId) -> None:
+        """Give a booking up; see `GroupMember.give_up_booking`."""
+        await super().give_up_booking(entry_id)
+        self.witness.unbooked(entry_id)
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle; see `GroupMember.settle`."""
         results = await super().settle(settlements)

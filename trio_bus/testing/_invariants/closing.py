@@ -27,7 +27,8 @@ class Closing(Rule):
 
     It is opened, drained and closed once each, whoever asks how often. Nothing starts once it
     drains (but what is acked on arrival: it would be lost), nothing comes or ends once it is
-    closed. It is left within its timeouts, from when its last handler ended.
+    closed. It is left within its timeouts, from when its last handler ended. What it settled is
+    confirmed, where nobody can be late and nothing goes wrong but deaths.
     """
 
     number = 13
@@ -48,6 +49,7 @@ class Closing(Rule):
             **each(_STEPS, self._hear_step),
             Transition.STARTED: self._hear_start,
             **each((*BEGINNINGS, *ENDS), self._hear_late),
+            Transition.UNCONFIRMED: self._hear_unconfirmed,
             Transition.GROUP_RECREATED: self._hear_recreated,
             What.LEAVING: self._hear_leaving,
             What.LEFT: self._hear_left,
@@ -73,6 +75,15 @@ class Closing(Rule):
     def _hear_late(self, line: Line) -> None:
         if self._step.get(line.consumer, 0) > 2:
             self.broken(f"{line.entry_id} comes or ends after {line.consumer} was closed", line)
+
+    def _hear_unconfirmed(self, line: Line) -> None:
+        self._hear_late(line)
+        config = self.scene.consumer(line.consumer).config
+        in_time = config is not None and config.shutdown_timeout > 0
+        if in_time and self.scene.punctual and self.scene.only_deaths:
+            self.broken(
+                f"what became of {line.entry_id} is not known, and nothing went wrong", line
+            )
 
     def _hear_recreated(self, line: Line) -> None:
         if self._step.get(line.consumer, 0) > 1:

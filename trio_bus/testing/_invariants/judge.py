@@ -8,14 +8,17 @@ from typing import TypeVar
 from trio_bus.testing._line import Line
 from trio_bus.testing._places import Places
 
+from .alone import Alone
 from .attempts import Attempts
 from .batches import Batches
+from .bookings import Bookings
 from .bounds import Bounds
 from .cancellations import Cancellations
 from .closing import Closing
 from .deaths import Deaths
 from .decisions import Decisions
 from .errors import Errors
+from .findings import Findings
 from .hand_over import HandOver
 from .in_flight import InFlight
 from .leaks import Leaks
@@ -33,20 +36,9 @@ from .scene import Scene
 from .settled_once import SettledOnce
 
 RULES: tuple[type[Rule], ...] = (
-    *(Lives, Decisions, OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups, Bounds),
-    *(
-        Leases,
-        InFlight,
-        Neighbours,
-        Cancellations,
-        HandOver,
-        Closing,
-        Leaks,
-        Progress,
-        Batches,
-        Reserved,
-    ),
-    *(Errors, Rate),
+    *(Lives, Decisions, Findings, OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
+    *(Bounds, Leases, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings, Closing),
+    *(Leaks, Progress, Batches, Reserved, Errors, Rate),
 )
 """All of them, by their numbers."""
 

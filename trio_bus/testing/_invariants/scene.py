@@ -24,6 +24,8 @@ ENDS = {
 """What ends a delivery, and the counter of `SubscriptionStatistics` that it raises."""
 ENDED = frozenset({What.SUCCEEDED, What.FAILED, What.CANCELLED})
 """How handlers end."""
+_SETTLED = frozenset({What.ACKED, What.RETRIED, What.BURIED, What.DROPPED})
+"""What the server does with an entry that is no suspect any more then."""
 
 
 @attrs.define(eq=False)
@@ -79,6 +81,8 @@ class Scene:
         """Topics that somebody deleted."""
         self.suspicious: set[tuple[str, str]] = set()
         """Groups that have suspects: one of those may hold back everything beside it."""
+        self.suspects: dict[tuple[str, str, EntryId], str] = {}
+        """Entries that were set apart, and who was given them then; nobody: they wait."""
         self.destroyed: set[tuple[str, str]] = set()
         """Groups that somebody destroyed, alone or with their topic."""
         self._ears = self._make_ears()
@@ -87,6 +91,11 @@ class Scene:
     def calm(self) -> bool:
         """Whether nothing was made to go wrong, or all of it is over."""
         return not self.faults or self.healed
+
+    @property
+    def only_deaths(self) -> bool:
+        """Whether nothing was made to go wrong but that processes died."""
+        return self.faults <= {What.DIED}
 
     def consumer(self, name: str) -> Consumer:
         """Return what is known of a consumer."""
@@ -120,7 +129,10 @@ class Scene:
             Transition.STARTED: self._hear_work,
             Transition.FINISHED: self._hear_rest,
             Transition.SUSPECTED: self._hear_suspect,
-            What.SET_APART: self._hear_suspect,
+            What.SET_APART: self._hear_apart,
+            What.GIVEN: self._hear_given,
+            What.RELEASED: self._hear_release,
+            **dict.fromkeys(_SETTLED, self._hear_settled),
             Transition.DRAINING: self._hear_draining,
             What.DIED: self._hear_death,
             What.DELETED: self._hear_loss,
@@ -220,6 +232,27 @@ class Scene:
     def _hear_suspect(self, line: Line) -> None:
         self.suspicious.add((line.topic, line.group))
 
+    def _hear_apart(self, line: Line) -> None:
+        self._hear_suspect(line)
+        if line.entry_id is not None:
+            self.suspects[line.topic, line.group, line.entry_id] = ""
+
+    def _hear_given(self, line: Line) -> None:
+        if line.entry_id is not None:
+            key = (line.topic, line.group, line.entry_id)
+            if self.suspects.pop(key, None) == "":
+                self.suspects[key] = line.consumer
+
+    def _hear_release(self, line: Line) -> None:
+        if line.entry_id is not None:
+            key = (line.topic, line.group, line.entry_id)
+            if key in self.suspects:
+                self.suspects[key] = ""
+
+    def _hear_settled(self, line: Line) -> None:
+        if line.entry_id is not None:
+            self.suspects.pop((line.topic, line.group, line.entry_id), None)
+
     def _hear_death(self, line: Line) -> None:
         for consumer in self.consumers.values():
             if consumer.actor == line.actor and not consumer.left:
@@ -240,6 +273,8 @@ class Scene:
         for topic, group in self.configs:
             if topic == line.topic and line.group in {"", group}:
                 self.destroyed.add((topic, group))
+        for key in [it for it in self.suspects if it[:2] in self.destroyed]:
+            del self.suspects[key]
 
     def _hear_healing(self, line: Line) -> None:
         self.healed = True

@@ -31,7 +31,8 @@ class WiredMember(GroupMember):
     """A member of a group on the server, over a wire.
 
     Entries whose answer was lost are strays: pending for us, and unknown to us. The next call that
-    may bring entries gives them back first, and so does the last one, like `RedisBackend`.
+    may bring entries gives them back first, and so does the last one, like `RedisBackend`. What a
+    cancelled call booked is given up before the cancellation goes on.
     """
 
     def __init__(self, inner: GroupMember, wire: Wire, consumer: str, witness: Witness) -> None:
@@ -92,11 +93,22 @@ class WiredMember(GroupMember):
 
     async def keep_booking(self, entry_id: EntryId) -> bool:
         """Keep a booking."""
-        return await self._call("booking", lambda: self._inner.keep_booking(entry_id))
+
+        async def act() -> bool:
+            kept = await self._inner.keep_booking(entry_id)
+            self._witness.booked(entry_id if kept else None)
+            return kept
+
+        return await self._call("booking", act)
 
     async def give_up_booking(self, entry_id: EntryId) -> None:
         """Give a booking up."""
-        await self._call("booking", lambda: self._inner.give_up_booking(entry_id))
+
+        async def act() -> None:
+            await self._inner.give_up_booking(entry_id)
+            self._witness.unbooked(entry_id)
+
+        await self._call("booking", act)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle all, or a part of them, or none."""
@@ -134,10 +146,16 @@ class WiredMember(GroupMember):
         )
 
     async def _take(self, name: str, act: Callable[[], Awaitable[TakeOver]]) -> TakeOver:
+        booked: list[EntryId] = []
+
+        def stray(result: TakeOver) -> None:
+            self._stray(result.entries)
+            booked.extend(() if result.booked is None else (result.booked,))
+
         try:
-            return await self._call(name, act, stray=lambda result: self._stray(result.entries))
+            return await self._call(name, act, stray=stray)
         except trio.Cancelled:
-            await self._recover_at_once()
+            await self._recover_at_once(booked)
             raise
 
     async def _settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
@@ -160,10 +178,12 @@ class WiredMember(GroupMember):
             await self._call("recover", back)
             self._strays = [receipt for receipt in self._strays if receipt not in strays]
 
-    async def _recover_at_once(self) -> None:
+    async def _recover_at_once(self, booked: Sequence[EntryId] = ()) -> None:
         """Give back, before a cancellation goes on, what arrived together with it."""
         with trio.CancelScope(shield=True):
             try:
                 await self._recover()
+                for entry_id in booked:
+                    await self.give_up_booking(entry_id)
             except BusError:
                 return  # the next call, or the lease, takes care of it

@@ -145,6 +145,25 @@ _ALL = (
         faults=(0, 1),
         seconds=1.0,
     ),
+    Scenario(
+        name="poisoned",
+        about="Messages kill their process, which comes again and goes; the rest is innocent.",
+        messages=(10, 14),
+        consumers=(1, 1),
+        max_in_flight=(2, 4),
+        max_retry=(1,),
+        leases=(1.0,),
+        handlings=(*(Handling.SUCCEED,) * 7, *(Handling.KILL,) * 2, Handling.FORGET),
+        handler_timeouts=(2.0,),
+        ack_modes=(AckMode.AUTO_ON_HANDLER_SUCCESS, AckMode.MANUAL),
+        pulling=(False, False, True),
+        longest=0.6,
+        stays=(60.0, 0.9),
+        latencies=(0.0, 0.02),
+        troubles=(Trouble.KILLED,),
+        faults=(0, 1),
+        seconds=6.0,
+    ),
 )
 
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
