@@ -123,6 +123,8 @@ class Line:
     """A delay, a lease, how far a clock was moved: what belongs to ``what``."""
     batch: int | None = None
     """Of a message that was published with others: the number of the batch."""
+    yields: bool = False
+    """Of STARTED: whether the handler is known to end at once when it is cancelled."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
 

@@ -15,6 +15,7 @@ from .cancellations import Cancellations
 from .closing import Closing
 from .deaths import Deaths
 from .decisions import Decisions
+from .ends import Ends
 from .errors import Errors
 from .hand_over import HandOver
 from .in_flight import InFlight
@@ -30,11 +31,12 @@ from .reserved import Reserved
 from .rule import Hear, Rule, Subject
 from .scene import Scene
 from .settled_once import SettledOnce
+from .tenure import Tenure
 
 RULES: tuple[type[Rule], ...] = (
     *(Lives, Decisions, OnePlace, SettledOnce, Attempts, Deaths, OwnGroups, Bounds, Leases),
-    *(InFlight, Neighbours, Cancellations, HandOver, Closing, Leaks, Progress, Batches, Reserved),
-    *(Errors, Rate),
+    *(Tenure, InFlight, Neighbours, Cancellations, HandOver, Closing, Ends, Leaks, Progress),
+    *(Batches, Reserved, Errors, Rate),
 )
 """All of them, by their numbers."""
 
