@@ -29,6 +29,7 @@ from trio_bus.testing._invariants import (
     closing,
     deaths,
     decisions,
+    ends,
     errors,
     findings,
     hand_over,
@@ -44,6 +45,7 @@ from trio_bus.testing._invariants import (
     readable,
     reserved,
     settled_once,
+    tenure,
 )
 from trio_bus.testing._line import SERVER, WORLD, Line, What
 from trio_bus.testing._places import (
@@ -87,6 +89,7 @@ class Parts(TypedDict, total=False):
     seconds: float
     size: int
     batch: int
+    yields: bool
     config: SubscriptionConfig
 
 
@@ -200,6 +203,8 @@ RECEIVING = attrs.evolve(SubscriptionConfig("orders", "billing", ack_mode=AckMod
 TIMED = attrs.evolve(CONFIG, handler_timeout=1.0)
 FAILED = say(What.FAILED, ONE, attempt=1, detail="ValueError: no")
 DESTROYED = fault(What.GROUP_DESTROYED)
+YIELDING = attrs.evolve(START, yields=True)
+HURRIED = attrs.evolve(CONFIG, handler_timeout=0.0, drain_timeout=0.0)
 
 STARTED, FINISHED = told(Transition.STARTED), told(Transition.FINISHED)
 
@@ -208,6 +213,16 @@ def verb(name: str, *between: Line) -> list[Line]:
     """Write that a handler calls a verb, what is told meanwhile, and that it is answered."""
     said = say(What.VERB, ONE, attempt=1, detail=name)
     return [said, *between, attrs.evolve(said, what=What.VERB_DONE)]
+
+
+def at(time: float, line: Line) -> Line:
+    """Let it happen then."""
+    return attrs.evolve(line, time=time)
+
+
+def renewed(time: float, entry_id: EntryId = ONE) -> Line:
+    """Write that the server renews the lease of an entry for A."""
+    return at_server(What.RENEWED, entry_id, time=time)
 
 
 def dead(cause: DeathCause) -> Line:
@@ -229,7 +244,14 @@ def other(time: float = 0.0) -> Line:
     return told(Transition.RECEIVED, TWO, delivery=2, time=time)
 
 
-L, W, P, S, A3, D, R4 = (
+WAITS = [
+    *(joined(), member(), GIVEN, at_server(What.GIVEN, TWO), START, say(What.STARTED, TWO)),
+    at(0.1, END),
+]
+"""A holds two entries; one was handled, and waits to be settled."""
+
+
+L, W, P, S, A3, D, R4, T, E = (
     lives.Lives,
     decisions.Decisions,
     one_place.OnePlace,
@@ -237,6 +259,8 @@ L, W, P, S, A3, D, R4 = (
     attempts.Attempts,
     deaths.Deaths,
     readable.Readable,
+    tenure.Tenure,
+    ends.Ends,
 )
 ROWS = [
     # 0
@@ -589,6 +613,77 @@ ROWS = [
         "lost when it stood still",
         [joined(), BEGUN, fault(What.PAUSED), told(Transition.LEASE_LOST)],
     ),
+    Row(
+        leases.Leases,
+        "deleted, and lost for that",
+        [joined(), BEGUN, fault(What.DELETED, ONE), told(Transition.LEASE_LOST)],
+        "the lease of 1-0 was lost, and nothing went wrong",
+    ),
+    Row(T, "within its lease", [member(), GIVEN, YIELDING, at(1.0, END)]),
+    Row(
+        T,
+        "after its lease",
+        [member(), GIVEN, YIELDING, renewed(0.3), at(1.4, END)],
+        "a handler of a-1 ends 0.100 s after its lease",
+    ),
+    Row(T, "settled by its handler", [member(), GIVEN, YIELDING, ACKED, at(1.4, END)]),
+    Row(T, "resists", [member(), GIVEN, START, at(1.4, END)]),
+    Row(T, "stood still", [member(), GIVEN, YIELDING, fault(What.PAUSED), at(1.4, END)]),
+    Row(T, "not witnessed", [YIELDING, told(Transition.LEASE_LOST), renewed(1.0), at(1.4, END)]),
+    Row(T, "deleted", [member(), GIVEN, YIELDING, fault(What.DELETED, ONE), at(1.4, END)]),
+    Row(
+        T,
+        "another is deleted",
+        [member(), GIVEN, YIELDING, fault(What.DELETED, TWO), at(1.4, END)],
+        "a handler of a-1 ends 0.400 s after its lease",
+    ),
+    Row(T, "group gone", [member(), GIVEN, YIELDING, DESTROYED, at(1.4, END)]),
+    Row(T, "starts in time", [member(), GIVEN, at(0.5, START)]),
+    Row(T, "starts renewed", [member(), GIVEN, renewed(0.7), at(0.9, START)]),
+    Row(
+        T,
+        "starts in doubt",
+        [member(), GIVEN, at(0.7, START)],
+        "1-0 starts 0.700 s after its lease of 1 s began",
+    ),
+    Row(
+        T,
+        "left out",
+        [*WAITS, *(renewed(it, TWO) for it in (0.3, 0.3, 0.6, 0.9))],
+        "1-0 waits to be settled by a-1, which renews what it holds without it",
+    ),
+    Row(T, "not left out", [*WAITS, *(renewed(it / 4, EntryId(it % 2 + 1)) for it in range(9))]),
+    Row(T, "left out once", [*WAITS, renewed(0.3, TWO), renewed(0.6), renewed(0.6, TWO)]),
+    Row(
+        T,
+        "by a handler",
+        [
+            *(*WAITS, say(What.VERB, TWO, detail="renew")),
+            *(renewed(it, TWO) for it in (0.3, 0.6, 0.9)),
+            say(What.VERB_DONE, TWO, detail="renew", time=0.9),
+        ],
+    ),
+    Row(
+        T,
+        "by a handler before",
+        [
+            *(*WAITS, *verb("ack"), say(What.VERB, TWO, detail="renew")),
+            say(What.VERB_FAILED, TWO, detail="renew: LeaseLost"),
+            *(renewed(it, TWO) for it in (0.3, 0.6, 0.9)),
+        ],
+        "1-0 waits to be settled by a-1",
+    ),
+    Row(
+        T,
+        "lost and left out",
+        [*WAITS, told(Transition.LEASE_LOST), *(renewed(it, TWO) for it in (0.3, 0.6, 0.9))],
+    ),
+    Row(
+        T,
+        "draining and left out",
+        [*WAITS, STEPS[1], *(renewed(it, TWO) for it in (0.3, 0.6, 0.9))],
+    ),
+    Row(T, "settled and left out", [*WAITS, ACKED, *(renewed(it, TWO) for it in (0.3, 0.6, 0.9))]),
     # 9
     Row(in_flight.InFlight, "same", [joined(), BEGUN], quiet=places((ONE, A))),
     Row(
@@ -844,6 +939,60 @@ ROWS = [
         "killed",
         [*STEPS, LEAVING, say(What.DIED, consumer="")],
         finish=places(),
+    ),
+    Row(E, "in time", [joined(config=TIMED), YIELDING, at(1.0, END)]),
+    Row(
+        E,
+        "too late",
+        [joined(config=TIMED), YIELDING, at(1.1, CANCELLED)],
+        "a handler of a-1 ends 0.100 s after handler_timeout was over",
+    ),
+    Row(
+        E,
+        "no time at all",
+        [joined(config=HURRIED), YIELDING, at(0.1, END)],
+        "a handler of a-1 ends 0.100 s after handler_timeout was over",
+    ),
+    Row(E, "resists", [joined(config=TIMED), START, at(1.1, CANCELLED)]),
+    Row(E, "stood still", [joined(config=TIMED), YIELDING, fault(What.PAUSED), at(1.1, END)]),
+    Row(E, "not bounded", [joined(), YIELDING, at(9.0, END)]),
+    Row(E, "whose settings nobody told", [YIELDING, STEPS[1], at(9.0, END)]),
+    Row(
+        E,
+        "lost",
+        [joined(), YIELDING, told(Transition.LEASE_LOST), at(0.1, END)],
+        "a handler of a-1 ends 0.100 s after its lease was lost",
+    ),
+    Row(E, "another is lost", [joined(), YIELDING, told(Transition.LEASE_LOST, TWO), at(0.1, END)]),
+    Row(E, "nobody's is lost", [joined(), told(Transition.LEASE_LOST)]),
+    Row(E, "drained", [joined(), YIELDING, at(0.5, STEPS[1]), LEAVING, at(1.5, END)]),
+    Row(
+        E,
+        "drained for too long",
+        [joined(), YIELDING, at(0.5, STEPS[1]), at(1.6, END)],
+        "a handler of a-1 ends 0.100 s after drain_timeout was over",
+    ),
+    Row(
+        E,
+        "closed",
+        [joined(), YIELDING, attrs.evolve(LEAVING, detail="aclose"), STEPS[1], at(0.1, END)],
+        "a handler of a-1 ends 0.100 s after it was left: aclose",
+    ),
+    Row(
+        E,
+        "closed, and settled before",
+        [joined(), YIELDING, *verb("ack"), attrs.evolve(LEAVING, detail="aclose"), at(0.1, END)],
+    ),
+    Row(
+        E,
+        "closed, and renewed before",
+        [joined(), YIELDING, *verb("renew"), attrs.evolve(LEAVING, detail="aclose"), at(0.1, END)],
+        "a handler of a-1 ends 0.100 s after it was left: aclose",
+    ),
+    Row(
+        E,
+        "acked on arrival, and closed",
+        [attrs.evolve(LEAVING, detail="aclose"), at(0.1, YIELDING), at(0.1, CANCELLED)],
     ),
     # 14
     Row(leaks.Leaks, "nothing", [joined(), START, END, LEFT], finish=places()),

@@ -155,7 +155,7 @@ def test_every_verb_of_a_handler_is_heard() -> None:
         ("groups", ("a\n",), "'a\\n' "),
         ("leases", [1.0], "[1.0] is not a tuple"),
         ("leases", (1.0, 0.0), "0.0 is not at least 0.1"),
-        ("handler_timeouts", (None, 0.0), "0.0 is not above 0.0"),
+        ("handler_timeouts", (None, -1.0), "-1.0 is not at least 0.0"),
         ("handlings", ("succeed",), "'succeed' is not of type Handling"),
         ("troubles", (Handling.HANG,), "is not of type Trouble"),
         ("latencies", (-1.0,), "-1.0 is not at least 0.0"),

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from unittest.mock import AsyncMock, MagicMock
-
 import attrs
 import pytest
 import trio
@@ -16,11 +14,11 @@ from tests.faults import FlakyBackend
 from tests.harness import World, config, publish
 from tests.redis_world import GROUP, TOPIC, US, command, ids, receipts
 from tests.redis_world import publish as append
-from trio_bus import AckMode, Delivery, RedisBackend, Transition, open_subscription
+from trio_bus import AckMode, Bus, BusOptions, Delivery, RedisBackend, Transition, open_subscription
 from trio_bus._backend import Retry
 from trio_bus._memory.stream_commands import xdel
 from trio_bus._names import own_key
-from trio_bus._subscription.dispatcher import Dispatcher
+from trio_bus._observer import ErrorEvent, TransitionEvent
 
 
 @pytest.mark.guards("results of a batch are swapped")
@@ -55,21 +53,35 @@ async def test_a_search_finds_what_comes_behind_it(backend: RedisBackend) -> Non
             assert ids((await us.take_over(10)).entries) == [receipt.id]
 
 
+class Arrival:
+    """An observer that is told when something arrives."""
+
+    def __init__(self) -> None:
+        self.happened = trio.Event()
+
+    def on_error(self, _event: ErrorEvent, /) -> None:
+        """Leave it."""
+
+    def on_transition(self, event: TransitionEvent, /) -> None:
+        """Tell."""
+        if event.transition is Transition.RECEIVED:
+            self.happened.set()
+
+
 @pytest.mark.guards("a drain starts handlers")
-async def test_what_has_arrived_is_not_started_after_the_end() -> None:
+async def test_what_has_arrived_is_not_started_after_the_end(world: World) -> None:
     """It is given back, also if it was on its way to its handler."""
     started: list[Delivery] = []
 
     async def handler(delivery: Delivery) -> None:
         started.append(delivery)
 
-    core, holding = MagicMock(), MagicMock(open=True)
-    core.leases.check = AsyncMock(return_value=True)
-    holding.conclude.return_value = None
-    dispatcher = Dispatcher(core, handler)
-    dispatcher.deliver([holding])
-    dispatcher.close()
+    await publish(world.bus(), 3)
+    arrival = Arrival()
+    bus = Bus(world.backend, BusOptions(observer=arrival))
     with trio.fail_after(10):
-        await dispatcher.run()
+        async with open_subscription(bus, config(), handler) as subscription:
+            await arrival.happened.wait()
+            await subscription.drain()
     assert not started
-    core.hand_back.assert_called_once_with(holding)
+    assert (await world.group()).pending == 0

@@ -136,8 +136,8 @@ LIFE = (
         (
             put(
                 "all that has arrived",
-                f"{_SUBSCRIPTION}/dispatcher.py",
-                "if self._closed and holding.open:",
+                f"{_SUBSCRIPTION}/life.py",
+                "if not holding.given_out:  # it has not started, and will not",
                 "if not holding:",
             ),
         ),

@@ -37,7 +37,6 @@ class Dispatcher:
         self._arrived, self._reads = trio.open_memory_channel["list[Holding]"](math.inf)
         self._scope = trio.CancelScope()
         self._finished = trio.Event()
-        self._closed = False
 
     def deliver(self, holdings: list[Holding]) -> None:
         """Start these soon; after `close`, leave them to be released."""
@@ -50,8 +49,7 @@ class Dispatcher:
         """Do nothing: each has a task, or will have one in a moment."""
 
     def close(self) -> None:
-        """Start nothing more; what waits is given back."""
-        self._closed = True
+        """Take no more; whoever closes gives back what has not started, and so it never does."""
         self._arrived.close()
 
     def cancel(self) -> None:
@@ -70,7 +68,7 @@ class Dispatcher:
                 async with trio.open_nursery() as nursery:
                     async for holdings in self._reads:
                         for holding in holdings:
-                            self._start(nursery, holding)
+                            nursery.start_soon(self._handle, holding)
         finally:
             with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
                 while True:
@@ -86,12 +84,6 @@ class Dispatcher:
         for holding in holdings:
             if not holding.open:
                 self._core.ended(holding)
-
-    def _start(self, nursery: trio.Nursery, holding: Holding) -> None:
-        if self._closed and holding.open:
-            self._core.hand_back(holding)
-        else:  # what was acked on arrival has to be handled, or it is lost
-            nursery.start_soon(self._handle, holding)
 
     @trio.lowlevel.enable_ki_protection
     async def _handle(self, holding: Holding) -> None:

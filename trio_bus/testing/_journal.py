@@ -229,10 +229,15 @@ class Journal:
         consumer: str,
         delivery: Delivery,
         detail: str = "",
+        *,
+        yields: bool = False,
     ) -> Generator[None, None, None]:
-        """Say that a handler starts, and, when the block is left, how it ended."""
+        """Say that a handler starts, and, when the block is left, how it ended.
+
+        *yields* says that it ends at once when it is cancelled.
+        """
         handler = Handler(self, actor, config, consumer, delivery)
-        handler.say(What.STARTED, detail)
+        handler.say(What.STARTED, detail, yields=yields)
         try:
             yield
         except BaseException as error:
@@ -317,7 +322,7 @@ class Handler:
         self._attempt = delivery.state.attempt
         self._label = label_of(delivery.message)
 
-    def say(self, what: What, detail: str = "") -> None:
+    def say(self, what: What, detail: str = "", *, yields: bool = False) -> None:
         """Write one line."""
         line = Line(
             time=self._journal.now(),
@@ -330,6 +335,7 @@ class Handler:
             attempt=self._attempt,
             label=self._label,
             detail=detail,
+            yields=yields,
         )
         self._journal.write(line)
 

@@ -128,6 +128,8 @@ class Line:
     size: int | None = None
     """Bytes: of PUBLISHING and what comes of it, those of the payload; of JOINED, how many there
     may be."""
+    yields: bool = False
+    """Of STARTED: whether the handler is known to end at once when it is cancelled."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
 

@@ -17,6 +17,7 @@ from .cancellations import Cancellations
 from .closing import Closing
 from .deaths import Deaths
 from .decisions import Decisions
+from .ends import Ends
 from .errors import Errors
 from .findings import Findings
 from .hand_over import HandOver
@@ -34,11 +35,12 @@ from .reserved import Reserved
 from .rule import Hear, Rule, Subject
 from .scene import Scene
 from .settled_once import SettledOnce
+from .tenure import Tenure
 
 RULES: tuple[type[Rule], ...] = (
     *(Lives, Decisions, Findings, OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
-    *(Bounds, Leases, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings, Closing),
-    *(Leaks, Progress, Batches, Reserved, Errors, Rate),
+    *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
+    *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
 )
 """All of them, by their numbers."""
 

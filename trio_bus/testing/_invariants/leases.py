@@ -15,6 +15,8 @@ _SLACK = 0.002
 _UNSURE = {*(What.CLOCK_STEPPED, What.PAUSED, What.DIED, What.SERVER_STOPPED, What.FAULT)} | {
     What.REPLY_LOST
 }
+_NO_REASON = {What.DIED, What.DELETED, What.TRIMMED}
+"""The death of somebody else; and what is deleted, nobody else can have."""
 
 
 @attrs.define
@@ -29,7 +31,8 @@ class Leases(Rule):
     Where lines tell what the server does, nothing is given to anybody while another one holds it
     and its lease is not over. Elsewhere handlers may overlap only where the earlier one settled
     its entry, was told that its lease is lost, may be cancelled, or something went wrong. And where
-    nobody can be late, no lease is lost unless something went wrong: it is renewed in time.
+    nobody can be late, no lease is lost unless something went wrong: it is renewed in time, and
+    what is deleted nobody else can have.
     """
 
     number = 7
@@ -85,7 +88,7 @@ class Leases(Rule):
 
     def _hear_lost(self, line: Line) -> None:
         self._hear_told(line)
-        wrong = self.scene.faults - {What.DIED}
+        wrong = self.scene.faults - _NO_REASON
         if self.scene.punctual and not wrong:
             self.broken(f"the lease of {line.entry_id} was lost, and nothing went wrong", line)
 

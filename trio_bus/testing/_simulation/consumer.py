@@ -136,10 +136,8 @@ class Consumer:
         own = self._world.plan.scenario.handler
         about = (self._actor, self._config, subscription.name, delivery)
         delivery = heard(delivery, partial(self._journal.verb, *about))
-        with (
-            self._world.handling(),
-            self._journal.handling(*about, "" if own else str(step)),
-        ):
+        detail, yields = ("", False) if own else (str(step), step.yields)
+        with self._world.handling(), self._journal.handling(*about, detail, yields=yields):
             if own is not None:
                 await own(delivery)
             else:

@@ -47,12 +47,21 @@ class Handling(Enum):
     """Return without settling: in MANUAL mode the delivery stays open."""
 
 
+RESISTING = frozenset({Handling.LATE, Handling.STUBBORN})
+"""What goes on for a while when it is cancelled."""
+
+
 @attrs.frozen
 class Step:
     """What one start of a message brings: a `Handling`, and how long it takes."""
 
     handling: Handling
     seconds: float = 0.0
+
+    @property
+    def yields(self) -> bool:
+        """Whether it ends at once when it is cancelled."""
+        return self.handling not in RESISTING
 
     def __str__(self) -> str:
         return f"{self.handling.value} after {self.seconds:g} s"

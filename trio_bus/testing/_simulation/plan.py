@@ -19,11 +19,7 @@ DEAD_TOPIC = "{orders}.dead"
 PUBLISHER = "publisher"
 """How the places of publishers begin."""
 _OF_PUBLISHERS = ("append", "append", "schedule", "cancel")
-_OF_CONSUMERS = (
-    *("read", "read", "take_over", "take_over", "settle", "settle", "renew", "renew", "look"),
-    *("take_booked", "booking", "create_group", "forget", "recover"),
-)
-"""What faults hit: what matters most, more often."""
+"""What faults hit that hit a publisher."""
 _LONG = {Handling.HANG, Handling.LATE, Handling.STUBBORN, Handling.SWALLOW, Handling.MESSY}
 
 
@@ -237,7 +233,9 @@ class _Draw:
         if trouble is Trouble.HALF:
             operation = "append" if publishes else "settle"
         else:
-            operation = self.chance.choice(_OF_PUBLISHERS if publishes else _OF_CONSUMERS)
+            operation = self.chance.choice(
+                _OF_PUBLISHERS if publishes else self.scenario.operations
+            )
         return Fault(
             when=self.moment(),
             trouble=trouble,

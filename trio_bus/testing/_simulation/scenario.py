@@ -46,6 +46,11 @@ Numbers = tuple[int, int]
 """The least and the most, both included."""
 
 _codec = methods("encode", "decode", "max_record_bytes")
+_OPERATIONS = (
+    *("read", "read", "take_over", "take_over", "settle", "settle", "renew", "renew", "look"),
+    *("take_booked", "booking", "create_group", "forget", "recover"),
+)
+"""What matters most, more often."""
 _WELL_BEHAVED = (Handling.SUCCEED, Handling.SUCCEED, Handling.FAIL, Handling.REJECT)
 
 
@@ -85,7 +90,7 @@ class Scenario:
     leases: tuple[float, ...] = attrs.field(default=(0.5, 1.0), validator=some(seconds(0.1)))
     """See ``claim_idle_timeout``."""
     handler_timeouts: tuple[float | None, ...] = attrs.field(
-        default=(None,), validator=some(optional(seconds(above=True)))
+        default=(None,), validator=some(optional(seconds()))
     )
     drain_timeouts: tuple[float, ...] = attrs.field(default=(0.0, 1.0), validator=some(seconds()))
     ack_modes: tuple[AckMode, ...] = attrs.field(
@@ -111,6 +116,8 @@ class Scenario:
     """How long an operation is on its way at most, and as long on its way back."""
     troubles: tuple[Trouble, ...] = attrs.field(default=(), validator=each(one_of(Trouble)))
     """Which faults there are."""
+    operations: tuple[str, ...] = attrs.field(default=_OPERATIONS, validator=some(one_of(str)))
+    """What faults hit that hit a consumer: what it asks the server for, such as ``renew``."""
     faults: Numbers = attrs.field(default=(0, 3), validator=numbers(0))
     """How many of them."""
     seconds: float = attrs.field(default=3.0, validator=seconds())

@@ -164,6 +164,47 @@ _ALL = (
         faults=(0, 1),
         seconds=6.0,
     ),
+    Scenario(
+        name="breathless",
+        about="Leases are hard to keep: what renews them is slow, refused or lost.",
+        messages=(3, 6),
+        max_in_flight=(2, 4),
+        handlings=(*(Handling.HANG,) * 6, Handling.SUCCEED, Handling.RENEW),
+        pulling=(False, False, True),
+        latencies=(0.0, 0.1, 0.1),
+        troubles=(
+            *(Trouble.SLOW, Trouble.SLOW, Trouble.REFUSED, Trouble.LOST),
+            *(Trouble.RESTARTED, Trouble.RESTARTED),
+        ),
+        operations=("renew", "renew", "renew", "read", "take_over", "settle"),
+        faults=(3, 7),
+    ),
+    Scenario(
+        name="hurried",
+        about="Time is short, for handlers and for whoever leaves.",
+        messages=(3, 6),
+        forms=(Form.PUBLISH, Form.BATCH),
+        max_in_flight=(2, 4),
+        handlings=(
+            Handling.HANG,
+            Handling.HANG,
+            Handling.SUCCEED,
+            Handling.SWALLOW,
+            Handling.DRAIN,
+        ),
+        handler_timeouts=(None, None, 0.0, 0.3),
+        drain_timeouts=(0.0, 0.3),
+        pulling=(False, False, True),
+        stays=(0.2, 0.5),
+    ),
+    Scenario(
+        name="thinned",
+        about="Entries are deleted and trimmed while handlers work on them.",
+        messages=(2, 4),
+        handlings=(Handling.HANG, Handling.HANG, Handling.SUCCEED, Handling.FAIL),
+        troubles=(Trouble.DELETED, Trouble.TRIMMED),
+        faults=(2, 4),
+    ),
 )
 
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
