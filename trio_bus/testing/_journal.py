@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import trio
 
 from trio_bus._errors import OutcomeUnknown
 from trio_bus._exception_groups import is_group
+from trio_bus._headers import NO_HEADERS
 
-from ._line import WORLD, Line, What
+from ._line import WORLD, Line, Pairs, What
 
 if TYPE_CHECKING:
     from trio_bus._config import SubscriptionConfig
@@ -88,6 +89,8 @@ class Journal:
         entry_id: EntryId | None = None,
         label: str = "",
         seconds: float | None = None,
+        count: int | None = None,
+        headers: Pairs = (),
     ) -> None:
         """Write a line, now."""
         line = Line(
@@ -101,6 +104,8 @@ class Journal:
             entry_id=entry_id,
             label=label,
             seconds=seconds,
+            count=count,
+            headers=headers,
         )
         self.write(line)
 
@@ -141,24 +146,46 @@ class Journal:
         """Say that the run is over."""
         self.say(WORLD, What.OVER)
 
-    def command(self, actor: str, consumer: str, operation: str) -> None:
-        """Say that a process asks the server for something."""
-        self.say(actor, What.COMMAND, operation, consumer=consumer)
+    def command(
+        self,
+        actor: str,
+        consumer: str,
+        operation: str,
+        *,
+        count: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Say that a process asks the server for something: about how many, for how long."""
+        self.say(actor, What.COMMAND, operation, consumer=consumer, count=count, seconds=seconds)
 
     # -- publishing ----------------------------------------------------------------------------
 
-    def publishing(self, actor: str, messages: Sequence[Message]) -> Told:
+    def publishing(
+        self, actor: str, messages: Sequence[Message], metadata: Mapping[str, str] = NO_HEADERS
+    ) -> Told:
         """Say that messages are published together; the answer is told to what this returns."""
         self._batches += 1
         told = Told(self, actor, tuple(messages), self._batches)
         for message in messages:
-            told.write(What.PUBLISHING, message)
+            told.write(What.PUBLISHING, message, headers=_headers(message, metadata))
         return told
 
-    def scheduling(self, actor: str, message: Message, seconds: float | None = None) -> None:
+    def scheduling(
+        self,
+        actor: str,
+        message: Message,
+        seconds: float | None = None,
+        metadata: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
         """Say that a message is to be published later, in so many seconds."""
-        label = label_of(message)
-        self.say(actor, What.SCHEDULING, topic=message.topic, label=label, seconds=seconds)
+        self.say(
+            actor,
+            What.SCHEDULING,
+            topic=message.topic,
+            label=label_of(message),
+            seconds=seconds,
+            headers=_headers(message, metadata),
+        )
 
     def scheduled(self, actor: str, message: Message) -> None:
         """Say that the server confirmed that it will be published."""
@@ -170,9 +197,9 @@ class Journal:
 
     # -- subscribing ---------------------------------------------------------------------------
 
-    def opening(self, actor: str, config: SubscriptionConfig) -> None:
-        """Say that a subscription is being opened."""
-        self._about(What.OPENING, actor, "", config)
+    def opening(self, actor: str, config: SubscriptionConfig, asked: Pairs = ()) -> None:
+        """Say that a subscription is being opened, with settings that were made of *asked*."""
+        self._about(What.OPENING, actor, "", config, asked=asked)
 
     def joined(self, actor: str, consumer: str, config: SubscriptionConfig) -> None:
         """Say that it is open, and what its name is."""
@@ -195,7 +222,14 @@ class Journal:
         self._about(What.LEFT, actor, consumer, config, how)
 
     def _about(
-        self, what: What, actor: str, consumer: str, config: SubscriptionConfig, detail: str = ""
+        self,
+        what: What,
+        actor: str,
+        consumer: str,
+        config: SubscriptionConfig,
+        detail: str = "",
+        *,
+        asked: Pairs = (),
     ) -> None:
         line = Line(
             time=self.now(),
@@ -206,6 +240,7 @@ class Journal:
             consumer=consumer,
             detail=detail,
             config=config,
+            asked=asked,
         )
         self.write(line)
 
@@ -222,7 +257,7 @@ class Journal:
     ) -> Generator[None, None, None]:
         """Say that a handler starts, and, when the block is left, how it ended."""
         handler = Handler(self, actor, config, consumer, delivery)
-        handler.say(What.STARTED, detail)
+        handler.say(What.STARTED, detail, headers=_headers(delivery.message))
         try:
             yield
         except BaseException as error:
@@ -233,11 +268,18 @@ class Journal:
 
     @contextmanager
     def verb(
-        self, actor: str, config: SubscriptionConfig, consumer: str, delivery: Delivery, verb: str
+        self,
+        actor: str,
+        config: SubscriptionConfig,
+        consumer: str,
+        delivery: Delivery,
+        verb: str,
+        *,
+        delay: float | None = None,
     ) -> Generator[None, None, None]:
         """Say that a handler calls one of the five verbs, and what became of it."""
         handler = Handler(self, actor, config, consumer, delivery)
-        handler.say(What.VERB, verb)
+        handler.say(What.VERB, verb, seconds=delay)
         try:
             yield
         except BaseException as error:
@@ -270,7 +312,12 @@ class Told:
         self([error] * len(self._messages))
 
     def write(
-        self, what: What, message: Message, entry_id: EntryId | None = None, detail: str = ""
+        self,
+        what: What,
+        message: Message,
+        entry_id: EntryId | None = None,
+        detail: str = "",
+        headers: Pairs = (),
     ) -> None:
         """Write one line about one of them."""
         once = "once" if message.idempotency_key is not None else ""
@@ -283,6 +330,7 @@ class Told:
             label=label_of(message),
             batch=self._batch,
             detail=detail or once,
+            headers=headers,
         )
         self._journal.write(line)
 
@@ -306,7 +354,9 @@ class Handler:
         self._attempt = delivery.state.attempt
         self._label = label_of(delivery.message)
 
-    def say(self, what: What, detail: str = "") -> None:
+    def say(
+        self, what: What, detail: str = "", *, seconds: float | None = None, headers: Pairs = ()
+    ) -> None:
         """Write one line."""
         line = Line(
             time=self._journal.now(),
@@ -319,8 +369,15 @@ class Handler:
             attempt=self._attempt,
             label=self._label,
             detail=detail,
+            seconds=seconds,
+            headers=headers,
         )
         self._journal.write(line)
+
+
+def _headers(message: Message, metadata: Mapping[str, str] = NO_HEADERS) -> Pairs:
+    """Return what a message says beside its payload; its own headers win."""
+    return tuple(sorted({**metadata, **message.headers}.items()))
 
 
 def _kind_of_failure(error: BaseException) -> What:

@@ -8,13 +8,16 @@ from typing import TypeVar
 from trio_bus.testing._line import Line
 from trio_bus.testing._places import Places
 
+from .answers import Answers
 from .attempts import Attempts
 from .batches import Batches
 from .bounds import Bounds
 from .cancellations import Cancellations
 from .closing import Closing
+from .contents import Contents
 from .deaths import Deaths
 from .decisions import Decisions
+from .delays import Delays
 from .errors import Errors
 from .hand_over import HandOver
 from .in_flight import InFlight
@@ -25,14 +28,17 @@ from .neighbours import Neighbours
 from .one_place import OnePlace
 from .own_groups import OwnGroups
 from .progress import Progress
+from .promptness import Promptness
 from .rate import Rate
 from .reserved import Reserved
 from .rule import Hear, Rule, Subject
 from .scene import Scene
+from .settings import Settings
 from .settled_once import SettledOnce
 
 RULES: tuple[type[Rule], ...] = (
-    *(Lives, Decisions, OnePlace, SettledOnce, Attempts, Deaths, OwnGroups, Bounds, Leases),
+    *(Lives, Decisions, Delays, Answers, Promptness, Settings, Contents),
+    *(OnePlace, SettledOnce, Attempts, Deaths, OwnGroups, Bounds, Leases),
     *(InFlight, Neighbours, Cancellations, HandOver, Closing, Leaks, Progress, Batches, Reserved),
     *(Errors, Rate),
 )
@@ -51,10 +57,17 @@ class Judge:
     Args:
       rules: Which invariants; all by default.
       punctual: Whether time is virtual, so that nobody is late for being slow.
+      latency: Seconds that a way to the server, or back, takes at most.
     """
 
-    def __init__(self, rules: Iterable[type[Rule]] = RULES, *, punctual: bool = True) -> None:
-        self.scene = Scene(punctual=punctual)
+    def __init__(
+        self,
+        rules: Iterable[type[Rule]] = RULES,
+        *,
+        punctual: bool = True,
+        latency: float = 0.0,
+    ) -> None:
+        self.scene = Scene(punctual=punctual, latency=latency)
         self.rules: tuple[Rule, ...] = tuple(rule(self.scene) for rule in rules)
         self._ears: dict[Subject, list[Hear]] = {}
         for rule in self.rules:

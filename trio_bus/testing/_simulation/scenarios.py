@@ -15,9 +15,16 @@ _OF_PROCESSES = (Trouble.KILLED, Trouble.PAUSED, Trouble.DEAF, Trouble.SUSPENDED
 _OF_SERVERS = (Trouble.RESTARTED, Trouble.CLOCK)
 _OF_ADMINISTRATORS = (Trouble.DELETED, Trouble.TRIMMED, Trouble.UNGROUPED, Trouble.UNSTREAMED)
 
+_ANY = tuple(Handling)[:18]
 _RESISTING = (
     *(Handling.LATE, Handling.STUBBORN, Handling.STUBBORN, Handling.STUBBORN),
     *(Handling.HANG, Handling.SWALLOW, Handling.MESSY),
+)
+
+_SENDING_BACK = (
+    *(Handling.SUCCEED, Handling.FAIL, Handling.REJECT, Handling.RETRY),
+    *(Handling.RETRY_LATER, Handling.RETRY_AT_ONCE, Handling.RELEASE, Handling.RELEASE),
+    Handling.RELEASE_LATER,
 )
 
 _ALL = (
@@ -50,7 +57,7 @@ _ALL = (
         name="restless",
         about="Consumers come and go, with handlers that do not like it.",
         consumers=(2, 2),
-        handlings=(*Handling, *_RESISTING),
+        handlings=(*_ANY, *_RESISTING),
         handler_timeouts=(None, 0.3),
         ack_modes=tuple(AckMode),
         pulling=(False, True),
@@ -118,7 +125,7 @@ _ALL = (
         forms=tuple(Form),
         max_in_flight=(1, 3, 16),
         max_pending_acks=(None, 1),
-        handlings=tuple(Handling),
+        handlings=_ANY,
         handler_timeouts=(None, None, 0.4),
         ack_modes=(*(AckMode.AUTO_ON_HANDLER_SUCCESS,) * 2, AckMode.MANUAL),
         pulling=(False, False, True),
@@ -128,6 +135,22 @@ _ALL = (
         latencies=(0.0, 0.01),
         troubles=(*_OF_OPERATIONS, *_OF_PROCESSES, *_OF_SERVERS),
         faults=(2, 8),
+    ),
+    Scenario(
+        name="prompt",
+        about="No faults, and much that is due at once: whatever is late shows.",
+        messages=(3, 6),
+        forms=(Form.PUBLISH, Form.BATCH, Form.BATCH, Form.SCHEDULED, Form.CANCELLED),
+        max_in_flight=(1, 4, 8),
+        max_retry=(0, 1, 3),
+        handlings=_SENDING_BACK,
+        ack_modes=(AckMode.AUTO_ON_HANDLER_SUCCESS, AckMode.MANUAL),
+        pulling=(False, False, True),
+        steps=(3, 5),
+        longest=0.0,
+        latencies=(0.0, 0.0, 0.0, 0.002),
+        reclaim_intervals=(0.5, 2.0),
+        block_timeouts=(2.0, 0.1, 0.05),
     ),
 )
 
