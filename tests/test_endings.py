@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -23,6 +23,7 @@ from trio_bus import (
     Message,
     OutcomeUnknown,
     PullSubscription,
+    RemoteError,
     Scope,
     Subscription,
     SubscriptionConfig,
@@ -33,7 +34,9 @@ from trio_bus import (
     TransitionEvent,
     open_subscription,
 )
-from trio_bus.abc import Membership
+from trio_bus._memory.member import MemoryMember
+from trio_bus._settled import Settled
+from trio_bus.abc import Ack, Membership, Settlement
 from trio_bus.testing._invariants import figures_of
 
 PAST = datetime.now(UTC) - timedelta(hours=1)
@@ -313,6 +316,33 @@ async def test_what_could_not_be_given_back_ends_once(
         await publish(world.bus(), 1)
         await deliveries.receive()
     await check_unconfirmed(world, deliveries)
+
+
+async def test_what_was_not_confirmed_is_given_back_in_batches(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call settles more than ``ack_batch_size``, also the last ones."""
+    sizes: list[int] = []
+    settle = MemoryMember.settle
+
+    async def refuse_acks(
+        member: MemoryMember, settlements: Sequence[Settlement]
+    ) -> list[Settled | RemoteError]:
+        sizes.append(len(settlements))
+        if any(isinstance(it, Ack) for it in settlements):
+            raise OutcomeUnknown("away")
+        return await settle(member, settlements)
+
+    monkeypatch.setattr(MemoryMember, "settle", refuse_acks)
+    few = attrs.evolve(config(), ack_batch_size=2, shutdown_timeout=0.0)
+    async with open_world("memory:") as world:
+        with pytest.raises(SubscriptionError):
+            async with open_subscription(world.bus(), few, succeed) as subscription:
+                await publish(world.bus(), 5)
+                await until(lambda: subscription.statistics().pending_acks == 5)
+        assert max(sizes) == 2
+        assert sizes[-3:] == [2, 2, 1]
+        assert (await world.group()).released == 5
 
 
 async def check_unconfirmed(world: World, ended: Subscription | PullSubscription) -> None:

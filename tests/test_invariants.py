@@ -21,14 +21,17 @@ from trio_bus.testing._invariants import (
     Judge,
     Rule,
     alone,
+    answers,
     attempts,
     batches,
     bookings,
     bounds,
     cancellations,
     closing,
+    contents,
     deaths,
     decisions,
+    delays,
     ends,
     errors,
     findings,
@@ -41,13 +44,15 @@ from trio_bus.testing._invariants import (
     one_place,
     own_groups,
     progress,
+    promptness,
     rate,
     readable,
     reserved,
+    settings,
     settled_once,
     tenure,
 )
-from trio_bus.testing._line import SERVER, WORLD, Line, What
+from trio_bus.testing._line import SERVER, WORLD, Line, Pairs, What
 from trio_bus.testing._places import (
     DONE,
     UNDELIVERED,
@@ -86,10 +91,13 @@ class Parts(TypedDict, total=False):
     detail: str
     cause: DeathCause
     scope: Scope
-    seconds: float
-    size: int
-    batch: int
     yields: bool
+    size: int
+    seconds: float | None
+    count: int
+    batch: int
+    asked: Pairs
+    headers: Pairs
     config: SubscriptionConfig
 
 
@@ -225,6 +233,17 @@ def renewed(time: float, entry_id: EntryId = ONE) -> Line:
     return at_server(What.RENEWED, entry_id, time=time)
 
 
+def asks(verb: str, seconds: float | None = None) -> Line:
+    """Write that a handler calls a verb, with that delay."""
+    return say(What.VERB, ONE, attempt=1, detail=verb, seconds=seconds)
+
+
+def commands(operation: str, *times: float, **more: Unpack[Parts]) -> list[Line]:
+    """Write that A asks its server for something at these times."""
+    command = say(What.COMMAND, **more)
+    return [attrs.evolve(command, time=it, detail=operation) for it in times]
+
+
 def dead(cause: DeathCause) -> Line:
     """Write that A's delivery was dead-lettered."""
     return told(Transition.DEAD_LETTERED, cause=cause)
@@ -250,7 +269,21 @@ WAITS = [
 ]
 """A holds two entries; one was handled, and waits to be settled."""
 
+SCHEDULED = [
+    say(What.SCHEDULING, label="m1", group="", consumer="", seconds=0.5),
+    say(What.SCHEDULED, label="m1", group="", consumer=""),
+]
+"""It is due at 0.5 s."""
+SENT = attrs.evolve(PUBLISHING, headers=(("shop", "corner"),))
+RELEASED = at_server(What.RELEASED, ONE)
 
+W0, A0, P0, S0, C0 = (
+    delays.Delays,
+    answers.Answers,
+    promptness.Promptness,
+    settings.Settings,
+    contents.Contents,
+)
 L, W, P, S, A3, D, R4, T, E = (
     lives.Lives,
     decisions.Decisions,
@@ -391,6 +424,172 @@ ROWS = [
         findings.Findings,
         "another one left",
         [member(), BURIED, attrs.evolve(STEPS[1], time=2.0, consumer=B)],
+    ),
+    Row(W0, "at once", [asks("retry", 0.0), at_server(What.RETRIED, ONE, seconds=0.0)]),
+    Row(
+        W0,
+        "not at once",
+        [asks("retry", 0.0), at_server(What.RETRIED, ONE, seconds=0.5)],
+        "1-0 has to wait for 0 s by its retry, and is kept for 0.5 s",
+    ),
+    Row(W0, "by the backoff", [asks("retry"), at_server(What.RETRIED, ONE, seconds=0.5)]),
+    Row(W0, "another one", [asks("retry", 0.0), START, at_server(What.RETRIED, ONE, seconds=0.5)]),
+    Row(
+        W0,
+        "refused",
+        [asks("release", 9.0), say(What.VERB_FAILED, ONE, detail="release: LeaseLost"), RELEASED],
+    ),
+    Row(
+        W0,
+        "cancelled",
+        [asks("release", 9.0), say(What.VERB_FAILED, ONE, detail="release: Cancelled"), RELEASED],
+        "1-0 has to wait for 9 s by its release, and is kept for 0 s",
+    ),
+    Row(W0, "not by it", [asks("ack"), asks("retry", 9.0), RELEASED]),
+    Row(
+        W0,
+        "released twice",
+        [
+            *(joined(), asks("release"), RELEASED, START, asks("release")),
+            at_server(What.RELEASED, ONE, seconds=CONFIG.reclaim_interval),
+        ],
+    ),
+    Row(
+        W0,
+        "hot",
+        [joined(), asks("release"), RELEASED, START, asks("release"), RELEASED],
+        "1-0 has to wait for 0.5 s by its release, and is kept for 0 s",
+    ),
+    Row(W0, "of nobody we know", [asks("release"), RELEASED, asks("release"), RELEASED]),
+    Row(
+        W0,
+        "retried between",
+        [
+            *(joined(), asks("release"), RELEASED, told(Transition.RETRIED)),
+            *(START, asks("release"), RELEASED),
+        ],
+    ),
+    Row(
+        W0,
+        "an earlier answer",
+        [fault(What.REPLY_LOST), asks("release", 9.0), RELEASED],
+    ),
+    Row(A0, "at once", [*verb("ack"), PUBLISHING, published(ONE), *SCHEDULED]),
+    Row(
+        A0,
+        "a verb",
+        [asks("ack"), say(What.VERB_DONE, ONE, time=0.002)],
+        "what web.1 asked for at 0.000 s is answered after 0.002 s",
+    ),
+    Row(
+        A0,
+        "a schedule",
+        [SCHEDULED[0], attrs.evolve(SCHEDULED[1], time=0.5)],
+        "what web.1 asked for at 0.000 s is answered after 0.500 s",
+    ),
+    Row(A0, "a publish", [PUBLISHING, published(ONE, time=0.5)], "is answered after 0.500 s"),
+    Row(
+        A0,
+        "what is left behind",
+        [FINISHED, told(Transition.ACKED, time=0.5)],
+        "is answered after 0.500 s",
+    ),
+    Row(
+        A0,
+        "left open",
+        [FINISHED, told(Transition.UNSETTLED), told(Transition.ACKED, time=0.5)],
+    ),
+    Row(A0, "a slow server", [asks("ack"), fault(What.FAULT), say(What.VERB_DONE, ONE, time=9.0)]),
+    Row(P0, "at once", [joined(), RELEASED, at_server(What.GIVEN, ONE, time=0.02)]),
+    Row(
+        P0,
+        "not due",
+        [
+            *(joined(), at_server(What.RETRIED, ONE, seconds=9.0), *commands("look", 0.0, 0.01, 8)),
+            at_server(What.ACKED, ONE, time=8.0),
+        ],
+    ),
+    Row(
+        P0,
+        "late",
+        [
+            *(joined(), at_server(What.RETRIED, ONE, seconds=0.5)),
+            at_server(What.GIVEN, ONE, time=0.6),
+        ],
+        "1-0 is due since 0.500 s, and a-1 is free",
+    ),
+    Row(P0, "never", [joined(), RELEASED, *commands("look", 0.1)], "1-0 is due since 0.000 s"),
+    Row(P0, "nobody is free", [joined(), BEGUN, at_server(What.RELEASED, TWO), *commands("", 9.0)]),
+    Row(P0, "after a fault", [joined(), RELEASED, fault(What.FAULT), *commands("look", 9.0)]),
+    Row(P0, "a suspect", [joined(), at_server(What.SET_APART, TWO), RELEASED, *commands("", 9.0)]),
+    Row(P0, "destroyed", [joined(), RELEASED, DESTROYED, *commands("look", 9.0)]),
+    Row(
+        P0,
+        "published later",
+        [
+            *(joined(), *SCHEDULED, at_server(What.GIVEN, ONE, time=0.52)),
+            *(attrs.evolve(START, time=3.0), at_server(What.GIVEN, ONE, time=9.0)),
+        ],
+    ),
+    Row(
+        P0,
+        "published too late",
+        [
+            *(joined(), *SCHEDULED, at_server(What.GIVEN, ONE, time=0.6)),
+            attrs.evolve(START, time=0.6),
+        ],
+        "'m1' was due at 0.500 s, and was given at 0.600 s",
+    ),
+    Row(S0, "kept", [say(What.OPENING, config=CONFIG, asked=(("max_retry", 1),))]),
+    Row(
+        S0,
+        "replaced",
+        [say(What.OPENING, config=CONFIG, asked=(("max_retry", 0),))],
+        "max_retry was set to 0, and is 1",
+    ),
+    Row(
+        S0,
+        "within",
+        [
+            *(*commands("read", 0.0, seconds=99.0, count=99), joined()),
+            *commands("read", 0.0, seconds=0.25, count=1),
+            *commands("take_over", 0.0, count=1),
+            *commands("settle", 0.0, count=256),
+            *(*commands("renew", 0.0), *commands("look", 0.0, 0.5, 0.9)),
+            *(fault(What.FAULT), *commands("look", 99.0)),
+        ],
+    ),
+    Row(
+        S0,
+        "waits",
+        [joined(), *commands("read", 0.0, seconds=0.3)],
+        "a read of a-1 waits for 0.3 s, and by its block_timeout and lease for 0.25 s",
+    ),
+    Row(
+        S0,
+        "takes too many",
+        [joined(), *commands("take_over", 0.0, count=2)],
+        "a take_over is about 2 entries: max_in_flight is 1",
+    ),
+    Row(
+        S0,
+        "settles too many",
+        [joined(), *commands("settle", 0.0, count=257)],
+        "a settle is about 257 entries: ack_batch_size is 256",
+    ),
+    Row(
+        S0,
+        "looks too rarely",
+        [joined(), *commands("look", 0.0, 0.6)],
+        "a-1 looked at 0.000 s, and then not for 0.501 s",
+    ),
+    Row(C0, "arrives", [SENT, attrs.evolve(START, headers=(("a", "b"), ("shop", "corner")))]),
+    Row(C0, "of somebody else", [attrs.evolve(SENT, label="m2"), START]),
+    Row(
+        C0,
+        "without",
+        [SENT, attrs.evolve(START, headers=(("shop", "other"),))],
+        "'m1' arrives without what it was published with: shop = 'corner'",
     ),
     # 1
     Row(P, "there", [joined(), published(ONE)], look=places((ONE, UNDELIVERED))),

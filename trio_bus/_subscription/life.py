@@ -224,6 +224,11 @@ class Life:
 
     async def _release_unconfirmed(self) -> None:
         releases = [Release(settling.holding.receipt) for settling in self.unconfirmed]
+        most = self._core.config.ack_batch_size
+        for start in range(0, len(releases), most):
+            await self._release(releases[start : start + most])
+
+    async def _release(self, releases: list[Release]) -> None:
         for release, result in zip(releases, await self._core.member.settle(releases), strict=True):
             if isinstance(result, RemoteError):
                 self._core.report(Scope.RELEASE, result, release.receipt)

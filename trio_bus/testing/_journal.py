@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import trio
 
 from trio_bus._errors import OutcomeUnknown
 from trio_bus._exception_groups import is_group
+from trio_bus._headers import NO_HEADERS
 
-from ._line import WORLD, Line, What
+from ._line import WORLD, Line, Pairs, What
 
 if TYPE_CHECKING:
     from trio_bus._config import SubscriptionConfig
@@ -88,6 +89,8 @@ class Journal:
         entry_id: EntryId | None = None,
         label: str = "",
         seconds: float | None = None,
+        count: int | None = None,
+        headers: Pairs = (),
     ) -> None:
         """Write a line, now."""
         line = Line(
@@ -101,6 +104,8 @@ class Journal:
             entry_id=entry_id,
             label=label,
             seconds=seconds,
+            count=count,
+            headers=headers,
         )
         self.write(line)
 
@@ -141,24 +146,46 @@ class Journal:
         """Say that the run is over."""
         self.say(WORLD, What.OVER)
 
-    def command(self, actor: str, consumer: str, operation: str) -> None:
-        """Say that a process asks the server for something."""
-        self.say(actor, What.COMMAND, operation, consumer=consumer)
+    def command(
+        self,
+        actor: str,
+        consumer: str,
+        operation: str,
+        *,
+        count: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Say that a process asks the server for something: about how many, for how long."""
+        self.say(actor, What.COMMAND, operation, consumer=consumer, count=count, seconds=seconds)
 
     # -- publishing ----------------------------------------------------------------------------
 
-    def publishing(self, actor: str, messages: Sequence[Message]) -> Told:
+    def publishing(
+        self, actor: str, messages: Sequence[Message], metadata: Mapping[str, str] = NO_HEADERS
+    ) -> Told:
         """Say that messages are published together; the answer is told to what this returns."""
         self._batches += 1
         told = Told(self, actor, tuple(messages), self._batches)
         for message in messages:
-            told.write(What.PUBLISHING, message)
+            told.write(What.PUBLISHING, message, headers=_headers(message, metadata))
         return told
 
-    def scheduling(self, actor: str, message: Message, seconds: float | None = None) -> None:
+    def scheduling(
+        self,
+        actor: str,
+        message: Message,
+        seconds: float | None = None,
+        metadata: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
         """Say that a message is to be published later, in so many seconds."""
-        label = label_of(message)
-        self.say(actor, What.SCHEDULING, topic=message.topic, label=label, seconds=seconds)
+        self.say(
+            actor,
+            What.SCHEDULING,
+            topic=message.topic,
+            label=label_of(message),
+            seconds=seconds,
+            headers=_headers(message, metadata),
+        )
 
     def scheduled(self, actor: str, message: Message) -> None:
         """Say that the server confirmed that it will be published."""
@@ -170,9 +197,9 @@ class Journal:
 
     # -- subscribing ---------------------------------------------------------------------------
 
-    def opening(self, actor: str, config: SubscriptionConfig) -> None:
-        """Say that a subscription is being opened."""
-        self._about(What.OPENING, actor, "", config)
+    def opening(self, actor: str, config: SubscriptionConfig, asked: Pairs = ()) -> None:
+        """Say that a subscription is being opened, with settings that were made of *asked*."""
+        self._about(What.OPENING, actor, "", config, asked=asked)
 
     def joined(
         self, actor: str, consumer: str, config: SubscriptionConfig, largest: int | None = None
@@ -205,6 +232,7 @@ class Journal:
         detail: str = "",
         *,
         size: int | None = None,
+        asked: Pairs = (),
     ) -> None:
         line = Line(
             time=self.now(),
@@ -216,6 +244,7 @@ class Journal:
             detail=detail,
             config=config,
             size=size,
+            asked=asked,
         )
         self.write(line)
 
@@ -237,7 +266,7 @@ class Journal:
         *yields* says that it ends at once when it is cancelled.
         """
         handler = Handler(self, actor, config, consumer, delivery)
-        handler.say(What.STARTED, detail, yields=yields)
+        handler.say(What.STARTED, detail, yields=yields, headers=_headers(delivery.message))
         try:
             yield
         except BaseException as error:
@@ -248,11 +277,18 @@ class Journal:
 
     @contextmanager
     def verb(
-        self, actor: str, config: SubscriptionConfig, consumer: str, delivery: Delivery, verb: str
+        self,
+        actor: str,
+        config: SubscriptionConfig,
+        consumer: str,
+        delivery: Delivery,
+        verb: str,
+        *,
+        delay: float | None = None,
     ) -> Generator[None, None, None]:
         """Say that a handler calls one of the five verbs, and what became of it."""
         handler = Handler(self, actor, config, consumer, delivery)
-        handler.say(What.VERB, verb)
+        handler.say(What.VERB, verb, seconds=delay)
         try:
             yield
         except BaseException as error:
@@ -285,7 +321,12 @@ class Told:
         self([error] * len(self._messages))
 
     def write(
-        self, what: What, message: Message, entry_id: EntryId | None = None, detail: str = ""
+        self,
+        what: What,
+        message: Message,
+        entry_id: EntryId | None = None,
+        detail: str = "",
+        headers: Pairs = (),
     ) -> None:
         """Write one line about one of them."""
         once = "once" if message.idempotency_key is not None else ""
@@ -299,6 +340,7 @@ class Told:
             batch=self._batch,
             detail=detail or once,
             size=len(message.payload),
+            headers=headers,
         )
         self._journal.write(line)
 
@@ -322,7 +364,15 @@ class Handler:
         self._attempt = delivery.state.attempt
         self._label = label_of(delivery.message)
 
-    def say(self, what: What, detail: str = "", *, yields: bool = False) -> None:
+    def say(
+        self,
+        what: What,
+        detail: str = "",
+        *,
+        seconds: float | None = None,
+        yields: bool = False,
+        headers: Pairs = (),
+    ) -> None:
         """Write one line."""
         line = Line(
             time=self._journal.now(),
@@ -336,8 +386,15 @@ class Handler:
             label=self._label,
             detail=detail,
             yields=yields,
+            seconds=seconds,
+            headers=headers,
         )
         self._journal.write(line)
+
+
+def _headers(message: Message, metadata: Mapping[str, str] = NO_HEADERS) -> Pairs:
+    """Return what a message says beside its payload; its own headers win."""
+    return tuple(sorted({**metadata, **message.headers}.items()))
 
 
 def _kind_of_failure(error: BaseException) -> What:

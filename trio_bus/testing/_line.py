@@ -85,6 +85,9 @@ FAULTS = frozenset(
 )
 """What somebody made go wrong: the story marks it, and it weakens invariants."""
 
+Pairs = tuple[tuple[str, object], ...]
+"""Names, each with its value."""
+
 SERVER = "server"
 """The actor of what the server does."""
 WORLD = "world"
@@ -130,8 +133,14 @@ class Line:
     may be."""
     yields: bool = False
     """Of STARTED: whether the handler is known to end at once when it is cancelled."""
+    count: int | None = None
+    """Of COMMAND: how many entries it is about, or may bring."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
+    asked: Pairs = ()
+    """Of OPENING: the settings that were given, by name, as they were given."""
+    headers: Pairs = ()
+    """Of what is published, what has to arrive; of STARTED, what has arrived. Not told."""
 
     @property
     def subject(self) -> What | Transition:
@@ -148,6 +157,7 @@ class Line:
             "" if self.entry_id is None else str(self.entry_id),
             "" if self.attempt is None else f"attempt {self.attempt}",
             "" if self.delivery is None else f"delivery {self.delivery}",
+            "" if self.count is None else f"{self.count} of them",
         )
         told = (
             "" if self.transition is None else self.transition.value,

@@ -133,9 +133,10 @@ class Running:
     async def _settle(self, order: Do, unit: float) -> None:
         """Call a verb. That it comes too late is told to the journal, and is no failure."""
         delivery = self._delivery
+        delay = 2 * unit if order in {Do.RETRY_LATER, Do.RELEASE_LATER} else None
         with (
             suppress(DeliveryFinalized, LeaseLost),
-            self._journal.verb(*self._about, order.value),
+            self._journal.verb(*self._about, order.value, delay=delay),
         ):
             match order:
                 case Do.ACK:
@@ -143,13 +144,13 @@ class Running:
                 case Do.RETRY:
                     await delivery.retry("as it was told")
                 case Do.RETRY_LATER:
-                    await delivery.retry("as it was told", delay=2 * unit)
+                    await delivery.retry("as it was told", delay=delay)
                 case Do.REJECT:
                     await delivery.reject("as it was told")
                 case Do.RELEASE:
                     await delivery.release()
                 case Do.RELEASE_LATER:
-                    await delivery.release(delay=2 * unit)
+                    await delivery.release(delay=delay)
                 case _:
                     await delivery.renew()
 

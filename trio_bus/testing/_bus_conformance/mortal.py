@@ -35,12 +35,20 @@ class Mortal:
         self.actor = actor
         self.dead = False
 
-    async def call(self, operation: str, consumer: str, act: Callable[[], Awaitable[T]]) -> T:
-        """Do it, unless we are dead."""
+    async def call(
+        self,
+        operation: str,
+        consumer: str,
+        act: Callable[[], Awaitable[T]],
+        *,
+        count: int | None = None,
+        seconds: float | None = None,
+    ) -> T:
+        """Do it, unless we are dead; the journal hears about how many it is, and for how long."""
         if self.dead:
             await trio.lowlevel.checkpoint()
             raise ConnectionLost("the dead do not speak")
-        self.journal.command(self.actor, consumer, operation)
+        self.journal.command(self.actor, consumer, operation, count=count, seconds=seconds)
         return await act()
 
 
@@ -58,7 +66,7 @@ class MortalMember(InterposedMember):
 
     async def read(self, count: int, timeout: float) -> list[Entry]:
         """Read; see `GroupMember.read`."""
-        entries = await super().read(count, timeout)
+        entries = await self._ask("read", lambda: self.inner.read(count, timeout), count, timeout)
         self.witness.delivered(entries)
         return entries
 
@@ -70,7 +78,7 @@ class MortalMember(InterposedMember):
 
     async def take_over(self, count: int, *, book: bool = False) -> TakeOver:
         """Take over; see `GroupMember.take_over`."""
-        taken = await super().take_over(count, book=book)
+        taken = await self._ask("take_over", lambda: self.inner.take_over(count, book=book), count)
         self.witness.took_over(taken)
         return taken
 
@@ -93,7 +101,9 @@ class MortalMember(InterposedMember):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle; see `GroupMember.settle`."""
-        results = await super().settle(settlements)
+        results = await self._ask(
+            "settle", lambda: self.inner.settle(settlements), len(settlements)
+        )
         self.witness.settled(settlements, results)
         return results
 
@@ -102,6 +112,15 @@ class MortalMember(InterposedMember):
         over = await super().renew(receipts)
         self.witness.renewed(receipts, over)
         return over
+
+    async def _ask(
+        self,
+        name: str,
+        act: Callable[[], Awaitable[T]],
+        count: int,
+        seconds: float | None = None,
+    ) -> T:
+        return await self.mortal.call(name, self.consumer, act, count=count, seconds=seconds)
 
 
 class MortalBackend(InterposedBackend[StreamBackend]):

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from trio_bus._bus import Bus
-from trio_bus._config import BusOptions
+from trio_bus._config import BusOptions, PublishOptions
 from trio_bus._message import Message
 from trio_bus._schedule_id import ScheduleId
 from trio_bus._wall import wall
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PUBLISHER = "publisher"
 """Who publishes, in the journal."""
+OPTIONS = PublishOptions({"shop": "corner"})
+"""Of whatever is published."""
 
 
 @unique
@@ -52,11 +54,11 @@ class Publishing:
         messages = [self._message(topic, expires_units) for _ in range(number)]
         if number > 2:
             messages = [attrs.evolve(it, idempotency_key=it.payload.decode()) for it in messages]
-        told = self._play.journal.publishing(PUBLISHER, messages)
+        told = self._play.journal.publishing(PUBLISHER, messages, OPTIONS.metadata)
         if number == 1:
-            told([self._play.pump.run(self._bus.publish, messages[0])])
+            told([self._play.pump.run(self._bus.publish, messages[0], OPTIONS)])
         else:
-            told(self._play.pump.run(self._bus.publish_batch, messages).results)
+            told(self._play.pump.run(self._bus.publish_batch, messages, OPTIONS).results)
 
     def publish_odd(self, topic: str, odd: Odd) -> None:
         """Publish one of those."""
@@ -75,8 +77,9 @@ class Publishing:
     def schedule(self, topic: str, units: float) -> None:
         """Schedule a message."""
         message = self._message(topic)
-        self._play.journal.scheduling(PUBLISHER, message, units * self._play.unit)
-        scheduled = self._play.pump.run(self._schedule, message, units * self._play.unit)
+        seconds = units * self._play.unit
+        self._play.journal.scheduling(PUBLISHER, message, seconds, OPTIONS.metadata)
+        scheduled = self._play.pump.run(self._schedule, message, seconds)
         self._play.journal.scheduled(PUBLISHER, message)
         self._scheduled.append((message, scheduled))
 
@@ -90,7 +93,7 @@ class Publishing:
     def _publish_nowait(self, topic: str) -> None:
         """Publish a message without waiting; nobody says that it was published."""
         message = self._message(topic)
-        self._play.journal.publishing(PUBLISHER, [message])
+        self._play.journal.publishing(PUBLISHER, [message], OPTIONS.metadata)
         self._play.pump.run(self._queue, message)
 
     def _publish_twice(self, topic: str) -> None:
@@ -100,15 +103,15 @@ class Publishing:
             Message(self._play.topic(topic), body.encode()), idempotency_key=body
         )
         for _ in range(2):
-            told = self._play.journal.publishing(PUBLISHER, [message])
-            told([self._play.pump.run(self._bus.publish, message)])
+            told = self._play.journal.publishing(PUBLISHER, [message], OPTIONS.metadata)
+            told([self._play.pump.run(self._bus.publish, message, OPTIONS)])
 
     def _publish_oversized(self, topic: str) -> None:
         """Publish what no program accepts."""
         body = f"{topic}{next(self._play.numbers)}".ljust(LARGEST + 1).encode()
         message = Message(self._play.topic(topic), body)
-        told = self._play.journal.publishing(PUBLISHER, [message])
-        told([self._play.pump.run(self._bus.publish, message)])
+        told = self._play.journal.publishing(PUBLISHER, [message], OPTIONS.metadata)
+        told([self._play.pump.run(self._bus.publish, message, OPTIONS)])
 
     def _publish_foreign(self, topic: str) -> None:
         """Append what no message can be made of, as somebody else may."""
@@ -125,7 +128,7 @@ class Publishing:
 
     async def _queue(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
-        self._bus.publish_nowait(message)
+        self._bus.publish_nowait(message, OPTIONS)
 
     async def _schedule(self, message: Message, delay: float) -> ScheduleId:
-        return await self._bus.schedule(message, delay=delay)
+        return await self._bus.schedule(message, delay=delay, options=OPTIONS)

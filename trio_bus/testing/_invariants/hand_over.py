@@ -78,16 +78,9 @@ class HandOver(Rule):
             return
         for consumer in self.scene.groups.get(key[:2], {}).values():
             began = max(released.time, self._pauses.get(consumer.name, 0.0))
-            if line.time > _since(consumer, began) + _bound(consumer):
+            if line.time > consumer.could_take(began) + _bound(consumer):
                 words = f"{key[2]} was given back at {released.time:.3f} s"
                 self.broken(f"{words}, and {consumer.name} could have taken it", line)
-
-
-def _since(consumer: Consumer, released: float) -> float:
-    """Return from when on it could have taken it."""
-    if not consumer.works or consumer.free_since is None:
-        return float("inf")
-    return max(released, consumer.free_since)
 
 
 def _bound(consumer: Consumer) -> float:

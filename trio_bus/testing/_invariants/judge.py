@@ -9,14 +9,17 @@ from trio_bus.testing._line import Line
 from trio_bus.testing._places import Places
 
 from .alone import Alone
+from .answers import Answers
 from .attempts import Attempts
 from .batches import Batches
 from .bookings import Bookings
 from .bounds import Bounds
 from .cancellations import Cancellations
 from .closing import Closing
+from .contents import Contents
 from .deaths import Deaths
 from .decisions import Decisions
+from .delays import Delays
 from .ends import Ends
 from .errors import Errors
 from .findings import Findings
@@ -29,16 +32,19 @@ from .neighbours import Neighbours
 from .one_place import OnePlace
 from .own_groups import OwnGroups
 from .progress import Progress
+from .promptness import Promptness
 from .rate import Rate
 from .readable import Readable
 from .reserved import Reserved
 from .rule import Hear, Rule, Subject
 from .scene import Scene
+from .settings import Settings
 from .settled_once import SettledOnce
 from .tenure import Tenure
 
 RULES: tuple[type[Rule], ...] = (
-    *(Lives, Decisions, Findings, OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
+    *(Lives, Decisions, Findings, Delays, Answers, Promptness, Settings, Contents),
+    *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
 )
@@ -57,10 +63,17 @@ class Judge:
     Args:
       rules: Which invariants; all by default.
       punctual: Whether time is virtual, so that nobody is late for being slow.
+      latency: Seconds that a way to the server, or back, takes at most.
     """
 
-    def __init__(self, rules: Iterable[type[Rule]] = RULES, *, punctual: bool = True) -> None:
-        self.scene = Scene(punctual=punctual)
+    def __init__(
+        self,
+        rules: Iterable[type[Rule]] = RULES,
+        *,
+        punctual: bool = True,
+        latency: float = 0.0,
+    ) -> None:
+        self.scene = Scene(punctual=punctual, latency=latency)
         self.rules: tuple[Rule, ...] = tuple(rule(self.scene) for rule in rules)
         self._ears: dict[Subject, list[Hear]] = {}
         for rule in self.rules:

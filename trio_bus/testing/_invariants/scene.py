@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 
 import attrs
 
@@ -58,13 +59,21 @@ class Consumer:
         stopped = self.draining or self.left or self.dead or self.halted
         return self.config is not None and not stopped
 
+    def could_take(self, since: float) -> float:
+        """Return from when on it could have taken what is there since then."""
+        if not self.works or self.free_since is None:
+            return inf
+        return max(since, self.free_since)
+
 
 class Scene:
     """What the lines so far say of the whole run. Each line is heard in constant time."""
 
-    def __init__(self, *, punctual: bool = True) -> None:
+    def __init__(self, *, punctual: bool = True, latency: float = 0.0) -> None:
         self.punctual = punctual
         """Whether nobody is late for being slow: time is virtual."""
+        self.latency = latency
+        """Seconds that a way to the server, or back, takes at most while nothing goes wrong."""
         self.consumers: dict[str, Consumer] = {}
         self.groups: dict[tuple[str, str], dict[str, Consumer]] = {}
         """The consumers of each group that may still hold something."""

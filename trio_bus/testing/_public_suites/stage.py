@@ -20,8 +20,7 @@ from trio_bus._message import Message
 from trio_bus._observer import ErrorEvent, TransitionEvent
 from trio_bus._subscription import open_subscription
 from trio_bus._uid import new_uid
-
-from .settings import Settings
+from trio_bus.testing._settings import Settings
 
 PATIENCE = 60.0
 """Seconds of trio's clock after which what should have come will not come."""

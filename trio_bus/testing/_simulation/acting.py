@@ -81,8 +81,9 @@ class Acting:
                 raise ExceptionGroup(REASON, [HandlerFailed("one"), ValueError("two")])
             case Handling.RETRY:
                 await delivery.retry(REASON)
-            case Handling.RETRY_LATER:
-                await delivery.retry(REASON, delay=0.1)
+            case Handling.RETRY_LATER | Handling.RETRY_AT_ONCE:
+                later = step.handling is Handling.RETRY_LATER
+                await delivery.retry(REASON, delay=0.1 if later else 0)
             case Handling.REJECT:
                 await delivery.reject(REASON)
             case Handling.RELEASE:

@@ -38,6 +38,7 @@ class Consumer:
         self._journal = world.journal
         self._actor = process.name
         self._config = plan.group.config
+        self._noted = world.settings[plan.group.name].config
         self._left = trio.Event()
         self._name = ""
         """Of the subscription that is open."""
@@ -70,11 +71,10 @@ class Consumer:
         self._journal.joined(self._actor, self._name, self._config, self._world.plan.largest)
 
     async def _stay(self, seconds: float, leaving: Leaving) -> None:
-        config = self._config
-        self._journal.opening(self._actor, config)
+        self._journal.opening(self._actor, self._config, self._plan.group.asked)
         with trio.CancelScope() as scope:
             if self._plan.group.pulling:
-                async with open_subscription(self._bus, config) as deliveries:
+                async with open_subscription(self._bus, self._noted) as deliveries:
                     await self._pull(deliveries, seconds, leaving, scope)
             else:
                 await self._push(seconds, leaving, scope)
@@ -85,7 +85,7 @@ class Consumer:
         async def handle(delivery: Delivery) -> None:
             await self._handle(name[0], delivery)
 
-        async with open_subscription(self._bus, self._config, handle) as subscription:
+        async with open_subscription(self._bus, self._noted, handle) as subscription:
             name.append(subscription)
             self._joined(subscription)
             await self._wait(seconds)

@@ -45,6 +45,8 @@ class Handling(Enum):
     """Close its own subscription, and succeed."""
     FORGET = "forget"
     """Return without settling: in MANUAL mode the delivery stays open."""
+    RETRY_AT_ONCE = "retry at once"
+    """Retry with a delay of zero."""
 
 
 RESISTING = frozenset({Handling.LATE, Handling.STUBBORN})

@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 import attrs
 
 from trio_bus._decision import Reason
 from trio_bus._delivery import Delivery
 
-Telling = Callable[[str], AbstractContextManager[None]]
-"""Called with the name of a verb: its block is the call of that verb."""
+
+class Telling(Protocol):
+    """Called with the name of a verb, and its delay: its block is the call of that verb."""
+
+    def __call__(self, verb: str, *, delay: float | None = None) -> AbstractContextManager[None]:
+        """Say that it is called."""
+        ...
 
 
 def heard(delivery: Delivery, telling: Telling) -> Delivery:
@@ -35,7 +40,7 @@ class HeardDelivery(Delivery):  # type: ignore[misc]  # final for users; only we
 
     async def retry(self, reason: Reason, delay: float | None = None) -> None:
         """Say so, and do it."""
-        with self._telling("retry"):
+        with self._telling("retry", delay=delay):
             await super().retry(reason, delay)
 
     async def reject(self, reason: Reason) -> None:
@@ -45,7 +50,7 @@ class HeardDelivery(Delivery):  # type: ignore[misc]  # final for users; only we
 
     async def release(self, delay: float | None = None) -> None:
         """Say so, and do it."""
-        with self._telling("release"):
+        with self._telling("release", delay=delay):
             await super().release(delay)
 
     async def renew(self) -> None:

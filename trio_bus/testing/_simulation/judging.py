@@ -24,13 +24,16 @@ class Judging:
     streams: MemoryBackend
     scope: trio.CancelScope
     """The whole run."""
+    latency: float = 0.0
+    """Of each way to the server, at most."""
     broken: InvariantBroken | None = None
     """What broke first."""
     length: int | None = None
     """How many lines the journal had then; what follows is the end of the run."""
-    _judge: Judge = attrs.field(factory=Judge)
+    _judge: Judge = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._judge = Judge(latency=self.latency)
         self.journal.listen(self._hear)
 
     def places(self) -> Places:

@@ -52,7 +52,7 @@ class WiredMember(GroupMember):
             return entries
 
         try:
-            return await self._call("read", act, stray=self._stray)
+            return await self._call("read", act, stray=self._stray, count=count, seconds=timeout)
         except trio.Cancelled:
             await self._recover_at_once()
             raise
@@ -78,7 +78,7 @@ class WiredMember(GroupMember):
             self._witness.took_over(result)
             return result
 
-        return await self._take("take_over", act)
+        return await self._take("take_over", act, count)
 
     async def take_booked(self, entry_id: EntryId) -> TakeOver:
         """Take a suspect."""
@@ -112,11 +112,12 @@ class WiredMember(GroupMember):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle all, or a part of them, or none."""
-        if self._wire.is_halved("settle"):
-            some = partial(self._settle, settlements[::2])
-            await self._call("settle", some, unknown=OutcomeUnknown)
+        half = self._wire.is_halved("settle")
+        some = partial(self._settle, settlements[::2] if half else settlements)
+        results = await self._call("settle", some, unknown=OutcomeUnknown, count=len(settlements))
+        if half:
             raise OutcomeUnknown("settle: the connection was lost in the middle")
-        return await self._call("settle", lambda: self._settle(settlements), unknown=OutcomeUnknown)
+        return results
 
     async def renew(self, receipts: Collection[Receipt]) -> dict[EntryId, Settled]:
         """Renew."""
@@ -140,12 +141,22 @@ class WiredMember(GroupMember):
         *,
         unknown: type[BusError] = ConnectionLost,
         stray: Callable[[T], None] = leave_alone,
+        count: int | None = None,
+        seconds: float | None = None,
     ) -> T:
         return await self._wire.call(
-            operation, act, consumer=self._consumer, unknown=unknown, stray=stray
+            operation,
+            act,
+            consumer=self._consumer,
+            unknown=unknown,
+            stray=stray,
+            count=count,
+            seconds=seconds,
         )
 
-    async def _take(self, name: str, act: Callable[[], Awaitable[TakeOver]]) -> TakeOver:
+    async def _take(
+        self, name: str, act: Callable[[], Awaitable[TakeOver]], count: int | None = None
+    ) -> TakeOver:
         booked: list[EntryId] = []
 
         def stray(result: TakeOver) -> None:
@@ -153,7 +164,7 @@ class WiredMember(GroupMember):
             booked.extend(() if result.booked is None else (result.booked,))
 
         try:
-            return await self._call(name, act, stray=stray)
+            return await self._call(name, act, stray=stray, count=count)
         except trio.Cancelled:
             await self._recover_at_once(booked)
             raise

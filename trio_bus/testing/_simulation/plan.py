@@ -9,6 +9,8 @@ import attrs
 from trio_bus._chance import Chance
 from trio_bus._codec import Codec
 from trio_bus._config import AckMode, Backoff, SubscriptionConfig
+from trio_bus.testing._line import Pairs
+from trio_bus.testing._settings import Settings
 
 from .faults import Fault, Trouble
 from .handling import Handling, Step
@@ -38,6 +40,8 @@ class GroupPlan:
     """How the consumers of one group are configured."""
 
     config: SubscriptionConfig
+    asked: Pairs
+    """What the settings were made of."""
     ack_mode: AckMode
     pulling: bool
 
@@ -114,13 +118,16 @@ class Plan:
 
 def draw(scenario: Scenario, seed: int) -> Plan:
     """Make every choice of this seed."""
-    return _Draw(scenario, Chance(f"{scenario.name}:{seed}")).plan(seed)
+    name = f"{scenario.name}:{seed}"
+    return _Draw(scenario, Chance(name), Chance(f"{name}:more")).plan(seed)
 
 
 @attrs.frozen
 class _Draw:
     scenario: Scenario
     chance: Chance
+    more: Chance
+    """For what was added later: the seeds of before make the choices of before."""
 
     def plan(self, seed: int) -> Plan:
         groups = tuple(self.group(name) for name in self.scenario.groups)
@@ -152,9 +159,7 @@ class _Draw:
         pick = self.chance.choice
         pulling = pick(self.scenario.pulling)
         ack_mode = AckMode.MANUAL if pulling else pick(self.scenario.ack_modes)
-        config = SubscriptionConfig(
-            TOPIC,
-            name,
+        settings = Settings(
             ack_mode=ack_mode,
             max_in_flight=pick(self.scenario.max_in_flight),
             max_pending_acks=pick(self.scenario.max_pending_acks),
@@ -162,17 +167,22 @@ class _Draw:
             handler_timeout=pick(self.scenario.handler_timeouts),
             drain_timeout=pick(self.scenario.drain_timeouts),
             shutdown_timeout=pick([0.0, 1.0]),
-            reclaim_interval=pick([0.1, 0.25]),
+            reclaim_interval=pick(self.scenario.reclaim_intervals),
             ack_batch_size=pick([1, 256]),
             dead_letter_topic=DEAD_TOPIC if pick(self.scenario.burying) else None,
         )
         if ack_mode is not AckMode.AUTO_ON_RECEIVE:
-            config = attrs.evolve(
-                config,
-                max_retry=pick(self.scenario.max_retry),
-                retry_backoff=Backoff(first=pick([0.0, 0.05, 0.5]), cap=1.0, jitter=pick([0.0, 1])),
+            settings["max_retry"] = pick(self.scenario.max_retry)
+            settings["retry_backoff"] = Backoff(
+                first=pick([0.0, 0.05, 0.5]), cap=1.0, jitter=pick([0.0, 1])
             )
-        return GroupPlan(config=config, ack_mode=ack_mode, pulling=pulling)
+        settings["block_timeout"] = self.more.choice(self.scenario.block_timeouts)
+        return GroupPlan(
+            config=SubscriptionConfig(TOPIC, name, **settings),
+            asked=tuple(settings.items()),
+            ack_mode=ack_mode,
+            pulling=pulling,
+        )
 
     def consumers(self, group: GroupPlan) -> list[ConsumerPlan]:
         return [

@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from trio_bus._bus import Bus
+from trio_bus._config import PublishOptions
 from trio_bus._errors import BusError, OutcomeUnknown
 from trio_bus._message import Message
 from trio_bus._wall import wall
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .process import Process
     from .world import World
 
+OPTIONS = PublishOptions({"shop": "corner"})
+"""Of whatever is published."""
+
 
 class Publisher:
     """One process that publishes."""
@@ -33,7 +37,6 @@ class Publisher:
         self._process = process
         self._bus = bus
         self._todo = todo
-        self._journal = world.journal
         self._journal = world.journal
 
     async def run(self) -> None:
@@ -75,22 +78,22 @@ class Publisher:
 
     async def _once(self, message: Message) -> None:
         with self._telling([message]) as told:
-            told([await self._bus.publish(message)])
+            told([await self._bus.publish(message, OPTIONS)])
 
     async def _batch(self, plan: MessagePlan, first: Message) -> None:
         messages = [first, *(self._message(plan, part) for part in (1, 2))]
         with self._telling(messages) as told:
-            told((await self._bus.publish_batch(messages)).results)
+            told((await self._bus.publish_batch(messages, OPTIONS)).results)
 
     def _nowait(self, message: Message) -> None:
         with self._telling([message]) as told:
-            self._bus.publish_nowait(message)
+            self._bus.publish_nowait(message, OPTIONS)
             told.failed(OutcomeUnknown("nobody waits for the answer"))
 
     @contextmanager
     def _telling(self, messages: list[Message]) -> Generator[Told, None, None]:
         """Write what becomes of messages that are published together."""
-        told = self._journal.publishing(self._process.name, messages)
+        told = self._journal.publishing(self._process.name, messages, OPTIONS.metadata)
         try:
             yield told
         except (BusError, trio.WouldBlock) as error:
@@ -100,9 +103,10 @@ class Publisher:
             raise
 
     async def _schedule(self, plan: MessagePlan, message: Message) -> None:
-        self._journal.scheduling(self._process.name, message, plan.seconds)
+        metadata = OPTIONS.metadata
+        self._journal.scheduling(self._process.name, message, plan.seconds, metadata)
         with suppress(BusError):
-            schedule_id = await self._bus.schedule(message, delay=plan.seconds)
+            schedule_id = await self._bus.schedule(message, delay=plan.seconds, options=OPTIONS)
             self._journal.scheduled(self._process.name, message)
             if plan.form is Form.CANCELLED:
                 await trio.sleep(plan.seconds / 2)

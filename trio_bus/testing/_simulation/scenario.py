@@ -82,6 +82,12 @@ class Scenario:
     """Each of them handles every message."""
     consumers: Numbers = attrs.field(default=(1, 2), validator=numbers(1))
     """Processes in each group."""
+    reclaim_intervals: tuple[float, ...] = attrs.field(
+        default=(0.1, 0.25), validator=some(seconds(above=True))
+    )
+    block_timeouts: tuple[float, ...] = attrs.field(
+        default=(2.0,), validator=some(seconds(above=True))
+    )
     max_in_flight: tuple[int, ...] = attrs.field(default=(1, 2), validator=some(count(1)))
     max_pending_acks: tuple[int | None, ...] = attrs.field(
         default=(None,), validator=some(optional(count(1)))

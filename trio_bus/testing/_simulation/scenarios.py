@@ -18,10 +18,16 @@ _OF_SERVERS = (Trouble.RESTARTED, Trouble.CLOCK)
 _OF_ADMINISTRATORS = (Trouble.DELETED, Trouble.TRIMMED, Trouble.UNGROUPED, Trouble.UNSTREAMED)
 
 _FORMS = tuple(Form)[:9]
-
+_ANY = tuple(Handling)[:18]
 _RESISTING = (
     *(Handling.LATE, Handling.STUBBORN, Handling.STUBBORN, Handling.STUBBORN),
     *(Handling.HANG, Handling.SWALLOW, Handling.MESSY),
+)
+
+_SENDING_BACK = (
+    *(Handling.SUCCEED, Handling.FAIL, Handling.REJECT, Handling.RETRY),
+    *(Handling.RETRY_LATER, Handling.RETRY_AT_ONCE, Handling.RELEASE, Handling.RELEASE),
+    Handling.RELEASE_LATER,
 )
 
 _ALL = (
@@ -54,7 +60,7 @@ _ALL = (
         name="restless",
         about="Consumers come and go, with handlers that do not like it.",
         consumers=(2, 2),
-        handlings=(*Handling, *_RESISTING),
+        handlings=(*_ANY, *_RESISTING),
         handler_timeouts=(None, 0.3),
         ack_modes=tuple(AckMode),
         pulling=(False, True),
@@ -122,7 +128,7 @@ _ALL = (
         forms=_FORMS,
         max_in_flight=(1, 3, 16),
         max_pending_acks=(None, 1),
-        handlings=tuple(Handling),
+        handlings=_ANY,
         handler_timeouts=(None, None, 0.4),
         ack_modes=(*(AckMode.AUTO_ON_HANDLER_SUCCESS,) * 2, AckMode.MANUAL),
         pulling=(False, False, True),
@@ -204,6 +210,22 @@ _ALL = (
         handlings=(Handling.HANG, Handling.HANG, Handling.SUCCEED, Handling.FAIL),
         troubles=(Trouble.DELETED, Trouble.TRIMMED),
         faults=(2, 4),
+    ),
+    Scenario(
+        name="prompt",
+        about="No faults, and much that is due at once: whatever is late shows.",
+        messages=(3, 6),
+        forms=(Form.PUBLISH, Form.BATCH, Form.BATCH, Form.SCHEDULED, Form.CANCELLED),
+        max_in_flight=(1, 4, 8),
+        max_retry=(0, 1, 3),
+        handlings=_SENDING_BACK,
+        ack_modes=(AckMode.AUTO_ON_HANDLER_SUCCESS, AckMode.MANUAL),
+        pulling=(False, False, True),
+        steps=(3, 5),
+        longest=0.0,
+        latencies=(0.0, 0.0, 0.0, 0.002),
+        reclaim_intervals=(0.5, 2.0),
+        block_timeouts=(2.0, 0.1, 0.05),
     ),
 )
 

@@ -82,6 +82,8 @@ class Wire:
         unknown: type[BusError] = ConnectionLost,
         consumer: str = "",
         stray: Callable[[T], None] = leave_alone,
+        count: int | None = None,
+        seconds: float | None = None,
     ) -> T:
         """Let the server do it, and return what it answers.
 
@@ -91,8 +93,12 @@ class Wire:
           consumer: Who asks, if it is a member.
           unknown: What is raised where the server may have done it.
           stray: Called with the answer where that does not reach the caller.
+          count: About how many entries it is, for the journal.
+          seconds: How long the server may take for it, for the journal.
         """
-        await self._depart(operation, consumer)
+        await self.process.breathe()
+        self.check(operation, consumer, count, seconds)
+        await self._depart(operation)
         done: list[T] = []
         returned = False
         try:
@@ -109,15 +115,13 @@ class Wire:
             raise unknown(f"{operation}: the connection was lost before the answer came")
         return done[0]
 
-    async def _depart(self, operation: str, consumer: str) -> None:
+    async def _depart(self, operation: str) -> None:
         """Begin an operation, if there is a connection and no fault.
 
         Raises:
           ConnectionLost: there is none.
           RemoteError: the server refuses it.
         """
-        await self.process.breathe()
-        self.check(operation, consumer)
         fault = self._next(operation, after=False)
         if self.host.is_down:
             await trio.lowlevel.checkpoint()
@@ -125,14 +129,21 @@ class Wire:
         if fault is not None:
             await self._meet(operation, fault)
 
-    def check(self, operation: str, consumer: str = "") -> None:
-        """Count an operation.
+    def check(
+        self,
+        operation: str,
+        consumer: str = "",
+        count: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Count an operation, and tell the journal of it.
 
         Raises:
           Hot: it is one too many.
         """
         self.calls += 1
-        self.journal.command(self.process.name, consumer, operation)
+        actor = self.process.name
+        self.journal.command(actor, consumer, operation, count=count, seconds=seconds)
         if self.calls > MOST_CALLS:
             raise Hot(f"{self.process.name}: {self.calls} operations, the last one: {operation}")
 

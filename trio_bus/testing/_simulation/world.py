@@ -28,6 +28,7 @@ from .consumer import Consumer
 from .handling import Handling, Step
 from .host import Host
 from .judging import Judging
+from .noted import Noted, groups_that_failed
 from .plan import PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
 from .process import Process
 from .publisher import Publisher
@@ -75,7 +76,7 @@ class World:
         self.running = 0
         """How many handlers run now."""
         self.host: Host = Host(START)
-        self.judging = Judging(journal, self.host.streams, watch.scope)
+        self.judging = Judging(journal, self.host.streams, watch.scope, plan.latency)
         self.over: trio.Event = trio.Event()
         """Set when everything is finished, and all may leave."""
         self.processes: dict[str, Process] = {}
@@ -83,6 +84,8 @@ class World:
         self._chance = Chance(plan.seed)
         self._starts: Counter[tuple[str, int]] = Counter()
         self._publishing = plan.scenario.publishers
+        self.settings = {group.name: Noted(group.config) for group in plan.groups}
+        """Of each group, as its subscriptions get them."""
 
     async def run(self) -> None:
         """Let it all happen.
@@ -94,6 +97,7 @@ class World:
         before = set(all_tasks())
         with self._watch.scope:
             await self._run()
+            self._judge_settings()
             for name in sorted(task.name for task in all_tasks() if task not in before):
                 self.journal.leaked("process", f"the task {name}")
         if self._watch.waiting:
@@ -112,6 +116,13 @@ class World:
             await self._rest()
             self.judging.quiet()
             self.over.set()
+
+    def _judge_settings(self) -> None:
+        """See that whoever had a reason to look at each setting did so: else it does nothing."""
+        for group in sorted(groups_that_failed(self.journal.lines)):
+            if unread := self.settings[group].unread:
+                words = f"no subscription of {group} looks at {', '.join(unread)}"
+                self.judging.breaks(0, "settings", words)
 
     def kill(self, process: Process, why: str) -> None:
         """End a process as SIGKILL does it."""

@@ -12,6 +12,7 @@ class Settings(TypedDict, total=False):
 
     ack_mode: AckMode | None
     max_in_flight: int
+    max_pending_acks: int | None
     max_retry: int
     retry_backoff: Backoff
     retry_on: tuple[type[Exception], ...]
@@ -19,4 +20,8 @@ class Settings(TypedDict, total=False):
     dead_letter_topic: str | None
     handler_timeout: float | None
     claim_idle_timeout: float
+    reclaim_interval: float
+    block_timeout: float
+    ack_batch_size: int
     drain_timeout: float
+    shutdown_timeout: float
