@@ -8,11 +8,7 @@ APART: dict[str, str] = {
     "a count is off by one on a server": "what a dead letter says is read by no suite of a server",
     "a dead letter is lost": "no suite has a dead-letter topic that refuses what it is given",
     "a delay is a sleep": "no rule says how long a call may take",
-    "a deleted entry ends its handler": "handlers may end as cancelled when entries are deleted",
-    "a drain starts handlers": "what has begun before the end may go on: the moment is too short",
-    "a lease is counted from the answer": "it takes renewals that fail until a lease is over",
     "a limit that nobody sees": "a record of megabytes would take all the time of a suite",
-    "a lost lease goes unnoticed": "a handler may resist: no rule says when it ends",
     "a permit leaks": "one that is left is enough for all that the rules promise",
     "a release is not held up": "how often it may come back is promised by no rule",
     "a schedule loses its order on a server": "no suite asks how things that are due at once come",
@@ -26,9 +22,7 @@ APART: dict[str, str] = {
     "results of a batch are swapped on a server": "a renewal of several, one of them gone, is rare",
     "the next look comes too late": "the next tick finds it, and that is all there is",
     "the next look comes too late on a server": "the next tick finds it, and that is all there is",
-    "the end of a lease is overlooked": "it takes renewals that fail until a lease is over",
     "the flusher waits when idle": "it is late, within what is promised",
-    "what waits to be settled is not renewed": "its answer says the same when the lease was lost",
     "zeros become defaults": "it is late, within what is promised, or not in the values drawn",
 }
 """By the name of the fault."""
