@@ -84,7 +84,9 @@ class Ends(Rule):
             self._find(line).settles = True
 
     def _hear_lost(self, line: Line) -> None:
-        self._find(line).lower(line.time, "its lease was lost")
+        bound = self._find(line)
+        if not bound.settles:  # or it is that of a later delivery, which waits for this one
+            bound.lower(line.time, "its lease was lost")
 
     def _hear_draining(self, line: Line) -> None:
         config = self.scene.consumer(line.consumer).config
