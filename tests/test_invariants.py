@@ -1162,12 +1162,12 @@ ROWS = [
         [joined(), YIELDING, told(Transition.LEASE_LOST), at(0.1, END)],
         "a handler of a-1 ends 0.100 s after its lease was lost",
     ),
+    Row(E, "another is lost", [joined(), YIELDING, told(Transition.LEASE_LOST, TWO), at(0.1, END)]),
     Row(
         E,
-        "the next delivery is lost",
-        [joined(), YIELDING, asks("release"), told(Transition.LEASE_LOST), at(0.1, END)],
+        "a later delivery is lost",
+        [joined(), YIELDING, *verb("release", told(Transition.LEASE_LOST)), at(0.1, END)],
     ),
-    Row(E, "another is lost", [joined(), YIELDING, told(Transition.LEASE_LOST, TWO), at(0.1, END)]),
     Row(E, "nobody's is lost", [joined(), told(Transition.LEASE_LOST)]),
     Row(E, "drained", [joined(), YIELDING, at(0.5, STEPS[1]), LEAVING, at(1.5, END)]),
     Row(

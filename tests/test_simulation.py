@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 import attrs
 import pytest
+import trio
 
 from trio_bus import Delivery, EntryId, ValidationError
 from trio_bus.testing import SCENARIOS, Handling, Run, Scenario, SimulationFailed, simulate
@@ -124,6 +125,22 @@ def test_a_handler_of_the_users_own_is_judged() -> None:
     assert "broken: invariant 15, progress\n" in str(failed)
 
 
+@pytest.mark.parametrize(
+    ("handling", "yields"), [(Handling.HANG, True), (Handling.LATE, False), (None, False)]
+)
+def test_it_is_known_which_handlers_yield(handling: Handling | None, *, yields: bool) -> None:
+    """Of those that are made up; what a handler of the user's own does is not known."""
+
+    async def handle(_: Delivery) -> None:
+        await trio.lowlevel.checkpoint()
+
+    scenario = Scenario(name="mine", messages=(1, 1), consumers=(1, 1), handler=handle)
+    if handling is not None:
+        scenario = attrs.evolve(scenario, handler=None, handlings=(handling,))
+    lines = [line for line in simulate(scenario, 0).lines if line.what is What.STARTED]
+    assert {line.yields for line in lines} == {yields}
+
+
 def test_every_verb_of_a_handler_is_heard() -> None:
     async def handle(delivery: Delivery) -> None:
         await delivery.renew()
@@ -160,6 +177,7 @@ def test_every_verb_of_a_handler_is_heard() -> None:
         ("troubles", (Handling.HANG,), "is not of type Trouble"),
         ("latencies", (-1.0,), "-1.0 is not at least 0.0"),
         ("publishers", 0, "0 is not at least 1"),
+        ("operations", (7,), "7 is not of type str"),
     ],
 )
 def test_a_scenario_without_a_choice_is_refused(field: str, value: object, words: str) -> None:

@@ -85,7 +85,7 @@ class Ends(Rule):
 
     def _hear_lost(self, line: Line) -> None:
         bound = self._find(line)
-        if not bound.settles:  # or it waits for an answer, and the next delivery was lost
+        if not bound.settles:  # or it is that of a later delivery, which waits for this one
             bound.lower(line.time, "its lease was lost")
 
     def _hear_draining(self, line: Line) -> None:

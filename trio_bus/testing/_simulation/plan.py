@@ -21,7 +21,7 @@ DEAD_TOPIC = "{orders}.dead"
 PUBLISHER = "publisher"
 """How the places of publishers begin."""
 _OF_PUBLISHERS = ("append", "append", "schedule", "cancel")
-"""What faults hit that hit a publisher."""
+"""What faults hit that hit a publisher: what matters most, more often."""
 _LONG = {Handling.HANG, Handling.LATE, Handling.STUBBORN, Handling.SWALLOW, Handling.MESSY}
 
 
