@@ -4,7 +4,6 @@ from __future__ import annotations
 
 APART: dict[str, str] = {
     "a claim forgets what it brought": "nobody holds what a claim buries: no line has to follow",
-    "a connection does not come back": "the suites speak to a server that stays: see the cuts",
     "a delay is a sleep": "no rule says how long a call may take",
     "a deleted entry ends its handler": "handlers may end as cancelled when entries are deleted",
     "a drain starts handlers": "what has begun before the end may go on: the moment is too short",
