@@ -78,3 +78,16 @@ async def test_what_the_dead_letter_topic_does_not_take_stays_where_it_is(world:
         assert USED_UP in str(refused)
         assert await us.settle([Ack(entry.receipt)]) == [Settled.DONE]
     assert (await backend.info(dead)).length == 1
+
+
+async def test_whoever_got_the_last_entry_there_is_can_be_asked_about(world: World) -> None:
+    """Behind it nothing can be, and no interval of ids begins there."""
+    backend, last = world.backend, EntryId(LAST, LAST)
+    await backend.create_group("orders", "billing", EntryId(0))
+    use_up(world)
+    async with backend.join(US) as us:
+        (entry,) = await us.read(1, 1.0)
+        (group,) = (await backend.info("orders")).groups
+        assert (entry.id, group.last_delivered, group.oldest) == (last, last, last)
+        assert await us.settle([Ack(entry.receipt)]) == [Settled.DONE]
+    assert (await backend.info("orders")).groups[0].oldest is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 APART: dict[str, str] = {
-    "a connection does not come back": "the suites speak to a server that stays: see the cuts",
     "a delay is a sleep": "no rule says how long a call may take",
     "a release is not held up": "how often it may come back is promised by no rule",
     "a wake-up is put off": "the next tick finds it, and that is all that the rules promise",

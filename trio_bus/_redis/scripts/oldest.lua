@@ -3,10 +3,15 @@
 -- oldest id that it has not finished; '' where there is none. Only ids leave the server: an entry
 -- may be large.
 local stream, schedule = KEYS[1], KEYS[2]
+local LAST = '18446744073709551615-18446744073709551615' -- no interval can begin behind it
 
 local function first_id(from)
   local found = redis.call('XRANGE', stream, from, '+', 'COUNT', 1)[1]
   return found and found[1] or ''
+end
+
+local function first_behind(id)
+  return id == LAST and '' or first_id('(' .. id)
 end
 
 -- Ids as numbers would lose digits.
@@ -41,7 +46,7 @@ for at = 1, #ARGV, 2 do
   if not group_error(stream, ARGV[at]) then
     oldest = first_pending(ARGV[at])
     -- What is pending was delivered before all that was not, but for a group that was set back.
-    local waiting = first_id('(' .. ARGV[at + 1])
+    local waiting = first_behind(ARGV[at + 1])
     if waiting ~= '' and (oldest == '' or is_before(waiting, oldest)) then
       oldest = waiting
     end
