@@ -16,8 +16,9 @@ from trio_bus.testing import SCENARIOS, simulate
 
 TIMES = times()
 FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if TIMES > 1 else 0
-SEEDS = dict.fromkeys(SCENARIOS, 560) | {"restless": 500, "poisoned": 200, "busy": 60}
-"""How many of each scenario; the last three take longer than the others."""
+FEWER = {"restless": 300, "hurried": 200, "poisoned": 200, "busy": 60}
+SEEDS = dict.fromkeys(SCENARIOS, 360) | FEWER
+"""How many of each scenario; some take longer than the others."""
 PART = 60
 """So many in one test at most, so that several processes can share the work."""
 
