@@ -125,7 +125,6 @@ async def test_what_nobody_took_over_is_started_when_that_is_known(
     assert sorted(work.starts) == [(b"0", 1), (b"1", 1)]
 
 
-@pytest.mark.guards("a lease is counted from the answer", "the end of a lease is overlooked")
 @pytest.mark.parametrize(("part", "waits"), [(0.3, 0.0), (0.55, 0.3), (0.95, 0.3)])
 async def test_only_what_is_older_than_half_a_lease_is_renewed_before_it_starts(
     autojump_clock: MockClock, world: World, stop: Stop, part: float, waits: float
@@ -168,7 +167,6 @@ async def test_a_read_that_waited_for_long_brings_nothing_old(
     assert flaky.calls.get("renew", 0) == 0
 
 
-@pytest.mark.guards("a lease is counted from the answer")
 async def test_what_we_took_over_and_heard_of_too_late_is_not_started(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, stop: Stop
 ) -> None:

@@ -41,7 +41,6 @@ LONG = 300.0
 # One call for all
 
 
-@pytest.mark.guards("what waits to be settled is not renewed")
 async def test_one_call_per_tick_renews_everything(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

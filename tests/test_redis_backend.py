@@ -216,7 +216,7 @@ async def test_deleted_entries_are_gone(
     assert await raw_pending(backend) == {}
 
 
-@pytest.mark.guards("undecodable bytes are lost", "a count is off by one on a server")
+@pytest.mark.guards("undecodable bytes are lost")
 async def test_a_buried_entry_keeps_its_bytes_and_gets_its_context(backend: RedisBackend) -> None:
     """The dead-letter topic has the fields as they came, and behind them why."""
     record: Record = ((b"a", b"\x00\xff"), (b"a", b""))
@@ -241,7 +241,6 @@ async def test_a_buried_entry_keeps_its_bytes_and_gets_its_context(backend: Redi
     assert await raw_pending(backend) == {}
 
 
-@pytest.mark.guards("results of a batch are swapped on a server")
 async def test_a_renewal_of_several_names_the_one_that_is_gone(backend: RedisBackend) -> None:
     stored = await publish(backend, 3)
     async with backend.join(US) as us:

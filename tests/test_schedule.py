@@ -168,7 +168,6 @@ async def test_two_groups_get_one_copy_each(real: World) -> None:
     assert (await real.backend.info("orders")).length == 10
 
 
-@pytest.mark.guards("a schedule loses its order on a server")
 async def test_many_at_one_time_come_in_order(real: World) -> None:
     """Ten thousand that are due together, behind one that was due earlier; a look moves some."""
     count = 10_000
@@ -222,7 +221,6 @@ async def test_the_largest_record_passes_and_a_larger_one_is_refused(real: World
     assert entry.record == field * 3500
 
 
-@pytest.mark.guards("the next look comes too late", "the next look comes too late on a server")
 async def test_a_look_says_when_the_next_is_due(real: World) -> None:
     """Of what is scheduled, and of what waits in the group; None if nothing waits."""
     backend = real.backend

@@ -178,7 +178,6 @@ async def test_keyboard_interrupt_in_a_handler_leaves_the_block_as_itself(
     await assert_handed_back(world, 1)
 
 
-@pytest.mark.guards("a shield lacks")
 async def test_the_finally_of_a_cancelled_body_and_handler_can_settle_and_publish(
     autojump_clock: MockClock,
     world: World,

@@ -187,7 +187,6 @@ async def test_a_delay_that_cannot_work_is_refused_and_settles_nothing(
         await delivery.ack()
 
 
-@pytest.mark.guards("a release is not held up")
 @pytest.mark.parametrize("delay", [None, 0, 0.0])
 async def test_releasing_in_a_loop_does_not_run_hot(
     autojump_clock: MockClock, world: World, delay: float | None

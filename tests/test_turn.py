@@ -102,7 +102,6 @@ class Work:
         return [(now, payload) for now, payload, _, _ in self.log]
 
 
-@pytest.mark.guards("a suspect has company")
 async def test_it_waits_for_what_runs_and_nothing_starts_beside_it(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -198,7 +197,6 @@ class _StubbornReads(FlakyBackend):
         raise AssertionError("this scope is not cancelled itself")
 
 
-@pytest.mark.guards("a suspect has company")
 async def test_what_a_read_brings_that_is_being_ended_comes_first(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +242,6 @@ async def test_receive_hands_it_out_when_nothing_else_is_held(
         assert [it.state.attempt for it in rest] == [1, 1], "given back uncounted"
 
 
-@pytest.mark.guards("a suspect has company")
 async def test_what_is_left_open_holds_it_up_for_a_lease(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -308,7 +305,6 @@ async def test_somebody_else_may_have_what_one_gives_up(
 
 
 @pytest.mark.parametrize("leave", ["drain", "cancel"])
-@pytest.mark.guards("a shield lacks")
 async def test_one_that_waits_is_not_started_by_an_end(
     autojump_clock: MockClock, world: World, leave: str
 ) -> None:

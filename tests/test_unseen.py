@@ -45,7 +45,6 @@ async def lose_owners(world: World, times: int) -> None:
         await trio.sleep(0.2)
 
 
-@pytest.mark.guards("a permit leaks")
 async def test_after_the_turn_of_a_suspect_there_are_as_many_permits_as_before(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -69,7 +68,6 @@ async def test_after_the_turn_of_a_suspect_there_are_as_many_permits_as_before(
     assert max(most) == 2
 
 
-@pytest.mark.guards("a claim forgets what it brought")
 async def test_who_buries_while_it_takes_over_tells_of_it(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -111,7 +109,6 @@ class CutOffBackend(MemoryBackend):
             yield CutOff(inner)
 
 
-@pytest.mark.guards("a lease is counted from the answer", "the end of a lease is overlooked")
 async def test_a_lease_that_nobody_can_renew_ends_when_the_server_ends_it(
     autojump_clock: MockClock,
 ) -> None:

@@ -65,7 +65,6 @@ async def test_what_is_due_waits_until_the_stream_takes_it(world: World) -> None
         assert (await backend.info("orders")).scheduled == 0
 
 
-@pytest.mark.guards("a dead letter is lost")
 async def test_what_the_dead_letter_topic_does_not_take_stays_where_it_is(world: World) -> None:
     """The refusal is told, and the entry is still ours."""
     backend, dead = world.backend, "{orders}.dead"

@@ -128,7 +128,6 @@ async def vanish(world: World, subscription: Subscription | PullSubscription) ->
     delete(world, entry_id)
 
 
-@pytest.mark.guards("a deleted entry ends its handler")
 async def test_the_handler_of_a_deleted_entry_finishes(everywhere: World) -> None:
     """Nobody else can have it. It is told once, as vanished, and not as a lost lease."""
     world = everywhere

@@ -102,7 +102,6 @@ MOST = 60 / 0.8 + 1
 """Ticks of a minute with an interval of a second, less its jitter."""
 
 
-@pytest.mark.guards("a wake-up is put off")
 async def test_with_nothing_to_do_it_only_ticks(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:

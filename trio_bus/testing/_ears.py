@@ -21,8 +21,9 @@ from trio_bus._errors import RemoteError
 from trio_bus._observer import ErrorEvent, TransitionEvent
 from trio_bus._settled import Settled
 
-from ._journal import Journal, kind_of
+from ._journal import Journal
 from ._line import SERVER, Line, What
+from ._wording import kind_of
 
 _SETTLED = {
     Ack: What.ACKED,

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._errors import OutcomeUnknown
-from trio_bus._exception_groups import is_group
 from trio_bus._headers import NO_HEADERS
 
 from ._line import WORLD, Line, Pairs, What
+from ._wording import headers_of, is_cancelled, kind_of, kind_of_failure, label_of
 
 if TYPE_CHECKING:
     from trio_bus._config import SubscriptionConfig
@@ -21,21 +20,6 @@ if TYPE_CHECKING:
     from trio_bus._message import Message
 
 Listener = Callable[[Line], object]
-
-
-def label_of(message: Message) -> str:
-    """Return how the journal calls a message: its payload, as text, without spaces around."""
-    return message.payload[:40].decode("utf-8", "backslashreplace").strip()
-
-
-def kind_of(error: BaseException) -> str:
-    """Say what an error is, the same way in every run; of a group, what its errors are."""
-    name = type(error).__name__
-    if is_group(error):
-        return f"{name}({', '.join(kind_of(it) for it in error.exceptions)})"
-    if isinstance(error, trio.Cancelled):
-        return name  # its text has the address of a task
-    return f"{name}: {error}" if str(error) else name
 
 
 class Journal:
@@ -167,7 +151,7 @@ class Journal:
         self._batches += 1
         told = Told(self, actor, tuple(messages), self._batches)
         for message in messages:
-            told.write(What.PUBLISHING, message, headers=_headers(message, metadata))
+            told.write(What.PUBLISHING, message, headers=headers_of(message, metadata))
         return told
 
     def scheduling(
@@ -184,7 +168,7 @@ class Journal:
             topic=message.topic,
             label=label_of(message),
             seconds=seconds,
-            headers=_headers(message, metadata),
+            headers=headers_of(message, metadata),
         )
 
     def scheduled(self, actor: str, message: Message) -> None:
@@ -266,11 +250,11 @@ class Journal:
         *yields* says that it ends at once when it is cancelled.
         """
         handler = Handler(self, actor, config, consumer, delivery)
-        handler.say(What.STARTED, detail, yields=yields, headers=_headers(delivery.message))
+        handler.say(What.STARTED, detail, yields=yields, headers=headers_of(delivery.message))
         try:
             yield
         except BaseException as error:
-            ended = What.CANCELLED if _is_cancelled(error) else What.FAILED
+            ended = What.CANCELLED if is_cancelled(error) else What.FAILED
             handler.say(ended, kind_of(error))
             raise
         handler.say(What.SUCCEEDED)
@@ -312,7 +296,7 @@ class Told:
         """Write the results, one for each message."""
         for message, result in zip(self._messages, results, strict=True):
             if isinstance(result, BaseException):
-                self.write(_kind_of_failure(result), message, detail=kind_of(result))
+                self.write(kind_of_failure(result), message, detail=kind_of(result))
             else:
                 self.write(What.PUBLISHED, message, result)
 
@@ -390,20 +374,3 @@ class Handler:
             headers=headers,
         )
         self._journal.write(line)
-
-
-def _headers(message: Message, metadata: Mapping[str, str] = NO_HEADERS) -> Pairs:
-    """Return what a message says beside its payload; its own headers win."""
-    return tuple(sorted({**metadata, **message.headers}.items()))
-
-
-def _kind_of_failure(error: BaseException) -> What:
-    unknown = isinstance(error, OutcomeUnknown | trio.Cancelled)
-    return What.UNKNOWN if unknown else What.REFUSED
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Say whether nothing but cancellations ended it."""
-    if is_group(error):
-        return all(_is_cancelled(it) for it in error.exceptions)
-    return not isinstance(error, Exception)

@@ -13,7 +13,7 @@ from trio_bus._bus import Bus
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
-from trio_bus.testing._journal import kind_of
+from trio_bus.testing._wording import kind_of
 
 from .acting import Acting, AnySubscription
 from .heard import heard

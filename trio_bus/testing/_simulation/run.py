@@ -13,10 +13,11 @@ from trio_bus._chance import chance_of
 from trio_bus._exception_groups import leaves
 from trio_bus._wall import wall_shows
 from trio_bus.testing._invariants import InvariantBroken
-from trio_bus.testing._journal import Journal, kind_of
+from trio_bus.testing._journal import Journal
 from trio_bus.testing._line import Line
 from trio_bus.testing._schedule import schedule_of
 from trio_bus.testing._story import tell
+from trio_bus.testing._wording import kind_of
 
 from .limits import check_seed
 from .plan import Plan, draw
