@@ -17,8 +17,8 @@ from trio_bus.abc import GroupMember, StreamBackend
 from trio_bus.testing import backend_conformance
 
 LAST = 2**64 - 1
-PROGRAMS = 500 * times()
-MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=50, deadline=None)
+PROGRAMS = 560 * times()
+MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=35, deadline=None)
 # A program that fails on a server is not made shorter: time is real there.
 REAL = settings(
     max_examples=12 * times(), stateful_step_count=40, deadline=None, phases=[Phase.generate]

@@ -16,8 +16,13 @@ from trio_bus.testing import SCENARIOS, simulate
 
 TIMES = times()
 FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if TIMES > 1 else 0
-FEWER = {"restless": 300, "hurried": 200, "poisoned": 200, "busy": 60}
-SEEDS = dict.fromkeys(SCENARIOS, 360) | FEWER
+FEWER = {
+    **dict.fromkeys(("spoiled", "drowsy", "restarted"), 300),
+    **dict.fromkeys(("restless", "scheduled", "prompt"), 180),
+    **dict.fromkeys(("hurried", "poisoned"), 120),
+    "busy": 60,
+}
+SEEDS = dict.fromkeys(SCENARIOS, 480) | FEWER
 """How many of each scenario; some take longer than the others."""
 PART = 60
 """So many in one test at most, so that several processes can share the work."""

@@ -24,7 +24,7 @@ async def open_my_backend() -> AsyncGenerator[HopefulBackend]:
 
 TestMyBackend = backend_conformance(open_my_backend, virtual_time=True)
 TestMyBackend.settings = settings(
-    TestMyBackend.settings, stateful_step_count=10, derandomize=True, database=None
+    TestMyBackend.settings, stateful_step_count=5, derandomize=True, database=None
 )
 
 
