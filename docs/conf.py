@@ -36,7 +36,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(trio|collections|contextlib|datetime|enum|types|typing|cattrs|attrs)\..*"),
     ("py:.*", r"(abc|hypothesis|logging|os|pathlib|unittest)\..*"),
-    ("py:.*", r".*\._faulty_backend\.B"),  # a type variable
+    ("py:.*", r".*\._(faulty_backend\.B|events\.T|events\.T_co)"),  # type variables
     # What the types of autodoc and of attrs are called when they stand in a signature.
     ("py:class", r"(AbstractAsyncContextManager|AsyncGenerator|AsyncIterator|Awaitable|Callable)"),
     ("py:class", r"(Collection|Iterable|Iterator|Mapping|Sequence|Path|TracebackType|datetime)"),

@@ -25,7 +25,8 @@ PLAIN = {
     *("_info", "_decision", "_settled", "_look", "_once", "_patience", "_suspects"),
     *("_chance", "_wall"),
 }
-MESSAGES = {"_codec", "_envelope", "_fields", "_headers", "_message", "_timestamp", "_uid"}
+EVENTS = {"_alternatives", "_events", "_misfit", "_shape", "_shapes", "_structure", "_writing"}
+MESSAGES = {"_codec", "_envelope", "_fields", "_headers", "_message", "_timestamp", "_uid"} | EVENTS
 VALUES = PLAIN | MESSAGES | {"_config", "_observer"}
 # Backends: entries, groups and bytes. They never see a message.
 BACKENDS = {"_embedded", "_embedded_watchdog", "_memory", "_redis"}

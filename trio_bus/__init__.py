@@ -3,6 +3,7 @@
 The layers, from the bottom up; imports point down:
 
 - values: ``_errors _entry_id _names _headers _message _dead_letter _decision _config``
+- typed payloads: ``_misfit _structure _alternatives _writing _shape _shapes _events``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
 - one entry: ``_settling _holding _delivery``; publishing: ``_gate _publisher _scheduler _bus``
@@ -37,6 +38,7 @@ from ._errors import (
     DeliveryFinalized,
     EmbeddedServerError,
     ErrorGroup,
+    EventInvalid,
     GroupMissing,
     HandlerTimeout,
     LeaseLost,
@@ -53,6 +55,7 @@ from ._errors import (
     ValidationError,
     WrongType,
 )
+from ._events import EventType, EventUnion
 from ._fields import FieldsCodec
 from ._headers import Headers
 from ._info import ConsumerInfo, GroupInfo, TopicInfo
@@ -98,6 +101,9 @@ __all__ = [
     "ErrorEvent",
     "ErrorGroup",
     "Event",
+    "EventInvalid",
+    "EventType",
+    "EventUnion",
     "FieldsCodec",
     "GroupInfo",
     "GroupMissing",

@@ -245,7 +245,10 @@ class SubscriptionConfig:
             validator=checks.error_types,
         )
     )
-    """Which errors of a handler are worth another attempt; others reject. One type will do."""
+    """Which errors of a handler are worth another attempt; others reject. One type will do.
+
+    `EventInvalid` is worth one only where it is named itself: its bases do not count.
+    """
     reject_on: Annotated[_ErrorTypes, cattrs.override(struct_hook=_only_in_code("reject_on"))] = (
         attrs.field(default=(), kw_only=True, converter=_error_types, validator=checks.error_types)
     )

@@ -32,6 +32,16 @@ class Oversized(SerializationError):
     """A record is larger than ``max_payload_bytes`` allows; it was not decoded."""
 
 
+class EventInvalid(SerializationError):
+    """A message is not the event that an `EventType` was to read from it.
+
+    The text names what is wrong: the kind, the version, or the path in the payload, as in
+    ``$.items[2].price: 'x' is not a number``. A delivery whose handler lets this out is rejected at
+    once, since the next attempt would read the same; it is retried where ``retry_on`` names this
+    very class.
+    """
+
+
 class BusClosed(BusError):
     """*Your* code left ``open_bus`` or ``open_subscription`` before this call."""
 

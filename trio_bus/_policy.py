@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from ._backend import Bury, Death, DeathCause, Receipt, Release, Retry, Settlement
 from ._decision import Action, Decision, Reason
+from ._errors import EventInvalid
 from ._exception_groups import leaves
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ class Policy:
     def __init__(self, config: SubscriptionConfig, random: Callable[[], float]) -> None:
         self._config = config
         self._random = random
+        self._reject_on = config.reject_on
+        # That a base of it is named is no wish to see the same bytes again.
+        if not any(issubclass(kind, EventInvalid) for kind in config.retry_on):
+            self._reject_on += (EventInvalid,)
         self.max_attempt: int = config.max_attempt
 
     def decide(
@@ -75,7 +80,7 @@ class Policy:
 
     def _default(self, error: Exception) -> Decision:
         failures = list(leaves(error))
-        if any(isinstance(leaf, self._config.reject_on) for leaf in failures):
+        if any(isinstance(leaf, self._reject_on) for leaf in failures):
             return Decision.reject()
         worth_it = all(isinstance(leaf, self._config.retry_on) for leaf in failures)
         return Decision.retry() if worth_it else Decision.reject()
