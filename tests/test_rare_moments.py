@@ -18,6 +18,7 @@ from trio_bus._backend import Receipt, Settlement
 from trio_bus._cli import pipes
 from trio_bus._redis import backend as backends
 from trio_bus._redis import persisting, reader
+from trio_bus._redis.connecting import connect
 from trio_bus._redis.portion import Portion
 from trio_bus._redis.strays import Holdings
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 async def test_a_backend_that_is_closed_while_a_reader_connects_lets_it_go(
     server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = backends.connect
 
     async def connect_and_close(address: Address, timeout: float) -> Session:
         session = await connect(address, timeout)
