@@ -53,7 +53,7 @@ def backend_on_server(examples: Examples) -> None:
     """Run every operation of the contract on a server."""
     with run_server(KIND) as url:
         case = backend_conformance(partial(open_redis, url, options()), administrator=operator)
-        _run(case.machine, examples, 30, 40)
+        _run(case.machine, examples, 90, 40)
 
 
 def _run(machine: Machine, examples: Examples, programs: int, steps: int) -> None:

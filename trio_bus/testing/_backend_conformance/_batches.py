@@ -38,8 +38,11 @@ class Batches:
         """Append so many and read them; return the receipts of the newest that are held."""
         self._publishing.append(who.topic, (None,) * number, 0.0, None)
         self._consuming.read(who, number + 1, None)
-        ours = [it.receipt for it in self._world.given if it.who == who and it.ours]
-        return ours[-number:]
+        return self.ours(who)[-number:]
+
+    def ours(self, who: Who) -> list[Receipt]:
+        """Return the receipts of all that is held."""
+        return [it.receipt for it in self._world.given if it.who == who and it.ours]
 
     def fare_differently(
         self, who: Who, number: int, pick: Pick | None, order: Sequence[int]
@@ -79,6 +82,14 @@ class Batches:
             self._publishing.schedule(who.topic, uid, "the past", None, None)
         self._consuming.look(who)
         self._consuming.read(who, len(uids) + 1, None)
+
+    def forget(self, who: Who) -> None:
+        """Forget one that owns something, then the last of that, and nothing at last."""
+        self.hold(who, 1)
+        held = [Ack(receipt) for receipt in self.ours(who)]
+        for words in ([], held[:-1], held[-1:]):
+            self._settling.say(who, words)
+            self._consuming.forget(who)
 
     def bury(self, who: Who, number: int) -> None:
         """Bury some, and read what the dead-letter topic says of them."""

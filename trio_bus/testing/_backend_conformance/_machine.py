@@ -292,7 +292,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(who=_players)
     def forget(self, who: Who) -> None:
-        self.consuming.forget(self.who(who))
+        self.batches.forget(self.who(who))
 
     @rule(who=_players, crash=st.booleans())
     def part(self, who: Who, crash: bool) -> None:  # noqa: FBT001 - drawn
