@@ -156,8 +156,10 @@ async def test_the_process_that_measures_may_fail(says: bytes, words: str) -> No
         await peer.measure(ORDER)
 
 
-async def test_a_process_that_simulates_may_be_gone() -> None:
-    worker = simulate._Worker(cast("trio.Process", Pipe(gone=True)))
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_process_that_simulates_may_be_gone(*, gone: bool) -> None:
+    """It dies before it hears what it is asked, or before it answers."""
+    worker = simulate._Worker(cast("trio.Process", Pipe(gone=gone)))
     with pytest.raises(CommandError, match="the process that ran calm, seeds 5 to 7 died"):
         await worker.ask(Seeds("calm", 5, 3))
 

@@ -239,6 +239,7 @@ async def test_verbs_after_a_lost_lease_raise_on_an_open_delivery(
 
     async def lose_and_try() -> None:
         await lose(world, flaky, how)
+        assert repr(kept[0]) == f"<Delivery {kept[0].entry_id} of 'orders': lost>"
         assert await try_verbs(kept[0]) == list(VERBS)
 
     manual = attrs.evolve(SETTINGS, ack_mode=AckMode.MANUAL)
