@@ -12,6 +12,8 @@ from property_tests.broken_backends import BROKEN, BrokenBackend
 from trio_bus.abc import StreamBackend
 from trio_bus.testing import ContractBroken, backend_conformance
 
+pytestmark = pytest.mark.bulk
+
 # The same programs each time: what finds a fault today finds it tomorrow.
 SETTINGS = settings(
     max_examples=600,

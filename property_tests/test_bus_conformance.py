@@ -58,6 +58,7 @@ def test_random_programs_on_servers(server_url: str) -> None:
     case("test_random_programs").debug()
 
 
+@pytest.mark.bulk
 def test_the_programs_reach_whatever_can_happen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A suite that never does something never finds anything there."""
     seen: Counter[object] = Counter()

@@ -12,6 +12,8 @@ from property_tests.broken_runtimes import FAULTS, Fault
 from trio_bus import MemoryBackend
 from trio_bus.testing import InvariantBroken, bus_conformance
 
+pytestmark = pytest.mark.bulk
+
 # The same programs each time: what finds a fault today finds it tomorrow.
 SETTINGS = settings(
     max_examples=500,

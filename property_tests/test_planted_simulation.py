@@ -19,6 +19,8 @@ from trio_bus.testing import (
     simulate,
 )
 
+pytestmark = pytest.mark.bulk
+
 CROWD = Scenario(
     name="crowd",
     messages=(8, 8),
@@ -57,7 +59,7 @@ PLANTED = (
     planted(runtimes.acks_before_it_handles, "deadly", 5, "decisions"),
     planted(runtimes.takes_one_too_many, "scheduled", 5, "bounds"),
     planted(runtimes.keeps_what_it_did_not_finish, "restless", 50, "lives"),
-    planted(runtimes.never_renews, "calm", 50, "leases"),
+    planted(runtimes.never_renews, "calm", 50, "leases", "tenure"),
     planted(runtimes.buries_one_too_early, "lossy", 20, "deaths"),
     planted(runtimes.counts_cancellation_as_failure, "restless", 20, "cancellations"),
     planted(runtimes.does_not_wait_for_its_handlers, "restless", 50, "decisions"),

@@ -42,6 +42,12 @@ def test_any_subscription_can_be_opened_and_left(
     assert set(handled) <= {message.payload}
 
 
+@given(messages())
+def test_any_message_can_be_published(message: Message) -> None:
+    """A header may fill the key: an empty one is refused."""
+    assert message.idempotency_key != ""
+
+
 @given(st.data())
 def test_topic_and_group_can_be_chosen(data: st.DataObject) -> None:
     config = data.draw(subscription_configs(st.just("orders"), st.just("billing")))
