@@ -13,11 +13,13 @@ from trio_bus._backend import StreamBackend
 from trio_bus._bus import Bus
 from trio_bus._config import Backoff, BusOptions, SubscriptionConfig
 from trio_bus._connect import open_backend
+from trio_bus._dead_letter import DeadLetter
 from trio_bus._entry_id import EntryId
 from trio_bus._info import GroupInfo
 from trio_bus._memory import MemoryBackend
 from trio_bus._message import Message
 from trio_bus._observer import ErrorEvent, Transition, TransitionEvent
+from trio_bus._subscription import open_subscription
 from trio_bus.testing._ears import JournalObserver
 from trio_bus.testing._invariants import Judge, Lives
 from trio_bus.testing._invariants.closing import Closing
@@ -128,6 +130,15 @@ async def publish(bus: Bus, count: int, topic: str = "orders") -> list[EntryId]:
     outcome = await bus.publish_batch(messages(count, topic))
     outcome.raise_errors()
     return [result for result in outcome.results if isinstance(result, EntryId)]
+
+
+async def buried(world: World) -> DeadLetter:
+    """Return the story of the dead letter."""
+    dead = SubscriptionConfig("{orders}.dead", "undertaker")
+    async with open_subscription(world.bus(), dead) as letters:
+        letter = (await letters.receive()).dead_letter
+    assert letter is not None
+    return letter
 
 
 async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:

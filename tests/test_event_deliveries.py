@@ -10,10 +10,9 @@ from trio.testing import MockClock
 
 from tests.event_classes import KINDS, PLACED, Kinds, Order, order
 from tests.event_classes import message as message_of
-from tests.harness import World, config, open_world, until
+from tests.harness import World, buried, config, open_world, until
 from trio_bus import (
     AckMode,
-    DeadLetter,
     DeathCause,
     Decision,
     Delivery,
@@ -41,15 +40,6 @@ def wrong() -> Message:
     """Return what is no order."""
     nested = order(items=[{"price": 1}, {"price": "x"}])
     return attrs.evolve(message_of(nested, kind="order-placed"), topic="orders")
-
-
-async def buried(world: World) -> DeadLetter:
-    """Return the story of the dead letter."""
-    dead = SubscriptionConfig("{orders}.dead", "undertaker")
-    async with open_subscription(world.bus(), dead) as letters:
-        letter = (await letters.receive()).dead_letter
-    assert letter is not None
-    return letter
 
 
 async def test_a_payload_that_does_not_fit_is_a_dead_letter_with_its_path(any_world: World) -> None:

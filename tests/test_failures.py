@@ -13,11 +13,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.harness import Recorder, World, config, open_world, publish, until
+from tests.harness import Recorder, World, buried, config, open_world, publish, until
 from trio_bus import (
     AckMode,
     Backoff,
-    DeadLetter,
     Decision,
     Delivery,
     HandlerTimeout,
@@ -55,15 +54,6 @@ def always(decision: Decision) -> Ask:
         return decision
 
     return ask
-
-
-async def buried(world: World) -> DeadLetter:
-    """Return the story of the dead letter."""
-    dead = SubscriptionConfig("{orders}.dead", "undertaker")
-    async with open_subscription(world.bus(), dead) as letters:
-        letter = (await letters.receive()).dead_letter
-    assert letter is not None
-    return letter
 
 
 def errors(recorder: Recorder, scope: Scope) -> list[BaseException]:

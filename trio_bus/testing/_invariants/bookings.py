@@ -21,22 +21,17 @@ class Bookings(Rule):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._leases: dict[str, float] = {}
         self._booked: dict[Key, Line] = {}
 
     def hears(self) -> Ears:
         """Listen to bookings, to what ends them, and to ends of subscriptions."""
         over = (What.UNBOOKED, What.GIVEN, What.BURIED, What.DROPPED)
         return {
-            What.MEMBER: self._hear_member,
             What.BOOKED: self._hear_booked,
             **each(over, self._hear_over),
             **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
             What.LEFT: self._hear_left,
         }
-
-    def _hear_member(self, line: Line) -> None:
-        self._leases[line.consumer] = line.seconds or 0.0
 
     def _hear_booked(self, line: Line) -> None:
         self._booked[key_of(line)] = line
@@ -51,7 +46,7 @@ class Bookings(Rule):
         if not self.scene.only_deaths:
             return
         for booked in self._booked.values():
-            until = booked.time + self._leases.get(booked.consumer, 0.0)
+            until = booked.time + self.scene.consumer(booked.consumer).lease
             if booked.consumer == line.consumer and line.time < until:
                 words = f"{line.consumer} is gone, and {booked.entry_id} waits for it"
                 self.broken(f"{words} until {until:.3f} s", line)

@@ -6,7 +6,7 @@ from trio_bus._observer import Scope
 from trio_bus._subscription.backoff import SERVICE_BACKOFF
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import Ears, Key, Rule, each, forget, key_of
 from .scene import Consumer, Scene
 
 GRACE = 0.25
@@ -58,11 +58,7 @@ class HandOver(Rule):
         self._waiting.pop(key_of(line), None)
 
     def _hear_lost(self, line: Line) -> None:
-        if line.entry_id is None:
-            forget_group(line, self._waiting)
-        else:
-            for key in [it for it in self._waiting if it[0::2] == (line.topic, line.entry_id)]:
-                del self._waiting[key]
+        forget(line, self._waiting)
 
     def _hear_time(self, line: Line) -> None:
         """Look, a few times in a second, whether somebody waits too long."""

@@ -7,7 +7,7 @@ import attrs
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import Ears, Key, Rule, each, forget, key_of
 from .scene import ENDS, Scene
 
 _SLACK = 0.002
@@ -42,7 +42,6 @@ class Leases(Rule):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._spans: dict[str, float] = {}
         self._leases: dict[Key, _Lease] = {}
         self._ended: set[tuple[str, Key]] = set()
 
@@ -51,7 +50,6 @@ class Leases(Rule):
         over = (What.ACKED, What.RETRIED, What.RELEASED, What.BURIED, What.DROPPED)
         gone = (What.DELETED, What.TRIMMED)
         return {
-            What.MEMBER: self._hear_member,
             What.GIVEN: self._hear_given,
             What.RENEWED: self._hear_renewed,
             **each(over, self._hear_over),
@@ -61,9 +59,6 @@ class Leases(Rule):
             What.STARTED: self._hear_started,
         }
 
-    def _hear_member(self, line: Line) -> None:
-        self._spans[line.consumer] = line.seconds or 0.0
-
     def _hear_given(self, line: Line) -> None:
         key = key_of(line)
         held = self._leases.get(key)
@@ -71,12 +66,13 @@ class Leases(Rule):
         if held is not None and early and What.CLOCK_STEPPED not in self.scene.faults:
             words = f"{line.entry_id} is given while {held.consumer} has it"
             self.broken(f"{words} until {held.until:.3f} s", line)
-        self._leases[key] = _Lease(line.consumer, line.time + self._spans.get(line.consumer, 0.0))
+        until = line.time + self.scene.consumer(line.consumer).lease
+        self._leases[key] = _Lease(line.consumer, until)
 
     def _hear_renewed(self, line: Line) -> None:
         held = self._leases.get(key_of(line))
         if held is not None and held.consumer == line.consumer:
-            held.until = line.time + self._spans.get(line.consumer, 0.0)
+            held.until = line.time + self.scene.consumer(line.consumer).lease
 
     def _hear_over(self, line: Line) -> None:
         self._leases.pop(key_of(line), None)
@@ -93,11 +89,7 @@ class Leases(Rule):
             self.broken(f"the lease of {line.entry_id} was lost, and nothing went wrong", line)
 
     def _hear_loss(self, line: Line) -> None:
-        if line.entry_id is None:
-            forget_group(line, self._leases)
-        else:
-            for key in [it for it in self._leases if it[0::2] == (line.topic, line.entry_id)]:
-                del self._leases[key]
+        forget(line, self._leases)
 
     def _hear_started(self, line: Line) -> None:
         key = key_of(line)

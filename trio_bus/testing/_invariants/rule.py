@@ -72,6 +72,15 @@ def each(subjects: Iterable[Subject], hear: Hear) -> dict[Subject, Hear]:
     return dict.fromkeys(subjects, hear)
 
 
+def forget(line: Line, kept: dict[Key, T]) -> None:
+    """Drop what is known of an entry, in all groups; or of all that `forget_group` drops."""
+    if line.entry_id is None:
+        forget_group(line, kept)
+    else:
+        for key in [it for it in kept if it[0::2] == (line.topic, line.entry_id)]:
+            del kept[key]
+
+
 def forget_group(line: Line, kept: dict[Key, T]) -> None:
     """Drop what is known of the entries of a group, or of all groups of a topic."""
     topic, group = line.topic, line.group

@@ -38,6 +38,8 @@ class Consumer:
     topic: str = ""
     group: str = ""
     config: SubscriptionConfig | None = None
+    lease: float = 0.0
+    """Seconds, as the server was told when it joined."""
     held: dict[int, EntryId] = attrs.field(factory=dict[int, EntryId])
     """What it was told that it has, by the number of the delivery, until it is told the end."""
     running: dict[EntryId, Line] = attrs.field(factory=dict[EntryId, Line])
@@ -160,7 +162,7 @@ class Scene:
 
     def _hear_member(self, line: Line) -> None:
         self.witnessed.add((line.topic, line.group))
-        self._place(line)
+        self._place(line).lease = line.seconds or 0.0
 
     def _hear_opening(self, line: Line) -> None:
         if line.config is not None:

@@ -7,7 +7,7 @@ import attrs
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, key_of
+from .rule import Ears, Key, Rule, each, forget, key_of
 from .scene import ENDED, Scene
 
 _SLACK = 0.002
@@ -60,7 +60,6 @@ class Tenure(Rule):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._spans: dict[str, float] = {}
         self._tenures: dict[str, _Tenures] = {}
         self._yielding: set[tuple[str, Key]] = set()
         self._asked: dict[str, set[Key]] = {}
@@ -72,7 +71,6 @@ class Tenure(Rule):
         over = (What.ACKED, What.RETRIED, What.RELEASED, What.BURIED, What.DROPPED)
         gone = (What.DELETED, What.TRIMMED, What.GROUP_DESTROYED, What.TOPIC_DELETED)
         return {
-            What.MEMBER: self._hear_member,
             What.GIVEN: self._hear_given,
             What.RENEWED: self._hear_renewed,
             **each(over, self._hear_over),
@@ -90,11 +88,8 @@ class Tenure(Rule):
     def _find(self, line: Line) -> _Tenure | None:
         return self._tenures.get(line.consumer, {}).get(key_of(line))
 
-    def _hear_member(self, line: Line) -> None:
-        self._spans[line.consumer] = line.seconds or 0.0
-
     def _hear_given(self, line: Line) -> None:
-        tenure = _Tenure(line.time, self._spans.get(line.consumer, 0.0))
+        tenure = _Tenure(line.time, self.scene.consumer(line.consumer).lease)
         self._tenures.setdefault(line.consumer, {})[key_of(line)] = tenure
 
     def _hear_over(self, line: Line) -> None:
@@ -109,10 +104,7 @@ class Tenure(Rule):
 
     def _hear_gone(self, line: Line) -> None:
         for tenures in self._tenures.values():
-            for topic, group, entry_id in list(tenures):
-                hit = line.group in {"", group} and line.entry_id in {None, entry_id}
-                if topic == line.topic and hit:
-                    del tenures[topic, group, entry_id]
+            forget(line, tenures)
 
     def _hear_renewed(self, line: Line) -> None:
         """Begin its lease anew, and, with the first of one call, count it for all that wait."""
