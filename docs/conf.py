@@ -47,6 +47,9 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
 
+SETTINGS = {"trio_bus._backoff", "trio_bus._config", "trio_bus._options"}
+
+
 def prepare_sources() -> None:
     """Undo, for this build, what ``trio_bus/__init__.py`` does to ``__module__``.
 
@@ -58,7 +61,7 @@ def prepare_sources() -> None:
             if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 public = getattr(module, statement.name)
                 public.__module__ = module.__name__
-                if module.__name__ == "trio_bus._config" and attrs.has(public):
+                if module.__name__ in SETTINGS and attrs.has(public):
                     public.__annotations__ = get_type_hints(public)
 
 
@@ -66,7 +69,7 @@ def show_defaults(
     _app: Sphinx, what: str, _name: str, documented: object, *_: object
 ) -> tuple[str, None] | None:
     """Show how a class of settings is made without the types, which its attributes repeat."""
-    if not isinstance(documented, type) or documented.__module__ != "trio_bus._config":
+    if not isinstance(documented, type) or documented.__module__ not in SETTINGS:
         return None
     if what != "class" or not attrs.has(documented):
         return None

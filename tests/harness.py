@@ -10,8 +10,9 @@ import trio
 
 from tests.servers import command
 from trio_bus._backend import StreamBackend
+from trio_bus._backoff import Backoff
 from trio_bus._bus import Bus
-from trio_bus._config import Backoff, BusOptions, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._connect import open_backend
 from trio_bus._dead_letter import DeadLetter
 from trio_bus._entry_id import EntryId
@@ -19,6 +20,7 @@ from trio_bus._info import GroupInfo
 from trio_bus._memory import MemoryBackend
 from trio_bus._message import Message
 from trio_bus._observer import ErrorEvent, Transition, TransitionEvent
+from trio_bus._options import BusOptions
 from trio_bus._subscription import open_subscription
 from trio_bus.testing._ears import JournalObserver
 from trio_bus.testing._invariants import Judge, Lives

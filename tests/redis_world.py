@@ -19,9 +19,9 @@ from trio_bus._backend import (
     Receipt,
     Record,
 )
-from trio_bus._config import BusOptions
 from trio_bus._entry_id import EntryId
 from trio_bus._observer import ErrorEvent, Transition, TransitionEvent
+from trio_bus._options import BusOptions
 from trio_bus._redis import RedisBackend, open_redis
 from trio_bus._redis.member import RedisMember
 from trio_bus._redis.replies import as_int, as_list, as_text

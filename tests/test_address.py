@@ -15,10 +15,10 @@ import attrs
 import pytest
 import redis.connection
 
-from trio_bus._config import BusOptions
 from trio_bus._connect import open_backend
 from trio_bus._credentials import Secret
 from trio_bus._errors import ValidationError
+from trio_bus._options import BusOptions
 from trio_bus._redis.address import Address
 from trio_bus._redis.tls import TlsOptions
 

@@ -27,7 +27,8 @@ PLAIN = {
 }
 EVENTS = {"_alternatives", "_events", "_misfit", "_shape", "_shapes", "_structure", "_writing"}
 MESSAGES = {"_codec", "_envelope", "_fields", "_headers", "_message", "_timestamp", "_uid"} | EVENTS
-VALUES = PLAIN | MESSAGES | {"_config", "_observer"}
+SETTINGS = {"_backoff", "_config", "_modes", "_options", "_tables"}
+VALUES = PLAIN | MESSAGES | SETTINGS | {"_observer"}
 # Backends: entries, groups and bytes. They never see a message.
 BACKENDS = {"_embedded", "_embedded_watchdog", "_memory", "_redis"}
 # Doors: they join backends and the bus. The rest of the package is the runtime between.

@@ -9,22 +9,16 @@ import cattrs
 import pytest
 
 from tests.loose import loose
-from trio_bus._config import (
-    AckMode,
-    Backoff,
-    BusOptions,
-    Confirmation,
-    Guarantee,
-    PublishOptions,
-    StartPosition,
-    SubscriptionConfig,
-)
+from trio_bus._backoff import Backoff
+from trio_bus._config import SubscriptionConfig
 from trio_bus._entry_id import EntryId
 from trio_bus._envelope import EnvelopeCodec
 from trio_bus._errors import ValidationError
 from trio_bus._fields import FieldsCodec
+from trio_bus._modes import AckMode, Confirmation, Guarantee, StartPosition
 from trio_bus._names import shown
 from trio_bus._observer import LoggingObserver
+from trio_bus._options import BusOptions, PublishOptions
 
 backoff = loose(Backoff)
 subscription = loose(SubscriptionConfig)

@@ -2,7 +2,8 @@
 
 The layers, from the bottom up; imports point down:
 
-- values: ``_errors _entry_id _names _headers _message _dead_letter _decision _config``
+- values: ``_errors _entry_id _names _headers _message _dead_letter _decision``
+- settings: ``_modes _tables _backoff _options _config``
 - typed payloads: ``_misfit _structure _alternatives _writing _shape _shapes _events``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
@@ -12,17 +13,9 @@ The layers, from the bottom up; imports point down:
 """
 
 from ._backend import DeathCause
+from ._backoff import Backoff
 from ._bus import BatchOutcome, Bus
-from ._config import (
-    AckMode,
-    Backoff,
-    BusOptions,
-    Confirmation,
-    Guarantee,
-    PublishOptions,
-    StartPosition,
-    SubscriptionConfig,
-)
+from ._config import SubscriptionConfig
 from ._connect import open_bus
 from ._dead_letter import DeadLetter
 from ._decision import Decision
@@ -61,7 +54,9 @@ from ._headers import Headers
 from ._info import ConsumerInfo, GroupInfo, TopicInfo
 from ._memory import MemoryBackend
 from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
+from ._modes import AckMode, Confirmation, Guarantee, StartPosition
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
+from ._options import BusOptions, PublishOptions
 from ._redis import RedisBackend, open_redis
 from ._schedule_id import ScheduleId
 from ._subscription import (

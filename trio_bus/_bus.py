@@ -12,16 +12,17 @@ import trio
 
 from ._backend import Record, StreamBackend
 from ._clock import WallClock
-from ._config import BusOptions, Confirmation, Guarantee, PublishOptions
 from ._entry_id import EntryId
 from ._errors import BusClosed, BusError, PublishError, ValidationError
 from ._gate import Gate
 from ._info import TopicInfo
+from ._modes import Confirmation, Guarantee
 from ._names import check_topic
 from ._naming import naming
 from ._notifier import Notifier
 from ._observer import Scope
 from ._once import Append, Once, too_many_fields
+from ._options import BusOptions, PublishOptions
 from ._publisher import Publisher
 from ._schedulable import check_schedulable
 from ._schedule_id import ScheduleId, new_schedule_uid

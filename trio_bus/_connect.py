@@ -10,11 +10,11 @@ import attrs
 
 from ._backend import StreamBackend
 from ._bus import Bus
-from ._config import BusOptions
 from ._credentials import Secret
 from ._embedded import open_embedded
 from ._errors import ValidationError
 from ._memory import MemoryBackend
+from ._options import BusOptions
 from ._redis import open_secretly, read_address
 
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
+from ._backoff import Backoff
 from ._chance import chance
-from ._config import Backoff
 from ._entry_id import EntryId
 from ._errors import ConnectionLost, NotPersisted, OutcomeUnknown, RemoteError
 from ._observer import Scope
 
 if TYPE_CHECKING:
     from ._backend import StreamBackend
-    from ._config import BusOptions
     from ._notifier import Notifier
     from ._once import Append
+    from ._options import BusOptions
 
 Outcome = EntryId | Exception
 

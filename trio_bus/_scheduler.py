@@ -17,8 +17,8 @@ from ._publisher import is_transient, pause_within
 
 if TYPE_CHECKING:
     from ._backend import Record, StreamBackend
-    from ._config import BusOptions
     from ._notifier import Notifier
+    from ._options import BusOptions
 
 T = TypeVar("T")
 

@@ -58,9 +58,9 @@ CONNECTING = (
         (
             put(
                 "they are acked",
-                f"{_SUBSCRIPTION}/core.py",
-                "self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))",
-                "self.submit(holding, Ack(holding.receipt))",
+                f"{_SUBSCRIPTION}/inspection.py",
+                "Bury(holding.receipt, death(cause, error)), shown(error))",
+                "Ack(holding.receipt))",
             ),
             put(
                 "in memory, only the reason is buried",

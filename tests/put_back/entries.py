@@ -191,7 +191,7 @@ RETRYING = (
             ),
             put(
                 "what the limit is compared with",
-                "trio_bus/_subscription/core.py",
+                "trio_bus/_subscription/inspection.py",
                 "            holding.message = self._gate.decode(holding.entry.record)\n",
                 """            holding.message = self._gate.decode(holding.entry.record)
             import attrs

@@ -85,8 +85,8 @@ TELLING = (
             put(
                 "when it is set",
                 "trio_bus/_config.py",
-                "max_retry: _Count = attrs.field(",
-                "max_retry: _Count = attrs.field(converter=lambda given: given or 3, ",
+                "max_retry: Count = attrs.field(",
+                "max_retry: Count = attrs.field(converter=lambda given: given or 3, ",
             ),
         ),
     ),
@@ -120,7 +120,7 @@ TELLING = (
             ),
             put(
                 "jitter",
-                "trio_bus/_config.py",
+                "trio_bus/_backoff.py",
                 "(1.0 - self.jitter * random())",
                 "random()",
             ),
@@ -134,7 +134,7 @@ TELLING = (
                 "a new one",
                 "trio_bus/_config.py",
                 "    def __attrs_post_init__(self) -> None:\n        if self.dead_letter_topic",
-                "    failure_threshold: _Count = attrs.field(default=3, kw_only=True)\n\n"
+                "    failure_threshold: Count = attrs.field(default=3, kw_only=True)\n\n"
                 "    def __attrs_post_init__(self) -> None:\n        if self.dead_letter_topic",
             ),
         ),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from trio_bus._config import BusOptions
 from trio_bus._connect import open_bus
 from trio_bus._embedded import find_server
+from trio_bus._options import BusOptions
 from trio_bus._redis.address import Address
 from trio_bus._redis.connecting import connect
 from trio_bus._uid import new_uid

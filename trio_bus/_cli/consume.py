@@ -8,10 +8,11 @@ import errno
 import attrs
 import trio
 
-from trio_bus._config import StartPosition, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ValidationError
+from trio_bus._modes import StartPosition
 from trio_bus._one_error import one_error
 from trio_bus._subscription import PullSubscription, open_subscription
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import trio
 
-from trio_bus._config import BusOptions
 from trio_bus._credentials import Secret
+from trio_bus._options import BusOptions
 from trio_bus._redis import read_address
 from trio_bus._redis.diagnosis import Finding, Severity, Told, diagnose
 from trio_bus._redis.examination import Examination, examine

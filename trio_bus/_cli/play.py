@@ -11,13 +11,14 @@ import trio
 
 from trio_bus._backend import Membership, Record
 from trio_bus._bus import Bus
-from trio_bus._config import BusOptions, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._connect import open_bus
 from trio_bus._dead_letter import dead_letter_of
 from trio_bus._delivery import Delivery
 from trio_bus._entry_id import EntryId
 from trio_bus._message import Message
 from trio_bus._one_error import one_error
+from trio_bus._options import BusOptions
 from trio_bus._subscription import open_subscription
 from trio_bus._trio_util import AsyncValue
 

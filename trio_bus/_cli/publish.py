@@ -15,10 +15,10 @@ import attrs
 import trio
 
 from trio_bus._bus import Bus
-from trio_bus._config import PublishOptions
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import OutcomeUnknown, SerializationError, ValidationError
 from trio_bus._message import Message
+from trio_bus._options import PublishOptions
 
 from .failing import FAILED, CommandError, say
 from .lines import Line, LineSplitter

@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlsplit
 
 from trio_bus._bus import Bus
-from trio_bus._config import BusOptions
 from trio_bus._connect import open_bus
 from trio_bus._observer import ErrorEvent, Event, Scope, Transition, TransitionEvent
+from trio_bus._options import BusOptions
 
 from .failing import CommandError, say
 

@@ -9,8 +9,8 @@ import sys
 
 import trio
 
-from trio_bus._config import BusOptions
 from trio_bus._connect import open_bus
+from trio_bus._options import BusOptions
 from trio_bus._subscription import open_subscription
 
 from .pipes import read_some

@@ -13,9 +13,9 @@ import redis.connection
 import trio
 
 from trio_bus._checks import MAX_SECONDS
-from trio_bus._config import BusOptions
 from trio_bus._credentials import CredentialProvider, Secret
 from trio_bus._errors import ValidationError
+from trio_bus._options import BusOptions
 
 from .tls import TlsOptions, verify_flags
 from .url import SCHEMES, Options, safe_url, split

@@ -10,7 +10,6 @@ from functools import partial
 import trio
 
 from trio_bus._backend import GroupMember, Membership, Record, StreamBackend
-from trio_bus._config import BusOptions
 from trio_bus._credentials import Secret
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, PermissionDenied
@@ -20,6 +19,7 @@ from trio_bus._notifier import Notifier
 from trio_bus._observer import Scope, Transition
 from trio_bus._once import Append, Once
 from trio_bus._one_error import one_error
+from trio_bus._options import BusOptions
 
 from . import schedule, scripts
 from .address import Address, read_address

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from trio_bus._config import Backoff
+from trio_bus._backoff import Backoff
 
 SERVICE_BACKOFF = Backoff(first=0.05, factor=2.0, cap=5.0, jitter=1.0)
 """Full jitter, so that consumers that lost one server do not come back in step; 5 s at most."""

@@ -39,7 +39,7 @@ class Buffer:
         """
         while True:
             holding = await self._waiting.receive()
-            if await self._is_ours(holding) and not self._core.expire(holding):
+            if await self._is_ours(holding) and not self._core.inspection.expire(holding):
                 holding.given_out = True
                 self._core.history.started(holding)
                 return Delivery(holding)

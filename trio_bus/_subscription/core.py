@@ -10,32 +10,22 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import (
-    Ack,
-    Bury,
-    DeathCause,
-    Entry,
-    GroupMember,
-    Receipt,
-    Release,
-    Settlement,
-)
+from trio_bus._backend import Entry, GroupMember, Receipt, Release, Settlement
 from trio_bus._chance import chance
-from trio_bus._config import AckMode, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
     BusClosed,
     BusError,
     HandlerTimeout,
     InternalError,
-    Oversized,
     PermissionDenied,
-    SerializationError,
     WrongType,
 )
 from trio_bus._holding import Holding, HoldingContext
+from trio_bus._modes import AckMode
 from trio_bus._observer import Scope, Transition
-from trio_bus._policy import Policy, death, shown
+from trio_bus._policy import Policy, shown
 from trio_bus._settled import Settled
 from trio_bus._settling import Settling
 from trio_bus._trio_util import AsyncValue
@@ -43,6 +33,7 @@ from trio_bus._trio_util import AsyncValue
 from .backoff import Pause
 from .flusher import Flusher
 from .history import History
+from .inspection import Inspection
 from .leases import Leases
 from .permits import Permits
 from .pulse import Pulse
@@ -108,7 +99,7 @@ class Core:
         self.leases: Leases = Leases(self)
         self.on_fatal: Callable[[], None] = lambda: None  # as `Life` says
         self.recall: Callable[[], None] = lambda: None  # as `Life` says
-        self._gate = gate
+        self.inspection: Inspection = Inspection(self, gate, now)
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
         policy = Policy(config, chance.random)
@@ -181,42 +172,11 @@ class Core:
                 if holding.open:
                     self.hand_back(holding)
             return
-        ready = [holding for holding in holdings if holding.open and self._decode(holding)]
+        ready = [
+            holding for holding in holdings if holding.open and self.inspection.passes(holding)
+        ]
         if ready:
             self.deliver(ready)
-
-    def _decode(self, holding: Holding) -> bool:
-        """Decode it and say whether that worked; bury it otherwise."""
-        try:
-            holding.message = self._gate.decode(holding.entry.record)
-        except SerializationError as error:
-            self._bury_unread(holding, error)
-            return False
-        if self.expire(holding):
-            return False
-        if self.ack_mode is AckMode.AUTO_ON_RECEIVE:
-            holding.busy = True
-            self.submit(holding, Ack(holding.receipt))
-        return True
-
-    def expire(self, holding: Holding) -> bool:
-        """Bury it, or ack it where there is no dead-letter topic, if its time is over; say so."""
-        expires_at = holding.message.expires_at if holding.message else None
-        if expires_at is None or self._now() < expires_at:
-            return False
-        self.history.expired(holding, expires_at)
-        if self.config.dead_letter_topic is None:
-            self.submit(holding, Ack(holding.receipt))
-        else:
-            reason = f"expired at {expires_at}"
-            self.submit(holding, Bury(holding.receipt, death(DeathCause.EXPIRED, reason)), reason)
-        return True
-
-    def _bury_unread(self, holding: Holding, error: SerializationError) -> None:
-        oversized = isinstance(error, Oversized)
-        cause = DeathCause.OVERSIZED if oversized else DeathCause.UNDECODABLE
-        self.report(Scope.DECODE, error, holding.receipt)
-        self.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
 
     def release_delay(self, holding: Holding) -> float:
         """Say how long an entry waits that a handler releases: the first time, not at all."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._config import AckMode
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
+from trio_bus._modes import AckMode
 from trio_bus._one_error import one_error
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trio_bus._config import StartPosition, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError
+from trio_bus._modes import StartPosition
 from trio_bus._observer import Scope, Transition
 
 if TYPE_CHECKING:

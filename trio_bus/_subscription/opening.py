@@ -10,8 +10,9 @@ import trio
 
 from trio_bus._backend import Membership
 from trio_bus._chance import chance
-from trio_bus._config import AckMode, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._errors import SubscriptionError, ValidationError
+from trio_bus._modes import AckMode
 from trio_bus._naming import naming
 from trio_bus._one_error import one_error
 from trio_bus._parting import parting

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from trio_bus._config import AckMode, Backoff
+from trio_bus._backoff import Backoff
+from trio_bus._modes import AckMode
 
 
 class Settings(TypedDict, total=False):

@@ -13,11 +13,11 @@ import trio
 from trio.testing import MockClock
 
 from trio_bus._bus import Bus
-from trio_bus._config import BusOptions
 from trio_bus._connect import open_bus
 from trio_bus._embedded import find_server
 from trio_bus._errors import EmbeddedServerError
 from trio_bus._memory import MemoryBackend
+from trio_bus._options import BusOptions
 
 from ._recording_observer import RecordingObserver
 

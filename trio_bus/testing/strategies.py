@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 import attrs
 from hypothesis import strategies as st
 
-from trio_bus._config import AckMode, Backoff, StartPosition, SubscriptionConfig
+from trio_bus._backoff import Backoff
+from trio_bus._config import SubscriptionConfig
 from trio_bus._errors import ValidationError
 from trio_bus._headers import is_reserved
 from trio_bus._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
+from trio_bus._modes import AckMode, StartPosition
 from trio_bus._names import check_group, check_topic
 
 _KNOWN_HEADERS = (

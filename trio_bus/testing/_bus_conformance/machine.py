@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from trio_bus._config import AckMode
+from trio_bus._modes import AckMode
 
 from .cuts import Cuts, Disconnect
 from .handling import ENDINGS, MEANWHILE, Do

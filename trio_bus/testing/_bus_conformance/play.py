@@ -11,8 +11,10 @@ import attrs
 import trio
 
 from trio_bus._backend import StreamBackend
+from trio_bus._backoff import Backoff
 from trio_bus._chance import chance_of
-from trio_bus._config import AckMode, Backoff, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
+from trio_bus._modes import AckMode
 from trio_bus._uid import new_uid
 from trio_bus._wall import wall_shows
 from trio_bus.testing._invariants import InvariantBroken, Judge

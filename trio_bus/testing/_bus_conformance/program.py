@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_bus._bus import Bus
-from trio_bus._config import BusOptions, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
+from trio_bus._options import BusOptions
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
 from trio_bus.testing._ears import JournalObserver
 

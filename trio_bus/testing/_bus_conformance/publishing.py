@@ -10,8 +10,8 @@ import attrs
 import trio
 
 from trio_bus._bus import Bus
-from trio_bus._config import BusOptions, PublishOptions
 from trio_bus._message import Message
+from trio_bus._options import BusOptions, PublishOptions
 from trio_bus._schedule_id import ScheduleId
 from trio_bus._wall import wall
 from trio_bus.testing._ears import JournalObserver

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
-from trio_bus._config import AckMode, BusOptions
+from trio_bus._modes import AckMode
 from trio_bus._observer import Transition
+from trio_bus._options import BusOptions
 from trio_bus._parting import parting
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import Places

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_bus._backend import DeathCause
-from trio_bus._config import AckMode
+from trio_bus._modes import AckMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 

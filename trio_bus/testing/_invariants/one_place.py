@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trio_bus._config import StartPosition
 from trio_bus._entry_id import EntryId
+from trio_bus._modes import StartPosition
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import DONE, GroupPlaces, Places

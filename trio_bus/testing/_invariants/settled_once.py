@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_bus._config import AckMode
+from trio_bus._modes import AckMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 

@@ -11,13 +11,15 @@ import attrs
 import trio
 
 from trio_bus._backend import StreamBackend
+from trio_bus._backoff import Backoff
 from trio_bus._bus import Bus
-from trio_bus._config import Backoff, BusOptions, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
 from trio_bus._entry_id import EntryId
 from trio_bus._info import GroupInfo
 from trio_bus._message import Message
 from trio_bus._observer import ErrorEvent, TransitionEvent
+from trio_bus._options import BusOptions
 from trio_bus._subscription import open_subscription
 from trio_bus._uid import new_uid
 from trio_bus.testing._settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from trio_bus._backend import DeathCause
-from trio_bus._config import Backoff
+from trio_bus._backoff import Backoff
 from trio_bus._delivery import Delivery
 from trio_bus._message import Message
 from trio_bus._subscription import open_subscription

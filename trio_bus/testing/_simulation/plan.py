@@ -6,9 +6,11 @@ from enum import Enum, unique
 
 import attrs
 
+from trio_bus._backoff import Backoff
 from trio_bus._chance import Chance
 from trio_bus._codec import Codec
-from trio_bus._config import AckMode, Backoff, SubscriptionConfig
+from trio_bus._config import SubscriptionConfig
+from trio_bus._modes import AckMode
 from trio_bus.testing._line import Pairs
 from trio_bus.testing._settings import Settings
 

@@ -11,9 +11,9 @@ import attrs
 import trio
 
 from trio_bus._bus import Bus
-from trio_bus._config import PublishOptions
 from trio_bus._errors import BusError, OutcomeUnknown
 from trio_bus._message import Message
+from trio_bus._options import PublishOptions
 from trio_bus._wall import wall
 from trio_bus.testing._forged import FORGED
 from trio_bus.testing._journal import Told

@@ -9,9 +9,9 @@ import attrs
 
 from trio_bus._checks import count, methods, one_of, optional, seconds
 from trio_bus._codec import Codec
-from trio_bus._config import AckMode
 from trio_bus._delivery import Delivery
 from trio_bus._fields import FieldsCodec
+from trio_bus._modes import AckMode
 
 from .faults import Trouble
 from .handling import Handling

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trio_bus._config import AckMode
 from trio_bus._envelope import EnvelopeCodec
 from trio_bus._fields import FieldsCodec
+from trio_bus._modes import AckMode
 
 from .faults import Trouble
 from .handling import Handling

@@ -17,7 +17,7 @@ from trio_bus._backend import Record
 from trio_bus._bus import Bus
 from trio_bus._chance import Chance
 from trio_bus._clock import WallClock
-from trio_bus._config import BusOptions
+from trio_bus._options import BusOptions
 from trio_bus.testing._ears import JournalObserver
 from trio_bus.testing._journal import Journal
 from trio_bus.testing._line import WORLD, What

@@ -1,0 +1,62 @@
+"""What is looked at before an entry starts: whether it can be read, and whether it is in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from trio_bus._backend import Ack, Bury, DeathCause
+from trio_bus._errors import Oversized, SerializationError
+from trio_bus._modes import AckMode
+from trio_bus._observer import Scope
+from trio_bus._policy import death, shown
+
+if TYPE_CHECKING:
+    from trio_bus._gate import Gate
+    from trio_bus._holding import Holding
+
+    from .core import Core
+
+
+class Inspection:
+    """Decodes what arrived; settles at once what cannot start."""
+
+    def __init__(self, core: Core, gate: Gate, now: Callable[[], datetime]) -> None:
+        self._core = core
+        self._gate = gate
+        self._now = now
+
+    def passes(self, holding: Holding) -> bool:
+        """Decode it and say whether it can start; settle it otherwise."""
+        try:
+            holding.message = self._gate.decode(holding.entry.record)
+        except SerializationError as error:
+            self._bury_unread(holding, error)
+            return False
+        if self.expire(holding):
+            return False
+        if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE:
+            holding.busy = True
+            self._core.submit(holding, Ack(holding.receipt))
+        return True
+
+    def expire(self, holding: Holding) -> bool:
+        """Bury it, or ack it where there is no dead-letter topic, if its time is over; say so."""
+        expires_at = holding.message.expires_at if holding.message else None
+        if expires_at is None or self._now() < expires_at:
+            return False
+        self._core.history.expired(holding, expires_at)
+        if self._core.config.dead_letter_topic is None:
+            self._core.submit(holding, Ack(holding.receipt))
+        else:
+            reason = f"expired at {expires_at}"
+            bury = Bury(holding.receipt, death(DeathCause.EXPIRED, reason))
+            self._core.submit(holding, bury, reason)
+        return True
+
+    def _bury_unread(self, holding: Holding, error: SerializationError) -> None:
+        oversized = isinstance(error, Oversized)
+        cause = DeathCause.OVERSIZED if oversized else DeathCause.UNDECODABLE
+        self._core.report(Scope.DECODE, error, holding.receipt)
+        self._core.submit(holding, Bury(holding.receipt, death(cause, error)), shown(error))
