@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.servers import command
-from tests.tick_costs import FEW, MANY, PLACES, measure, shown
+from tests.tick_costs import FEW, MANY, PLACES, idle_share, measure, shown
 
 GROWTH = 10
 """A step that went through all would take a thousand times as long; a busy machine, a few times."""
@@ -35,3 +35,9 @@ async def test_a_tick_costs_the_same_with_300_000_entries(
         few.pop("part", None)  # few are less than a part
         assert {name: many[name] < GROWTH * few[name] for name in few} == dict.fromkeys(few, True)
     record_property("measured", "; ".join(told))
+
+
+@pytest.mark.long
+async def test_an_idle_subscription_takes_less_than_a_hundredth_of_a_core(server_url: str) -> None:
+    """While 300,000 entries wait for their retry; measured, it takes a fifth of that."""
+    assert 0 < await idle_share(server_url, MANY, 5.0) < 0.01

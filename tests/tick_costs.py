@@ -2,6 +2,7 @@
 
 ``python -m tests.tick_costs [KIND] [ENTRIES]`` prints it for a server of that kind, see
 `server_kinds`. `test_tick_costs` holds what must not grow.
+Last comes the part of a core that an idle subscription takes meanwhile.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import statistics
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -18,9 +20,13 @@ import trio
 from tests.redis_world import GROUP, TOPIC, US, command, opened, publish, receipts
 from tests.servers import run_server
 from trio_bus._backend import GroupMember, Receipt, Release
+from trio_bus._bus import Bus
+from trio_bus._config import SubscriptionConfig
+from trio_bus._delivery import Delivery
 from trio_bus._names import ABANDONED, DUE, FREE, own_key
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import as_text
+from trio_bus._subscription import open_subscription
 
 FEW, MANY = 300, 300_000
 HOUR = 3600.0
@@ -134,6 +140,21 @@ async def _moves(meter: Meter, member: GroupMember, ours: list[Receipt]) -> Cost
     return {name: statistics.median(costs) for name, costs in taken.items()}
 
 
+async def idle_share(url: str, count: int, seconds: float) -> float:
+    """Return the part of a core that a subscription takes while so many wait for their retry."""
+    async with opened(url) as backend:
+        await fill(backend, count, DUE)
+        async with open_subscription(Bus(backend), SubscriptionConfig(TOPIC, GROUP), _finish):
+            await trio.sleep(1)  # what it does when it is opened is not idling
+            before = time.process_time()
+            await trio.sleep(seconds)
+            return (time.process_time() - before) / seconds
+
+
+async def _finish(_: Delivery) -> None:
+    """Handle one: nothing is to be done."""
+
+
 def shown(costs: Costs) -> str:
     """Write costs in one line."""
     return ", ".join(f"{name} {cost:.0f}" for name, cost in costs.items()) + " us"
@@ -146,6 +167,9 @@ def main(kind: str = "valkey-9.1", most: str = str(MANY)) -> None:
             with run_server(kind) as url:
                 costs = trio.run(measure, url, count, consumer)
             print(f"{count:,} {place}: {shown(costs)}")
+    with run_server(kind) as url:
+        share = trio.run(idle_share, url, int(most), 30.0)
+    print(f"an idle subscription, {int(most):,} delayed: {share:.2%} of a core")
 
 
 if __name__ == "__main__":
