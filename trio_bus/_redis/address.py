@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import cast
 from urllib.parse import urlsplit
@@ -30,6 +31,12 @@ _Parsed = Mapping[str, object]
 _PROVIDER_THREADS = 4
 
 
+@cache
+def _our_version() -> str:
+    """Return the version of trio_bus; looking it up takes longer than to read an address."""
+    return version("trio-bus")
+
+
 @attrs.frozen(kw_only=True)
 class Address:
     """One server, one database, one user. Its repr shows no secret."""
@@ -43,7 +50,7 @@ class Address:
     password: str | None = attrs.field(default=None, repr=False)
     client_name: str | None = None
     lib_name: str = "trio_bus"
-    lib_version: str = attrs.field(factory=lambda: version("trio-bus"))
+    lib_version: str = attrs.field(factory=_our_version)
     keepalive: bool = True
     command_timeout: float | None = None
     """Seconds; None where the URL says nothing."""
@@ -94,7 +101,7 @@ class Address:
             password=password,
             client_name=_word(options, "client_name"),
             lib_name=_word(options, "lib_name") or "trio_bus",
-            lib_version=_word(options, "lib_version") or version("trio-bus"),
+            lib_version=_word(options, "lib_version") or _our_version(),
             keepalive=options.get("socket_keepalive") is not False,
             command_timeout=_seconds(options, "socket_timeout"),
             connect_timeout=_seconds(options, "socket_connect_timeout") or math.inf,
