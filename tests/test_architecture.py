@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_a_file_is_read_in_one_sitting(name: str) -> None:
 def test_a_function_is_seen_at_once(name: str) -> None:
     long = [
         f"{node.name}: {length}"
-        for node in ast.walk(ast.parse(FILES[name].read_text()))
+        for node in ast.walk(_tree(name))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (length := _body_length(node)) > 50
     ]
@@ -139,8 +140,9 @@ def test_public_names_are_in_the_reference(name: str) -> None:
     assert re.search(rf"^\.\. auto\w+:: {name}\b", reference, re.MULTILINE)
 
 
+@cache
 def _tree(name: str) -> ast.Module:
-    """Parse a module, without what only type checkers read."""
+    """Parse a module, once."""
     return ast.parse(FILES[name].read_text(), str(FILES[name]))
 
 
@@ -152,6 +154,7 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _nodes(node)
 
 
+@cache
 def _foreign(name: str) -> set[str]:
     """Name the packages that a module imports from elsewhere."""
     found: set[str] = set()
@@ -163,6 +166,7 @@ def _foreign(name: str) -> set[str]:
     return found
 
 
+@cache
 def _imports(name: str) -> set[str]:
     """Name the modules of the package that a module imports."""
     found: set[str] = set()

@@ -23,8 +23,8 @@ from trio_bus.testing._bus_conformance.mortal import Mortal, MortalBackend
 from trio_bus.testing._journal import Journal
 
 FEW = settings(
-    max_examples=20,
-    stateful_step_count=40,
+    max_examples=10,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     database=None,
@@ -65,7 +65,7 @@ def test_a_backend_that_persists_is_certified() -> None:
 
 def test_a_backend_without_an_administrator_is_certified() -> None:
     """What nobody can remove is not removed."""
-    assert certified(FaultyBackend(MemoryBackend())).programs >= 20
+    assert certified(FaultyBackend(MemoryBackend())).programs >= 10
 
 
 @attrs.frozen

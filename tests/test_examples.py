@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Servers
+from tests.unmeasured import unmeasured
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 SERVICES = {"service", "test_orders"}
 """What ends on a signal, and what pytest runs: `test_service.py` and `test_plugin.py` try them."""
 PROGRAMS = [path for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in SERVICES]
-LONG = {"certify_bus", "conformance"}
-"""What lets Hypothesis make a failing program shorter."""
+LONG = {"certify_bus", "conformance", "simulated"}
+"""What lets Hypothesis make a failing program shorter, and what lives a hundred times."""
 PAGES = [page.read_text() for page in EXAMPLES.parent.rglob("*.rst")]
 
 
@@ -30,6 +31,7 @@ PAGES = [page.read_text() for page in EXAMPLES.parent.rglob("*.rst")]
 def test_example_prints_what_the_manual_says(path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
+        env=unmeasured(),
         capture_output=True,
         text=True,
         timeout=60,
@@ -42,7 +44,7 @@ def test_example_prints_what_the_manual_says(path: Path) -> None:
 
 def test_the_command_line_of_the_manual_works(servers: Servers, tmp_path: Path) -> None:
     environment = {
-        **os.environ,
+        **unmeasured(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "TRIO_BUS_URL": servers.empty("valkey-9.1"),
     }

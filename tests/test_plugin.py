@@ -14,6 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.harness import config
+from tests.unmeasured import unmeasured
 from trio_bus import (
     Bus,
     BusOptions,
@@ -68,7 +69,7 @@ def run_users(*files: Path) -> str:
     ran = subprocess.run(
         command,
         cwd=files[-1].parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        env={**unmeasured(), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         text=True,
         timeout=60,

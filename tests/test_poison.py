@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,6 +16,7 @@ import trio
 from tests.harness import World, numbered, open_world
 from tests.ledger import Spot, buried_in, ledger_of
 from tests.poison_process import MAX_RETRY, POISON
+from tests.unmeasured import unmeasured
 from trio_bus import DeathCause, Message, SubscriptionConfig, open_subscription
 from trio_bus._names import DEAD
 
@@ -126,7 +126,7 @@ async def _process(url: str, dead_topic: str | None) -> AsyncGenerator[trio.Proc
         [sys.executable, "-m", "tests.poison_process", *arguments],
         stdout=subprocess.PIPE,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**unmeasured(), "PYTHONPATH": str(ROOT)},
     )
     try:
         yield process

@@ -106,6 +106,7 @@ async def _run(copy: Path, name: str) -> str:
         env={
             **os.environ,
             "PYTHONPATH": str(copy),
+            "PYTHONPYCACHEPREFIX": str(copy / "bytecode"),
             "TMPDIR": str(copy),
             "PYTHONHASHSEED": "0",
         },

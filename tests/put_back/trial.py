@@ -112,7 +112,12 @@ async def _pytest(copy: Path, arguments: Sequence[str]) -> str:
     done = await trio.run_process(
         command,
         cwd=copy,
-        env={**kept, "PYTHONPATH": str(copy), "TMPDIR": str(copy)},
+        env={
+            **kept,
+            "PYTHONPATH": str(copy),
+            "PYTHONPYCACHEPREFIX": str(copy / "bytecode"),
+            "TMPDIR": str(copy),
+        },
         capture_stdout=True,
         capture_stderr=True,
         check=False,
