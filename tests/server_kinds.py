@@ -2,7 +2,8 @@
 
 ``--servers=redis-8.2,redis-6.2`` runs only the tests that speak to a server, on these; one of them
 that is not there is a failure then. A test speaks to a server if it uses the fixture `server_kind`
-or `backend_kind`, by whatever way.
+or `backend_kind`, by whatever way. One that is marked `any_server` is about us and not about the
+server: it runs on the first of them, and not with ``--servers``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _CARRIED = {
 }
 KNOWN = (*ORDINARY, *_CARRIED)
 _MARK = "server"
+_ANY = "any_server"
 _MEASURED = "measured"  # what a test records under this name is shown
 _FIXTURES = ("server_kind", "backend_kind")
 
@@ -54,10 +56,12 @@ def _asked(config: pytest.Config) -> tuple[str, ...] | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that speaks to a server once for each kind."""
+    """Run a test that speaks to a server once for each kind, or on one if any will do."""
     asked = _asked(metafunc.config)
-    servers = asked or ORDINARY
-    backends = asked or ("memory", *ORDINARY)
+    any_will_do = metafunc.definition.get_closest_marker(_ANY) is not None
+    ordinary = ORDINARY[:1] if any_will_do else ORDINARY
+    servers = asked or ordinary
+    backends = asked or ("memory", *ordinary)
     for name, kinds in zip(_FIXTURES, (servers, backends), strict=True):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, kinds, indirect=True)
@@ -72,12 +76,17 @@ def kind_of(item: pytest.Item) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--servers``, leave only what speaks to a server."""
+    """With ``--servers``, leave only what speaks to a server, and depends on which it is."""
     if _asked(config) is None:
         return
-    others = [item for item in items if kind_of(item) is None]
+    others = [item for item in items if not _depends(item)]
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if kind_of(item) is not None]
+    items[:] = [item for item in items if _depends(item)]
+
+
+def _depends(item: pytest.Item) -> bool:
+    """Tell whether it matters to a test which server there is."""
+    return kind_of(item) is not None and item.get_closest_marker(_ANY) is None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,6 +22,8 @@ from trio_bus._backend import GroupMember, StreamBackend
 from trio_bus._memory.member import MemoryMember
 from trio_bus._redis.member import RedisMember
 
+pytestmark = pytest.mark.any_server
+
 ANYWHERE = [row for row in ROWS if row.where is Where.ANYWHERE]
 ON_SERVERS = [row for row in ROWS if row.where is not Where.EMBEDDED]
 EMBEDDED = [row for row in ROWS if row.where is Where.EMBEDDED]

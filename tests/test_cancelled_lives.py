@@ -33,6 +33,8 @@ from trio_bus import (
 )
 from trio_bus.testing._schedule import schedule_of
 
+pytestmark = pytest.mark.any_server
+
 PUBLISHED = 8
 SEEDS = (1, 2, 3)
 SAMPLE = 25

@@ -28,6 +28,8 @@ from trio_bus._cli.failing import CommandError, one_line
 from trio_bus._cli.lines import LineSplitter
 from trio_bus._cli.rendering import json_line
 
+pytestmark = pytest.mark.any_server
+
 COMMAND = [sys.executable, "-W", "error", "-m", "trio_bus._cli"]
 PATIENCE = 30.0
 CLOSED = "redis://user:secret@localhost:1"

@@ -23,6 +23,8 @@ from trio_bus._cli.simulate_work import Answer as Simulated
 from trio_bus._cli.simulate_work import Order as Seeds
 from trio_bus.testing import SCENARIOS, simulate
 
+pytestmark = pytest.mark.any_server
+
 WORK = Work("two tasks", (Client.SHARED,), 2, 3, 4)
 
 

@@ -23,6 +23,8 @@ from trio_bus._redis import open_redis
 from trio_bus._redis.resp import pack
 from trio_bus.testing import Act, Direction, Exchange, FaultProxy, open_fault_proxy
 
+pytestmark = pytest.mark.any_server
+
 PING, XADD = pack(("PING",)), pack(("XADD", "s", "*", "name", "value"))
 
 

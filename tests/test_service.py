@@ -17,6 +17,8 @@ import trio
 from tests.harness import World, config, open_world
 from trio_bus import Message, open_subscription
 
+pytestmark = pytest.mark.any_server
+
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 AS_IT_IS = "import trio, service; trio.run(service.main)"
 WITH_A_HANDLER_THAT_HANGS = """

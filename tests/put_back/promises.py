@@ -179,7 +179,7 @@ TESTING = (
             put(
                 "the runtime meets memory alone",
                 "tests/server_kinds.py",
-                'asked or ("memory", *ORDINARY)',
+                'asked or ("memory", *ordinary)',
                 'asked or ("memory",)',
             ),
         ),
