@@ -17,7 +17,7 @@ from trio_bus.abc import GroupMember, StreamBackend
 from trio_bus.testing import backend_conformance
 
 LAST = 2**64 - 1
-PROGRAMS = 560 * times()
+PROGRAMS = 320 * times()
 MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=35, deadline=None)
 # A program that fails on a server is not made shorter: time is real there.
 REAL = settings(

@@ -7,6 +7,7 @@ they begin, so that each night can have seeds of its own.
 from __future__ import annotations
 
 import os
+from math import ceil
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -16,14 +17,16 @@ from trio_bus.testing import SCENARIOS, simulate
 
 TIMES = times()
 FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if TIMES > 1 else 0
+TOTAL = 5_050
 FEWER = {
-    **dict.fromkeys(("spoiled", "drowsy", "restarted"), 300),
-    **dict.fromkeys(("restless", "scheduled", "prompt"), 180),
-    **dict.fromkeys(("hurried", "poisoned"), 120),
+    **dict.fromkeys(("restless", "scheduled"), 150),
+    **dict.fromkeys(("hurried", "poisoned", "prompt"), 100),
     "busy": 60,
 }
-SEEDS = dict.fromkeys(SCENARIOS, 480) | FEWER
-"""How many of each scenario; some take longer than the others."""
+"""How many of those that take longer than the others, which share the rest."""
+_SHARE = ceil((TOTAL - sum(FEWER.values())) / (len(SCENARIOS) - len(FEWER)))
+SEEDS = dict.fromkeys(SCENARIOS, _SHARE) | FEWER
+"""How many of each scenario."""
 PART = 60
 """So many in one test at most, so that several processes can share the work."""
 MEASURED = 10

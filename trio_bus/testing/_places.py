@@ -36,6 +36,9 @@ class Spot:
     count: int = 0
 
 
+_UNTOUCHED, _FINISHED = Spot(UNDELIVERED), Spot(DONE)
+
+
 @attrs.frozen(kw_only=True)
 class GroupPlaces:
     """Where the entries of one group are: how many in each place and, if it can be seen, each."""
@@ -129,7 +132,7 @@ def look_into(backend: MemoryBackend, topics: Iterable[str]) -> Places:
 
 def _exact(stream: Stream, group: Group) -> GroupPlaces:
     last = group.last_delivered
-    spots = {key: Spot(UNDELIVERED if key > last else DONE) for key in stream.entries}
+    spots = {key: _UNTOUCHED if key > last else _FINISHED for key in stream.entries}
     for key in group.pending:
         pending = group.pending[key]
         spots[key] = Spot(pending.consumer.name, pending.count)

@@ -21,6 +21,8 @@ from ._step import Ended, rows_of
 
 _FAR = 1e8
 """Seconds."""
+_PLAIN = (int, str, bytes, float)
+"""What is alike if it is equal."""
 
 
 _FIELDS = {
@@ -52,6 +54,8 @@ class Matcher:
         self, mine: object, theirs: object, path: str = ""
     ) -> str | None:
         """Return where and how they differ; None if they are alike."""
+        if mine is None or isinstance(mine, _PLAIN):  # most are
+            return None if mine == theirs else _unlike(path, mine, theirs)
         if isinstance(mine, EntryId) and isinstance(theirs, EntryId):
             alike = self.pairs.agree(self.topic, mine, theirs)
             shown = self.pairs.label(self.topic, mine)
