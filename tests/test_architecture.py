@@ -14,6 +14,8 @@ import pytest
 
 import trio_bus
 
+pytestmark = pytest.mark.any_python
+
 PACKAGE = Path(trio_bus.__file__).parent
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path

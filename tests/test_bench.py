@@ -15,7 +15,7 @@ from tests.redis_world import options
 from trio_bus._cli.bench_work import Client, works
 from trio_bus._redis import open_redis
 
-pytestmark = pytest.mark.any_server
+pytestmark = [pytest.mark.any_python, pytest.mark.any_server]
 
 COMMAND = [sys.executable, "-W", "error", "-m", "trio_bus._cli", "bench"]
 SMALL = ("--messages", "64", "--rounds", "1")

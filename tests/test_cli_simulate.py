@@ -21,6 +21,8 @@ from trio_bus._cli.simulate_worker import carry_out
 from trio_bus._policy import Policy
 from trio_bus.testing import SCENARIOS, simulate
 
+pytestmark = pytest.mark.any_python
+
 COMMAND = [sys.executable, "-W", "error", "-m", "trio_bus._cli", "simulate"]
 PATIENCE = 60.0
 SABOTAGE = """

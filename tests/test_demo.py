@@ -24,6 +24,8 @@ from trio_bus._cli.tally import Tally
 from trio_bus._cli.verdict import DeadReading, Outcome, checks
 from trio_bus._cli.weather import Expected, Reading
 
+pytestmark = pytest.mark.any_python
+
 COMMAND = [sys.executable, "-m", "trio_bus._cli", "demo"]
 CSV = Path(trio_bus.__file__).parent.parent / "docs" / "examples" / "seattle-weather.csv"
 PATIENCE = 120.0

@@ -20,6 +20,8 @@ from trio_bus._uid import new_uid
 from trio_bus._wall import wall_shows
 from trio_bus.testing._schedule import schedule_of
 
+pytestmark = pytest.mark.any_python
+
 CHANCE, WALL, SEEDS = "_chance", "_wall", "testing._schedule"
 STOPWATCHES = {"_cli.bench_clients", "_cli.bench_peer", "testing._pump"}
 """They measure how long something takes here and now: that is no decision of the library."""

@@ -20,6 +20,8 @@ from tests.put_back.trial import copied
 from trio_bus import RemoteError
 from trio_bus.testing import InvariantBroken
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parent.parent
 PREY = all_prey(ROOT)
 ROWS = read_rows(ROOT)

@@ -105,6 +105,7 @@ async def test_a_renewal_of_a_thousand_does_not_hold_up_the_server(backend: Redi
 # Handlers that take longer than the lease
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize("seconds", [1.0, 5.0, 20.0, 3 * 3600.0])
 async def test_a_handler_may_run_for_hours(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, seconds: float

@@ -16,6 +16,8 @@ from tests.put_back.own import OWN
 from tests.put_back.page import page
 from tests.put_back.trial import Verdict, run_trial
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parent.parent
 GUARDS = guards(ROOT)
 SOURCE = "def half(number: int) -> int:\n    return number // 2\n"

@@ -39,7 +39,7 @@ from trio_bus import (
 )
 from trio_bus._observer import ErrorEvent, LoggingObserver, TransitionEvent
 
-pytestmark = pytest.mark.any_server
+pytestmark = [pytest.mark.any_python, pytest.mark.any_server]
 
 MARK = "s3cr3t"
 """A part of every password here, and of nothing else; no encoding changes it."""

@@ -12,6 +12,8 @@ import pytest
 from tests.server_kinds import find_binary, real_version
 from tests.servers import command
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -50,6 +50,7 @@ def test_what_never_ends_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(told).startswith("Endless: it did not end; these tasks wait:")
 
 
+@pytest.mark.any_python
 def test_whoever_asks_too_much_runs_hot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MOST_CALLS", 20)
     told = failure(Scenario(name="hot", messages=(1, 1), consumers=(1, 1), handler=hang))

@@ -15,6 +15,8 @@ from trio_bus import Bus, BusOptions, EntryId, Message, OutcomeUnknown
 from trio_bus.abc import Once, Record
 from trio_bus.testing import Done
 
+pytestmark = pytest.mark.any_python
+
 WINDOW = 1.0
 
 
