@@ -1,0 +1,275 @@
+"""Each rule of the conformance suite for buses, in a program written by hand, and what is done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import cast
+
+import pytest
+import trio
+
+from tests.by_hand import open_memory, text
+from trio_bus import AckMode, ConnectionLost, MemoryBackend, Transition
+from trio_bus.abc import StreamBackend
+from trio_bus.testing import FaultyBackend, InvariantBroken, What, bus_conformance
+from trio_bus.testing._bus_conformance.handling import Do
+from trio_bus.testing._bus_conformance.machine import BusMachine
+from trio_bus.testing._bus_conformance.play import Form, OpenBackend, Rules
+from trio_bus.testing._bus_conformance.program import Way
+from trio_bus.testing._bus_conformance.publishing import Odd
+
+WHATS = {
+    *(What.STARTED, What.SUCCEEDED, What.FAILED, What.CANCELLED),
+    *(What.VERB, What.VERB_FAILED, What.DIED, What.LEAVING, What.LEFT),
+}
+TRANSITIONS = {
+    *(Transition.ACKED, Transition.RETRIED, Transition.RELEASED, Transition.DEAD_LETTERED),
+    *(Transition.TAKEN_OVER, Transition.EXPIRED),
+}
+
+
+@contextmanager
+def program(
+    form: Form, open_backend: OpenBackend = open_memory, *, max_retry: int = 1
+) -> Generator[BusMachine]:
+    """Begin a program with one subscriber; its rules are called one by one."""
+    machine = cast("BusMachine", bus_conformance(open_backend, virtual_time=True).machine())
+    machine.begin([Rules(max_retry=max_retry)] * 3, ("a", "g"), form, 1)
+    try:
+        yield machine
+    finally:
+        machine.play.close()
+
+
+def publish(it: BusMachine, number: int = 1) -> None:
+    """Publish so many, and let their handlers begin."""
+    it.publish("a", number)
+    it.all_promises_are_kept()
+
+
+def told(it: BusMachine) -> list[str]:
+    """Let all happen that can; return what was done since this was asked last, by whom."""
+    it.all_promises_are_kept()
+    lines = it.play.journal.lines
+    found = [
+        f"{line.actor} {(line.transition or line.what).value} {line.detail}".strip()
+        for line in lines
+        if line.what in WHATS or line.transition in TRANSITIONS
+    ]
+    lines.clear()
+    return found
+
+
+def story(it: BusMachine) -> str:
+    return "".join(f"{line}\n" for line in told(it))
+
+
+def test_a_handler_ends_in_every_way() -> None:
+    with program(Form(max_in_flight=1), max_retry=3) as it:
+        publish(it)
+        for order in (Do.RELEASE, Do.RELEASE_LATER, Do.FAIL, Do.FAIL_TWICE, Do.RETRY_LATER):
+            it.end_one(0, order)
+            it.let_time_pass(2.5)
+        it.tell(0, Do.RENEW)
+        it.end_all(Do.REJECT)
+        assert story(it) == text("""
+            program-1 starts the handler
+            program-1 calls release
+            program-1 released
+            program-1 handler returns
+            program-1 taken-over
+            program-1 starts the handler
+            program-1 calls release later
+            program-1 released
+            program-1 handler returns
+            program-1 taken-over
+            program-1 starts the handler
+            program-1 handler fails HandlerFailed: as it was told
+            program-1 retried as it was told
+            program-1 taken-over
+            program-1 starts the handler
+            program-1 handler fails ExceptionGroup(HandlerFailed: a, HandlerFailed: b)
+            program-1 retried as it was told (2 sub-exceptions)
+            program-1 taken-over
+            program-1 starts the handler
+            program-1 calls retry later
+            program-1 retried as it was told
+            program-1 handler returns
+            program-1 taken-over
+            program-1 starts the handler
+            program-1 calls renew
+            program-1 calls reject
+            program-1 dead-lettered as it was told
+            program-1 handler returns
+        """)
+        it.finish()
+
+
+def test_what_was_settled_is_not_settled_again() -> None:
+    with program(Form(pulls=True, max_in_flight=1)) as it:
+        publish(it)
+        for order in (Do.ACK, Do.RETRY, Do.RETURN):
+            it.tell(0, order)
+        assert story(it) == text("""
+            program-1 starts the handler
+            program-1 calls ack
+            program-1 acked
+            program-1 calls retry
+            program-1 is told no retry: DeliveryFinalized: entry 1893456000000-0 was settled
+                    before
+            program-1 handler returns
+        """)
+        publish(it)
+        it.let_handlers_outlive_a_lease()
+        it.end_all(Do.RETURN)
+        assert story(it) == text("""
+            program-1 starts the handler
+            program-1 handler returns
+            program-1 acked
+        """)
+
+
+def test_a_handler_that_resists_is_waited_for() -> None:
+    with program(Form(handler_units=1.5, drain_units=0.0)) as it:
+        publish(it)
+        it.leave_resisting(0, Way.DRAIN)
+        it.let_time_pass(2.5)
+        assert story(it) == text("""
+            program-1 starts the handler
+            program-1 leaves its subscription drain
+        """)
+        it.finish()
+        assert told(it)[:4] == [
+            "program-1 calls ack",
+            "program-1 is told no ack: Cancelled",
+            "program-1 handler is cancelled Cancelled",
+            "program-1 acked",
+        ]
+
+
+def test_a_handler_that_is_not_cancelled_in_time_is_told() -> None:
+    """It does not resist: so somebody should have cancelled it."""
+    with program(Form(handler_units=1.5)) as it:
+        publish(it)
+        (running,) = it.play.running
+        running.tell(Do.RESIST)
+        it.let_time_pass(2.5)
+        it.all_promises_are_kept()
+        running._resists = False
+        with pytest.raises(InvariantBroken, match=r"invariant 0, handler timeout: the handler of "):
+            it.all_promises_are_kept()
+        running._resists = True
+
+
+@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("pulls", [False, True])
+def test_a_program_leaves_as_it_was_told_first(way: Way, *, pulls: bool) -> None:
+    with program(Form(pulls=pulls)) as it:
+        it.leave(0, way)
+        it.leave(0, Way.LEAVE)
+        how = " BodyFailed" if way is Way.ERROR else ""
+        assert told(it) == [
+            f"program-1 leaves its subscription {way.value}",
+            f"program-1 has left its subscription{how}",
+        ]
+        assert not it.play.programs
+
+
+def test_what_the_dead_held_is_taken_over() -> None:
+    with program(Form()) as it:
+        it.subscribe(("a", "g"), Form(ack_mode=AckMode.AUTO_ON_RECEIVE))
+        it.subscribe(("b", "g"), Form(ack_mode=AckMode.MANUAL))
+        publish(it)
+        (holder,) = {running.actor for running in it.play.running}
+        it.kill_at_work(0)
+        (heir,) = {running.actor for running in it.play.running}
+        assert heir != holder
+        assert f"{heir} taken-over" in told(it)
+        it.kill(0)
+        it.finish()
+        assert told(it)[-1].endswith(" has left its subscription")
+
+
+def test_what_killed_two_programs_starts_alone() -> None:
+    with program(Form(), max_retry=3) as it:
+        for _ in range(2):
+            it.subscribe(("a", "g"), Form())
+        publish(it)
+        for _ in range(2):
+            it.kill_at_work(0)
+        (running,) = it.play.running
+        whats = [line.what for line in it.play.journal.lines]
+        assert whats.count(What.SET_APART) == 1
+        it.end_all(Do.RETURN)
+        assert told(it)[-1] == f"{running.actor} acked"
+        it.finish()
+
+
+def test_odd_things_are_published() -> None:
+    with program(Form()) as it:
+        for odd in Odd:
+            it.publish_odd("b", odd)
+        publish(it, 2)
+        it.publish("b", 4)
+        it.schedule("a", 1.5)
+        for _ in range(2):
+            it.cancel_scheduled(0)
+        it.schedule("a", 0.0)
+        it.let_time_pass(1.0)
+        it.cancel_scheduled(0)
+        assert [line.what for line in it.play.journal.lines].count(What.CANCELLED_SCHEDULED) == 1
+        it.finish()
+        buried = [line for line in told(it) if " dead-lettered " in line]
+        assert len(buried) == 4, "one was forged, one too large, and two expired"
+
+
+def test_few_programs_run_at_once() -> None:
+    with program(Form()) as it:
+        for _ in range(5):
+            it.subscribe(("b", "g"), Form())
+        assert len(it.play.programs) == 4
+
+
+def test_a_program_that_cannot_subscribe_fails() -> None:
+    """Its error is raised by whatever is done next, and is no surprise of a program that died."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[StreamBackend]:
+        backend = FaultyBackend(MemoryBackend())
+        backend.fail("create_group", ConnectionLost("cut"))
+        yield backend
+
+    lost = pytest.RaisesGroup(pytest.RaisesExc(ConnectionLost, match="cut"))
+    with program(Form(), opened) as it, lost:
+        it.all_promises_are_kept()
+
+
+def test_what_is_left_in_the_end_is_told() -> None:
+    """A task that nobody ended."""
+    with program(Form()) as it:
+        it.play.pump.start_soon(trio.sleep_forever)
+        with pytest.raises(InvariantBroken, match="the task sleep_forever"):
+            it.finish()
+
+
+def test_a_play_can_be_closed_while_handlers_resist() -> None:
+    with program(Form()) as it:
+        publish(it)
+        it.tell(0, Do.RESIST)
+        it.all_promises_are_kept()
+    assert not it.play.running
+
+
+def test_a_program_that_did_not_begin_needs_no_end() -> None:
+    """What is left of it would hide why it did not."""
+    machine = bus_conformance(open_memory, virtual_time=True).machine()
+    machine.teardown()
+    assert not hasattr(machine, "play")
+
+
+def test_a_test_of_a_public_suite_takes_no_time() -> None:
+    """In virtual time; each is a method with the words of that test."""
+    case = bus_conformance(open_memory, virtual_time=True)
+    case("test_watermill_publish_subscribe").debug()
+    assert case.test_watermill_publish_subscribe.__doc__
