@@ -167,14 +167,12 @@ class Core:
         return False
 
     def _start(self, holdings: Iterable[Holding]) -> None:
+        wanted = [holding for holding in holdings if holding.open]
         if self.state.value is not SubscriptionState.RUNNING:
-            for holding in holdings:
-                if holding.open:
-                    self.hand_back(holding)
+            for holding in wanted:
+                self.hand_back(holding)
             return
-        ready = [
-            holding for holding in holdings if holding.open and self.inspection.passes(holding)
-        ]
+        ready = [holding for holding in wanted if self.inspection.passes(holding)]
         if ready:
             self.deliver(ready)
 

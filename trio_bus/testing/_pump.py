@@ -273,8 +273,8 @@ class Pump:
         """
         if self._over:
             return
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        assert self._nursery is not None, "there is one since this was made"
+        self._nursery.cancel_scope.cancel()
         self.pump_until(lambda: self._over)
         self._tell_errors()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import cast
 
 from trio_bus._backend import Entry, GroupMember, Release, TakeOver
 from trio_bus._entry_id import EntryId
@@ -45,7 +46,7 @@ class Consuming:
     def take_over(self, who: Who, count: int, cancel: int | None, *, book: bool) -> None:
         """Take what can be taken."""
 
-        async def take(model: Model, most: int = count) -> object:
+        async def take(model: Model, most: int = count) -> TakeOver:
             return await self.mine(who, model).take_over(most, book=book)
 
         def outcomes(came: object) -> Sequence[Act]:
@@ -69,7 +70,7 @@ class Consuming:
             return None
         who, entry_id = chosen
 
-        async def take(model: Model) -> object:
+        async def take(model: Model) -> TakeOver:
             return await self.mine(who, model).take_booked(self.id(who, model, entry_id))
 
         step = self.step(
@@ -128,19 +129,18 @@ class Consuming:
 
     def note(self, who: Who, came: object) -> None:
         """Remember what was given out, and what was set apart."""
-        entries: Sequence[object] = rows_of(came) or ()
+        entries = cast("Sequence[Entry]", rows_of(came) or ())
         if isinstance(came, TakeOver):
             entries = came.entries
             told = [receipt.id for receipt in came.suspects]
             told += [] if came.booked is None else [came.booked]
             self._world.set_apart += [(who, entry_id) for entry_id in told]
         for entry in entries:
-            if isinstance(entry, Entry):
-                for earlier in self._world.given:
-                    if (earlier.who.place, earlier.receipt.id) == (who.place, entry.id):
-                        earlier.ours = False
-                self._world.given.append(Given(who, entry.receipt))
-                self._world.seen[who.topic].append(entry.id)
+            for earlier in self._world.given:
+                if (earlier.who.place, earlier.receipt.id) == (who.place, entry.id):
+                    earlier.ours = False
+            self._world.given.append(Given(who, entry.receipt))
+            self._world.seen[who.topic].append(entry.id)
 
     def step(
         self,
@@ -156,16 +156,15 @@ class Consuming:
         return Step(operation, words, name, lambda: call(member), outcomes)
 
     async def _take_and_give_back(
-        self, who: Who, take: Callable[[Model], Awaitable[object]], model: Model
+        self, who: Who, take: Callable[[Model], Awaitable[TakeOver]], model: Model
     ) -> object:
         taken = await take(model)
         if taken == TakeOver():
             raise NotSoError
-        if isinstance(taken, TakeOver):
-            member = self.mine(who, model)
-            await member.settle([Release(entry.receipt) for entry in taken.entries])
-            if taken.booked is not None:
-                await member.give_up_booking(taken.booked)
+        member = self.mine(who, model)
+        await member.settle([Release(entry.receipt) for entry in taken.entries])
+        if taken.booked is not None:
+            await member.give_up_booking(taken.booked)
         return taken
 
     def _suspect(self, who: Who, which: int) -> tuple[Who, EntryId] | None:

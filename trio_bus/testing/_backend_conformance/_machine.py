@@ -309,23 +309,24 @@ class BackendMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.removals is not None)
     @rule(topic=_topics, which=_which)
     def delete_entry(self, topic: str, which: int) -> None:
-        if self.removals is not None:
-            self.removals.delete_entry(topic, which)
+        self._remover().delete_entry(topic, which)
 
     @precondition(lambda self: self.removals is not None)
     @rule(topic=_topics, length=st.integers(0, 5))
     def trim(self, topic: str, length: int) -> None:
-        if self.removals is not None:
-            self.removals.trim(topic, length)
+        self._remover().trim(topic, length)
 
     @precondition(lambda self: self.removals is not None)
     @rule(group=_groups, topic=st.sampled_from((*TOPICS, None, None, None)))
     def destroy(self, group: tuple[str, str], topic: str | None) -> None:
-        if self.removals is not None:
-            if topic is None:
-                self.removals.destroy_group(*group)
-            else:
-                self.removals.delete_topic(topic)
+        if topic is None:
+            self._remover().destroy_group(*group)
+        else:
+            self._remover().delete_topic(topic)
+
+    def _remover(self) -> Removals:
+        assert self.removals is not None, "the precondition of each rule that asks for it"
+        return self.removals
 
 
 def _rival(who: Who) -> Who:
