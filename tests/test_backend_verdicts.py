@@ -103,8 +103,9 @@ def test_a_hope_that_is_in_vain() -> None:
 
 def test_a_figure_that_is_not_so() -> None:
     def change(_: str, came: object) -> object:
-        told = isinstance(came, TopicInfo) and came.length
-        return attrs.evolve(came, scheduled=3) if told else came
+        if isinstance(came, TopicInfo) and came.length:
+            return attrs.evolve(came, scheduled=3)
+        return came
 
     assert judged(change, one_that_is_read) == text("""
             append breaks the contract.
@@ -310,7 +311,8 @@ def test_what_is_not_confirmed_has_no_id() -> None:
             replicas: int,  # noqa: ARG002 - of the contract
         ) -> list[EntryId | Exception]:
             stored = [(await self.append(it.topic, [it.record], [it.once]))[0] for it in appends]
-            return [stored[0], NotPersisted(stored[1], local=0, replicas=0, wanted=0)]
+            second = cast("EntryId", stored[1])
+            return [stored[0], NotPersisted(second, local=0, replicas=0, wanted=0)]
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[StreamBackend]:

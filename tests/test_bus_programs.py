@@ -1,5 +1,7 @@
 """Each rule of the conformance suite for buses, in a program written by hand, and what is done."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
@@ -245,6 +247,22 @@ def test_a_program_that_cannot_subscribe_fails() -> None:
         it.all_promises_are_kept()
 
 
+def test_what_a_program_is_told_when_it_is_dead_is_no_failure() -> None:
+    """It dies between two commands: nobody hears that the next one was not answered."""
+    backend = FaultyBackend(MemoryBackend())
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[StreamBackend]:
+        yield backend
+
+    with program(Form(), opened) as it:
+        backend.when_done("create_group", lambda: it.play.kill(-1))
+        victim = it.play.subscribe(("a", "h"), Form())
+        assert victim.ended
+        assert not victim.name
+        it.finish()
+
+
 def test_what_is_left_in_the_end_is_told() -> None:
     """A task that nobody ended."""
     with program(Form()) as it:
@@ -270,6 +288,7 @@ def test_a_program_that_did_not_begin_needs_no_end() -> None:
 
 def test_a_test_of_a_public_suite_takes_no_time() -> None:
     """In virtual time; each is a method with the words of that test."""
-    case = bus_conformance(open_memory, virtual_time=True)
-    case("test_watermill_publish_subscribe").debug()
-    assert case.test_watermill_publish_subscribe.__doc__
+    name = "test_watermill_publish_subscribe"
+    case = bus_conformance(open_memory, virtual_time=True)(name)
+    case.debug()
+    assert case.shortDescription()

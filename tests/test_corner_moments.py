@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import socket
+import typing
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import attrs
@@ -16,7 +18,7 @@ from trio.testing import MockClock
 from tests.harness import World, config, publish
 from tests.test_backend_verdicts import Other
 from tests.test_invariants import A, member
-from trio_bus import Bus, Delivery, EntryId, TopicInfo, Transition, open_subscription
+from trio_bus import Bus, Delivery, EntryId, TopicInfo, Transition, open_subscription, testing
 from trio_bus._redis.portion import Portion
 from trio_bus._redis.strays import Holdings
 from trio_bus.abc import Look
@@ -99,11 +101,10 @@ async def test_what_somebody_else_has_swept_is_not_swept_again() -> None:
     server = Silent()
     holdings = Holdings(cast("Group", server), cast("Link", server), Portion())
     holdings.suspect()
-    async with trio.open_nursery() as nursery:
-        async with holdings.lock:
-            nursery.start_soon(holdings.recover)
-            await trio.testing.wait_all_tasks_blocked()
-            holdings._suspected = False
+    async with trio.open_nursery() as nursery, holdings.lock:
+        nursery.start_soon(holdings.recover)
+        await trio.testing.wait_all_tasks_blocked()
+        holdings._suspected = False
     assert not holdings.is_suspected
 
 
@@ -125,25 +126,38 @@ async def _dial_for_ever() -> NoReturn:
     raise AssertionError
 
 
+async def _fail_late() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError("too late")
+
+
+async def _wait_and_fail_late() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_fail_late)
+        nursery.start_soon(trio.sleep_forever)
+
+
+TOO_LATE = pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="too late"))
+
+
 def test_what_fails_while_it_is_cancelled_is_told_to_whoever_asks() -> None:
-    async def fail_late() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            raise ValueError("too late")
-
-    async def both() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fail_late)
-            nursery.start_soon(trio.sleep_forever)
-
     with Pump() as pump:
-        job = pump.start(both)
+        job = pump.start(_wait_and_fail_late)
         pump.settle()
         job.cancel()
         pump.wait_for(job)
-        with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="too late")):
+        with TOO_LATE:
             job.result()
+
+
+def test_what_fails_while_a_pump_is_closed_is_told_by_that() -> None:
+    pump = Pump()
+    pump.start_soon(_wait_and_fail_late)
+    pump.settle()
+    with TOO_LATE:
+        pump.close()
 
 
 def test_a_pump_that_is_closed_makes_no_step() -> None:
@@ -176,3 +190,14 @@ async def test_a_server_need_not_know_what_waits() -> None:
     assert group is not None
     assert UNDELIVERED not in group.counts
     assert not group.counts
+
+
+def test_a_type_checker_finds_what_is_loaded_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And takes no other name for one that exists."""
+    late = {name: getattr(testing, name) for name in testing._NEED_HYPOTHESIS}
+    monkeypatch.setattr(typing, "TYPE_CHECKING", True)
+    path = Path(testing.__file__)
+    seen: dict[str, object] = {"__name__": testing.__name__, "__package__": testing.__name__}
+    exec(compile(path.read_text(), path, "exec"), seen)  # noqa: S102 - as it is checked
+    assert seen.items() >= late.items()
+    assert "__getattr__" not in seen

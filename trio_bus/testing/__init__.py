@@ -86,22 +86,19 @@ _NEED_HYPOTHESIS = {
 }
 """Where each name is that is loaded when it is asked for; see PEP 562."""
 
+if not TYPE_CHECKING:
 
-def _load(name: str) -> object:
-    if name not in _NEED_HYPOTHESIS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(f"{__name__}.{_NEED_HYPOTHESIS[name]}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "hypothesis":
-            raise
-        raise ImportError(
-            f"{__name__}.{name} needs hypothesis: install trio-bus[testing]", name=error.name
-        ) from error
-    found = globals()[name] = getattr(module, name)
-    found.__module__ = __name__
-    return found
-
-
-# Not by a definition: for a type checker every name would exist then.
-globals()["__getattr__"] = _load
+    def __getattr__(name: str) -> object:
+        if name not in _NEED_HYPOTHESIS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            module = import_module(f"{__name__}.{_NEED_HYPOTHESIS[name]}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "hypothesis":
+                raise
+            raise ImportError(
+                f"{__name__}.{name} needs hypothesis: install trio-bus[testing]", name=error.name
+            ) from error
+        found = globals()[name] = getattr(module, name)
+        found.__module__ = __name__
+        return found
