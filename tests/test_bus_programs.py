@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import cast
 
@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.by_hand import open_memory, text
-from trio_bus import AckMode, ConnectionLost, MemoryBackend, Transition
+from trio_bus import AckMode, ConnectionLost, EntryId, MemoryBackend, Transition
 from trio_bus.abc import StreamBackend
 from trio_bus.testing import FaultyBackend, InvariantBroken, What, bus_conformance
 from trio_bus.testing._bus_conformance.handling import Do
@@ -247,16 +247,30 @@ def test_a_program_that_cannot_subscribe_fails() -> None:
         it.all_promises_are_kept()
 
 
+class Deadly(MemoryBackend):
+    """Kills whoever creates a group, and answers with an error, if it was told how."""
+
+    kill: Callable[[], object] | None = None
+
+    async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
+        created = await super().create_group(topic, group, start)
+        if self.kill is not None:
+            self.kill()
+            self.kill = None
+            raise ConnectionLost("cut")
+        return created
+
+
 def test_what_a_program_is_told_when_it_is_dead_is_no_failure() -> None:
-    """It dies between two commands: nobody hears that the next one was not answered."""
-    backend = FaultyBackend(MemoryBackend())
+    """It dies while a command is under way: nobody hears what became of that."""
+    backend = Deadly()
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[StreamBackend]:
         yield backend
 
     with program(Form(), opened) as it:
-        backend.when_done("create_group", lambda: it.play.kill(-1))
+        backend.kill = lambda: it.play.kill(-1)
         victim = it.play.subscribe(("a", "h"), Form())
         assert victim.ended
         assert not victim.name
