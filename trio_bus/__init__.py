@@ -7,7 +7,8 @@ The layers, from the bottom up; imports point down:
 - typed payloads: ``_misfit _structure _alternatives _writing _shape _shapes _events``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
-- one entry: ``_settling _holding _delivery``; publishing: ``_gate _publisher _scheduler _bus``
+- one entry: ``_settling _holding _delivery``; publishing: ``_gate _publisher _scheduler
+  _dead_letters _bus``
 - one subscription: ``_subscription``
 - opening: ``_embedded _connect``; on top: ``_cli`` and `trio_bus.testing`
 """
@@ -18,6 +19,7 @@ from ._bus import BatchOutcome, Bus
 from ._config import SubscriptionConfig
 from ._connect import open_bus
 from ._dead_letter import DeadLetter
+from ._dead_letters import DeadLetters, DeadMessage, RedriveOutcome, RedriveResult
 from ._decision import Decision
 from ._delivery import Delivery, DeliveryState
 from ._embedded import EmbeddedServer, open_embedded
@@ -50,6 +52,7 @@ from ._errors import (
 )
 from ._events import EventType, EventUnion
 from ._fields import FieldsCodec
+from ._graves import Redriven
 from ._headers import Headers
 from ._info import ConsumerInfo, GroupInfo, TopicInfo
 from ._memory import MemoryBackend
@@ -84,6 +87,8 @@ __all__ = [
     "ConnectionLost",
     "ConsumerInfo",
     "DeadLetter",
+    "DeadLetters",
+    "DeadMessage",
     "DeathCause",
     "Decision",
     "Delivery",
@@ -117,6 +122,9 @@ __all__ = [
     "PublishOptions",
     "PullSubscription",
     "RedisBackend",
+    "RedriveOutcome",
+    "RedriveResult",
+    "Redriven",
     "RemoteError",
     "ScheduleId",
     "Scope",

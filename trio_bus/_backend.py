@@ -5,9 +5,9 @@ nothing: what is retried, released or buried is said by the subscription. The st
 the key of that name.
 
 Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with exceptions:
-`GroupMember.settle` and, of `StreamBackend`, `append`, `append_persisted`, `schedule` and
-`cancel_scheduled`, when cancelled, *may have happened*. So may what can be asked for again without
-harm: `create_group`, `look`, `renew`, `forget` and what is done to a booking.
+`GroupMember.settle` and, of `StreamBackend`, `append`, `append_persisted`, `schedule`, `redrive`
+and `cancel_scheduled`, when cancelled, *may have happened*. So may what can be asked for again
+without harm: `create_group`, `look`, `renew`, `forget` and what is done to a booking.
 
 Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
 another `RemoteError`. Backends reconnect by themselves and do not retry by themselves.
@@ -25,6 +25,7 @@ import attrs
 
 from ._entry_id import EntryId
 from ._errors import RemoteError
+from ._graves import Grave, Redriven
 from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
@@ -32,6 +33,10 @@ from ._settled import Settled
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
+
+
+Buried = tuple[EntryId, Record]
+"""The id of a dead entry where it lies, and its record with the context behind it."""
 
 
 @attrs.frozen
@@ -372,3 +377,22 @@ class StreamBackend(abc.ABC):
     @abc.abstractmethod
     async def info(self, topic: str) -> TopicInfo:
         """Say what the server knows of a topic; a topic that does not exist is empty."""
+
+    @abc.abstractmethod
+    async def buried(
+        self, topic: str, group: str | None, after: EntryId | None
+    ) -> tuple[list[Buried], EntryId | None]:
+        """Read some dead entries in id order, and where to go on (None: that is the end).
+
+        Of a *group*: what it keeps. None: what in the topic itself has a context.
+        """
+
+    @abc.abstractmethod
+    async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
+        """Send dead entries back, each into the group that gave it up; a result for each.
+
+        Of each it is one atomic step: any member of that group alone can take it over, no attempt
+        is counted, and it is dead no more. Its context is kept and stands before the next one.
+
+        Cancellation: may have happened. Done again, what happened answers `Redriven.LOST`.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, final
@@ -12,12 +12,13 @@ import trio
 
 from ._backend import Record, StreamBackend
 from ._clock import WallClock
+from ._dead_letters import Choice, DeadLetters, RedriveOutcome, redrive
 from ._entry_id import EntryId
 from ._errors import BusClosed, BusError, PublishError, ValidationError
 from ._gate import Gate
 from ._info import TopicInfo
 from ._modes import Confirmation, Guarantee
-from ._names import check_topic
+from ._names import check_group, check_topic
 from ._naming import naming
 from ._notifier import Notifier
 from ._observer import Scope
@@ -243,6 +244,66 @@ class Bus:
         self.check_open()
         with naming(check_topic(topic)):
             return await self.backend.info(topic)
+
+    def dead_letters(self, topic: str, *, group: str | None = None) -> DeadLetters:
+        """Read what was given up: iterate over it with ``async for``.
+
+        First what the groups of *topic* keep that have no dead-letter topic, group by group; then,
+        if *topic* is a dead-letter topic, the dead letters in it. It is read in portions, and
+        nothing is changed. Those that cannot be decoded are among them. A topic that is
+        no dead-letter topic is searched for them all the same, from its beginning.
+
+        Args:
+          topic: A topic, or a dead-letter topic.
+          group: Only what this group gave up.
+
+        Raises:
+          ValidationError: this is no topic, or no group.
+          BusClosed: ``open_bus`` was left.
+
+        Iterating raises `ConnectionLost`, or another `RemoteError`. To leave the loop needs no
+        cleaning up.
+        """
+        self.check_open()
+        checked = None if group is None else check_group(group)
+        return DeadLetters(self.backend, self.gate, self.check_open, check_topic(topic), checked)
+
+    async def redrive(
+        self,
+        topic: str,
+        *,
+        ids: Collection[EntryId] | None = None,
+        error_type: str | None = None,
+        everything: bool = False,
+        group: str | None = None,
+        dry_run: bool = False,
+    ) -> RedriveOutcome:
+        """Send dead letters back into the group that gave them up, and into no other.
+
+        Each is handled again under its own id, and its attempts begin at 1. It does not lie among
+        the dead any more, in one atomic step; its history stays, and `dead_letters` tells it should
+        it be given up again. What is given up while this runs is not sent back twice.
+
+        Args:
+          topic: Where they lie, as in `dead_letters`.
+          ids: Those with these ids: where they lie, not where they were published.
+          error_type: Those whose error has exactly this type.
+          everything: All of them. Give one of *ids*, *error_type* and this.
+          group: Only what this group gave up.
+          dry_run: Change nothing: tell which ones it would be.
+
+        Raises:
+          ValidationError: the topic or group is none, or not exactly one choice was made.
+          OutcomeUnknown, ConnectionLost: some may have been sent back. Ask again: they are not
+            sent back twice.
+          RemoteError: the server refused to list them.
+          BusClosed: ``open_bus`` was left.
+
+        Cancellation: some, or all, may have been sent back.
+        """
+        letters = self.dead_letters(topic, group=group)
+        choice = Choice(ids=ids, error_type=error_type, everything=everything)
+        return await redrive(self.backend, letters, choice, dry_run=dry_run)
 
     def check_open(self) -> None:
         """Raise `BusClosed` if ``open_bus`` was left."""

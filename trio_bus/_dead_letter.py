@@ -76,12 +76,33 @@ def dead_letter_of(record: Record) -> DeadLetter | None:
     A record that was buried again has several sets. The last complete one counts, the earlier
     ones are history.
     """
+    starts = _starts(record)
+    return _read_at(record, starts[-1]) if starts else None
+
+
+def history_of(record: Record) -> tuple[DeadLetter, ...]:
+    """Read all contexts of a record that make sense, the last one included, in their order."""
+    read = [_read_at(record, start) for start in _starts(record)]
+    return tuple(it for it in read if it is not None)
+
+
+def without_context(record: Record) -> Record:
+    """Return the fields that were there before it was first buried."""
+    starts = _starts(record)
+    return record[: starts[0]] if starts else record
+
+
+def _starts(record: Record) -> list[int]:
     names = tuple(name for name, _ in record)
     size = len(CONTEXT)
-    for start in range(len(names) - size, -1, -1):
-        if names[start : start + size] == CONTEXT:
-            return _read([value for _, value in record[start : start + size]])
-    return None
+    if TOPIC not in names:  # nearly always
+        return []
+    places = range(len(names) - size + 1)
+    return [at for at in places if names[at : at + size] == CONTEXT]
+
+
+def _read_at(record: Record, start: int) -> DeadLetter | None:
+    return _read([value for _, value in record[start : start + len(CONTEXT)]])
 
 
 def _read(values: list[bytes]) -> DeadLetter | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import NoReturn
 
-from . import bench, consume, demo, doctor, info, publish, simulate
+from . import bench, consume, dead, demo, doctor, info, publish, simulate
 from .failing import CommandError
 
 Run = Callable[[argparse.Namespace], int]
@@ -17,6 +17,7 @@ _COMMANDS = {
     "publish": publish,
     "consume": consume,
     "info": info,
+    "dead": dead,
     "doctor": doctor,
     "bench": bench,
     "simulate": simulate,

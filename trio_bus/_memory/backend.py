@@ -9,14 +9,16 @@ from datetime import datetime
 
 import trio
 
-from trio_bus._backend import GroupMember, Membership, Record, StreamBackend
+from trio_bus._backend import Buried, GroupMember, Membership, Record, StreamBackend
 from trio_bus._entry_id import EntryId
-from trio_bus._errors import Unsupported, ValidationError
+from trio_bus._errors import RemoteError, Unsupported, ValidationError
+from trio_bus._graves import Grave, Redriven
 from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
 from trio_bus._names import ABANDONED, DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT, own_key
 from trio_bus._once import Append, Once
 from trio_bus._schedulable import check_schedulable
 
+from . import graves
 from .appending import append_once
 from .errors import StreamError
 from .group import Consumer, Group
@@ -171,6 +173,23 @@ class MemoryBackend(StreamBackend):
         await trio.lowlevel.checkpoint()
         return self._info(topic)
 
+    async def buried(
+        self, topic: str, group: str | None, after: EntryId | None
+    ) -> tuple[list[Buried], EntryId | None]:
+        """Read some dead ones; see `StreamBackend.buried`."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step():
+            return graves.buried(self._server.store, topic, group, after)
+
+    async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
+        """Send dead ones back; see `StreamBackend.redrive`.
+
+        Cancelled, it did not happen.
+        """
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return [self._redrive(grave, now_ms) for grave in dead]
+
     def _info(self, topic: str) -> TopicInfo:
         with self._server.step() as now_ms:
             stream = self._server.store.find_stream(topic)
@@ -225,6 +244,15 @@ class MemoryBackend(StreamBackend):
         grow all the same.
         """
         self._server.clock.step(seconds)
+
+    def _redrive(self, grave: Grave, now_ms: int) -> Redriven | RemoteError:
+        try:
+            result = graves.redrive(self._server.store, grave, now_ms)
+        except StreamError as refusal:
+            return translate(refusal)
+        if result is Redriven.DONE:
+            self._server.alarms.ring(grave.topic, 0.0, grave.group)
+        return result
 
     def _append(
         self, topic: str, record: Record, once: Once | None, now_ms: int

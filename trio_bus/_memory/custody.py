@@ -12,12 +12,11 @@ from trio_bus._backend import (
     Death,
     Membership,
     Receipt,
-    Record,
     Release,
     Retry,
     Settlement,
 )
-from trio_bus._dead_letter import context_fields
+from trio_bus._dead_letter import CONTEXT, context_fields
 from trio_bus._entry_id import EntryId
 from trio_bus._names import DEAD, DUE, FREE, SUSPECT, own_key
 from trio_bus._settled import Settled
@@ -125,11 +124,15 @@ class Custody:
         """
         us = self.membership
         record = place.stream.entries[receipt.id]
-        if us.dead_letter_topic is None or 2 * len(record) > _MAX_FIELD_ARGUMENTS:
+        context = place.group.notes.get(receipt.id, ()) + context_fields(
+            us.topic, us.group, receipt, now_ms, death
+        )
+        fields = len(record) + len(context) - len(CONTEXT)
+        if us.dead_letter_topic is None or 2 * fields > _MAX_FIELD_ARGUMENTS:
+            place.group.notes[receipt.id] = context
             move(place.group, receipt.id, DEAD, receipt.attempt, now_ms)
             place.due.remove(str(receipt.id))
             return
-        context: Record = context_fields(us.topic, us.group, receipt, now_ms, death)
         xadd(self._store, us.dead_letter_topic, "*", record + context, now_ms)
         drop(place, receipt.id)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from trio_bus._backend import Record
 from trio_bus._entry_id import EntryId
 
 from .id_map import IdMap
@@ -43,7 +44,7 @@ class Group:
     ``entries_read`` is what the server counts; None where it does not know.
     """
 
-    __slots__ = ("consumers", "entries_read", "last_delivered", "pending", "tended_ms")
+    __slots__ = ("consumers", "entries_read", "last_delivered", "notes", "pending", "tended_ms")
 
     def __init__(self, last_delivered: EntryId) -> None:
         self.last_delivered = last_delivered
@@ -52,6 +53,8 @@ class Group:
         self.consumers: dict[str, Consumer] = {}
         # No state of a server: when one of our members tended the group last.
         self.tended_ms: int | None = None
+        # Nor this: the context of what we gave up, and the history of what was sent back.
+        self.notes: dict[EntryId, Record] = {}
 
     def consumer(self, name: str, now_ms: int) -> Consumer:
         """Return that consumer, a new one if need be, and note that it was seen."""
@@ -83,6 +86,7 @@ class Group:
         if pending is None:
             return False
         pending.consumer.pending.pop(entry_id)
+        self.notes.pop(entry_id, None)
         return True
 
     def remove_consumer(self, name: str) -> int:

@@ -9,10 +9,11 @@ from functools import partial
 
 import trio
 
-from trio_bus._backend import GroupMember, Membership, Record, StreamBackend
+from trio_bus._backend import Buried, GroupMember, Membership, Record, StreamBackend
 from trio_bus._credentials import Secret
 from trio_bus._entry_id import EntryId
-from trio_bus._errors import ConnectionLost, PermissionDenied
+from trio_bus._errors import ConnectionLost, PermissionDenied, RemoteError
+from trio_bus._graves import Grave, Redriven
 from trio_bus._info import TopicInfo
 from trio_bus._names import own_key
 from trio_bus._notifier import Notifier
@@ -21,7 +22,7 @@ from trio_bus._once import Append, Once
 from trio_bus._one_error import one_error
 from trio_bus._options import BusOptions
 
-from . import schedule, scripts
+from . import graves, schedule, scripts
 from .address import Address, read_address
 from .appending import chunks, results, unsent
 from .connecting import connect
@@ -141,7 +142,8 @@ class RedisBackend(StreamBackend):
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new."""
         position = "$" if start is None else str(start)
-        keys = (topic, own_key(topic, "due", group), own_key(topic, "tending", group))
+        kept = (own_key(topic, "due", group), own_key(topic, "tending", group))
+        keys = (topic, *kept, graves.notes_key(topic, group))
         call = ScriptCall("create_group", keys, (group, position))
         try:
             return as_int(await scripts.run(self._link, call)) == 1
@@ -172,6 +174,17 @@ class RedisBackend(StreamBackend):
     async def info(self, topic: str) -> TopicInfo:
         """Say what the server knows of a topic; a topic that does not exist is empty."""
         return await topic_info(self._link, topic)
+
+    async def buried(
+        self, topic: str, group: str | None, after: EntryId | None
+    ) -> tuple[list[Buried], EntryId | None]:
+        """Read some dead ones; see `StreamBackend.buried`."""
+        return await graves.buried(self._link, topic, group, after)
+
+    async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
+        """Send dead ones back, each in one atomic step; see `StreamBackend.redrive`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await graves.redrive(self._link, dead)
 
     async def aclose(self) -> None:
         """Send what is queued and wait for its answers, cancelled or not; then end all."""

@@ -31,6 +31,7 @@ from trio_bus._suspects import suspicious_from
 
 from . import scripts
 from .errors import to_exception
+from .graves import notes_key
 from .link import Link
 from .replies import as_entry_id, as_int, as_list, as_record, as_row, as_text, checked
 from .resp import Argument, Command, ErrorReply, Reply
@@ -79,7 +80,8 @@ class Group:
         self._look_keys = (*self._keys, *schedule_keys(membership.topic), tending)
         self._channel = wake_channel(membership.topic)
         dead_letters = membership.dead_letter_topic
-        self._bury_keys = self._keys if dead_letters is None else (*self._keys, dead_letters)
+        buried = (*self._keys, notes_key(membership.topic, membership.group))
+        self._bury_keys = buried if dead_letters is None else (*buried, dead_letters)
         self._who = (membership.group, membership.consumer)
         times = (membership.lease, membership.tend_every, patience(membership))
         self._times = tuple(math.ceil(seconds * 1000) for seconds in times)

@@ -17,8 +17,8 @@ from trio_bus._once import MAX_ONCE_FIELDS
 from .link import Link
 from .resp import Argument, Command, ErrorReply, Reply
 
-DONE, LOST, GONE, ABSENT = 1, 0, 2, 3
-"""What a settling script answers for one entry."""
+DONE, LOST, GONE, ABSENT, UNFINISHED, GROUP_MISSING = 1, 0, 2, 3, 4, 5
+"""What a script that settles, or sends back, answers for one entry."""
 
 _MAX_FIELDS = 2 * MAX_ONCE_FIELDS
 """Names and values of one entry: Lua passes about 8,000 arguments, and the context comes to it."""
@@ -59,6 +59,7 @@ def _constants() -> str:
         f"local FREE, DUE, ABANDONED = '{FREE}', '{DUE}', '{ABANDONED}'\n"
         f"local SUSPECT, DEAD = '{SUSPECT}', '{DEAD}'\n"
         f"local DONE, LOST, GONE, ABSENT = {DONE}, {LOST}, {GONE}, {ABSENT}\n"
+        f"local UNFINISHED, GROUP_MISSING = {UNFINISHED}, {GROUP_MISSING}\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
         f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"
         f"local CONTEXT = {{{context}}}"

@@ -20,6 +20,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, NotPersisted, RemoteError
+from trio_bus._graves import Grave, Redriven
 from trio_bus._once import Append, Once
 from trio_bus._settled import Settled
 
@@ -170,6 +171,13 @@ class FaultyBackend(InterposedBackend[B]):
             return [_not_persisted(it, error, replicas) for it in done]
         except BusError as error:
             return [type(error)(*error.args) for _ in appends]
+
+    async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
+        """Send all back, or a half, or none."""
+        half = len(dead) // 2
+        return await self.run(
+            "redrive", lambda: self.inner.redrive(dead), lambda: self.inner.redrive(dead[:half])
+        )
 
     def append_nowait(
         self,

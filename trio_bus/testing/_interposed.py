@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from trio_bus._backend import (
+    Buried,
     Entry,
     GroupMember,
     Membership,
@@ -22,6 +23,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
+from trio_bus._graves import Grave, Redriven
 from trio_bus._info import TopicInfo
 from trio_bus._look import Look
 from trio_bus._once import Append, Once
@@ -159,3 +161,13 @@ class InterposedBackend(StreamBackend, Generic[B]):
     async def info(self, topic: str) -> TopicInfo:
         """Ask."""
         return await self.run("info", lambda: self.inner.info(topic))
+
+    async def buried(
+        self, topic: str, group: str | None, after: EntryId | None
+    ) -> tuple[list[Buried], EntryId | None]:
+        """Read dead ones."""
+        return await self.run("buried", lambda: self.inner.buried(topic, group, after))
+
+    async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
+        """Send them back."""
+        return await self.run("redrive", lambda: self.inner.redrive(dead))

@@ -29,7 +29,8 @@ class Done(Enum):
     NOTHING = "nothing"
     """It never got there, or was refused."""
     HALF = "half"
-    """The first half of a list, rounded down; of ``append``, ``append_persisted``, ``settle``."""
+    """The first half of a list, rounded down; of ``append``, ``append_persisted``, ``redrive``,
+    ``settle``."""
     EVERYTHING = "everything"
     """Only the answer was lost."""
 
@@ -38,10 +39,10 @@ OPERATIONS = frozenset(
     {
         *("append", "append_persisted", "append_nowait", "schedule", "cancel_scheduled"),
         *("create_group", "info", "read", "look", "take_over", "take_booked", "keep_booking"),
-        *("give_up_booking", "settle", "renew", "forget"),
+        *("give_up_booking", "settle", "renew", "forget", "buried", "redrive"),
     }
 )
-DIVISIBLE = frozenset({"append", "append_persisted", "settle"})
+DIVISIBLE = frozenset({"append", "append_persisted", "redrive", "settle"})
 _CHANGING = frozenset({*DIVISIBLE, "schedule", "cancel_scheduled"})
 """Of what may have happened or not, nobody can know it afterwards."""
 

@@ -1,5 +1,6 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
--- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE, ABSENT (answers), CONTEXT (names),
+-- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE, ABSENT, UNFINISHED,
+-- GROUP_MISSING (answers), CONTEXT (names),
 -- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
 -- (of the number before each member of a schedule, and before each row).
 
@@ -84,32 +85,58 @@ local function drop(stream, due, group, id)
   redis.call('ZREM', due, id)
 end
 
+-- The fields of one set of context, in their order.
+local function context_of(stream, group, id, attempt, last_ms, cause, error_type, error_text)
+  local values = {
+    stream, group, id, as_text(attempt), string.match(id, '^%d+'), as_text(last_ms),
+    cause, error_type, error_text}
+  local context = {}
+  for index, name in ipairs(CONTEXT) do
+    context[#context + 1] = name
+    context[#context + 1] = values[index]
+  end
+  return context
+end
+
+local function joined(fields, more)
+  for _, text in ipairs(more) do
+    fields[#fields + 1] = text
+  end
+  return fields
+end
+
+-- The hash `notes` keeps the context of what lies in DEAD, and of what was sent back from there or
+-- from a dead-letter topic: its history, until it is finished.
+local function noted(notes, id)
+  local packed = redis.call('HGET', notes, id)
+  return packed and cmsgpack.unpack(packed) or {}
+end
+
 -- DONE, GONE, or the error of a dead-letter topic that takes nothing: the entry stays then.
 -- The body is added there before it is acked here, so that out of memory loses nothing.
-local function bury(stream, due, dead_letters, group, id, attempt, cause, error_type, error_text)
+local function bury(
+  stream, due, notes, dead_letters, group, id, attempt, cause, error_type, error_text)
   local found = redis.call('XRANGE', stream, id, id)[1]
   if found == nil then
     drop(stream, due, group, id)
+    redis.call('HDEL', notes, id)
     return GONE
   end
   local fields = found[2]
-  if dead_letters == nil or #fields > MAX_FIELDS then
+  local context = joined(noted(notes, id), context_of(
+    stream, group, id, attempt, now_ms(), cause, error_type, error_text))
+  if dead_letters == nil or #fields + #context > MAX_FIELDS + 2 * #CONTEXT then
+    redis.pcall('HSET', notes, id, cmsgpack.pack(context)) -- out of memory, it is buried without
     move(stream, group, DEAD, id, attempt)
     redis.call('ZREM', due, id)
     return DONE
   end
-  local context = {
-    stream, group, id, as_text(attempt), string.match(id, '^%d+'), as_text(now_ms()),
-    cause, error_type, error_text}
-  for index, name in ipairs(CONTEXT) do
-    fields[#fields + 1] = name
-    fields[#fields + 1] = context[index]
-  end
-  local added = redis.pcall('XADD', dead_letters, '*', unpack(fields))
+  local added = redis.pcall('XADD', dead_letters, '*', unpack(joined(fields, context)))
   if is_error(added) then
     return added
   end
   drop(stream, due, group, id)
+  redis.call('HDEL', notes, id)
   return DONE
 end
 

@@ -1,10 +1,11 @@
--- KEYS stream, due and, where there is one, the dead-letter stream.
+-- KEYS stream, due, notes and, where there is one, the dead-letter stream.
 -- ARGV group, me, count, lease in milliseconds, max attempt, extra looks; cause, error type and
 -- error text of an exhausted entry; with how many counts an abandoned entry is a suspect; what to
 -- do about suspects: 'book' one, or the id of the only one to take, or ''.
 -- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, suspects that were set
 -- apart (id, attempt), and the id of the one that was booked, or ''.
-local stream, due, dead_letters, group, me = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
+local stream, due, notes, dead_letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, me = ARGV[1], ARGV[2]
 local count, lease, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local looks = count + tonumber(ARGV[6])
 local suspicious, wish = tonumber(ARGV[10]), ARGV[11]
@@ -26,7 +27,7 @@ end
 local function bury_exhausted(id, attempt)
   local text = string.gsub(ARGV[9], '%%d', as_text(attempt))
   local answer = bury(
-    stream, due, dead_letters, group, id, attempt, ARGV[7], ARGV[8], text)
+    stream, due, notes, dead_letters, group, id, attempt, ARGV[7], ARGV[8], text)
   if answer == GONE then
     gone[#gone + 1] = id
   elseif answer == DONE then

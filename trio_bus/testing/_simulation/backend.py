@@ -9,9 +9,10 @@ from datetime import datetime
 import attrs
 import trio
 
-from trio_bus._backend import GroupMember, Membership, Record, StreamBackend
+from trio_bus._backend import Buried, GroupMember, Membership, Record, StreamBackend
 from trio_bus._entry_id import EntryId
-from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, Unsupported
+from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, RemoteError, Unsupported
+from trio_bus._graves import Grave, Redriven
 from trio_bus._info import TopicInfo
 from trio_bus._once import Append, Once
 from trio_bus.testing._ears import Witness
@@ -112,3 +113,17 @@ class WiredBackend(StreamBackend):
     async def info(self, topic: str) -> TopicInfo:
         """Ask."""
         return await self.wire.call("info", lambda: self.wire.host.streams.info(topic))
+
+    async def buried(
+        self, topic: str, group: str | None, after: EntryId | None
+    ) -> tuple[list[Buried], EntryId | None]:
+        """Read dead ones."""
+        return await self.wire.call(
+            "buried", lambda: self.wire.host.streams.buried(topic, group, after)
+        )
+
+    async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
+        """Send them back."""
+        return await self.wire.call(
+            "redrive", lambda: self.wire.host.streams.redrive(dead), unknown=OutcomeUnknown
+        )
