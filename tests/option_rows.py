@@ -297,6 +297,17 @@ async def _shutdown_timeout(settings: SubscriptionConfig) -> object:
     return "all was confirmed"
 
 
+async def _output_topics(settings: SubscriptionConfig) -> object:
+    shop = Shop()
+
+    async def copy(delivery: Delivery) -> None:
+        async with delivery.transaction() as tx:
+            await tx.publish(Message("{orders}.copies", delivery.message.payload))
+
+    await shop.subscribe(settings, copy)
+    return (await shop.bus.info("{orders}.copies")).length
+
+
 def subscription(
     option: str,
     expected: Expected,
@@ -360,6 +371,7 @@ OF_SUBSCRIPTIONS = [
     subscription("ack_batch_size", [(1, True), (256, False)], _ack_batch_size),
     subscription("drain_timeout", [(0.0, 0), (7.0, 7), (math.inf, 999)], _drain_timeout),
     subscription("shutdown_timeout", [(0.0, 0), (7.0, 7)], _shutdown_timeout),
+    subscription("output_topics", [((), 0), (("{orders}.copies",), 1)], _output_topics),
 ]
 
 

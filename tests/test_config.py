@@ -70,6 +70,7 @@ def test_defaults_are_those_of_the_manual() -> None:
         "ack_batch_size": 256,
         "drain_timeout": 30.0,
         "shutdown_timeout": 5.0,
+        "output_topics": (),
     }
     options = BusOptions()
     assert options.max_payload_bytes == 4 * 1024 * 1024

@@ -7,8 +7,8 @@ The layers, from the bottom up; imports point down:
 - typed payloads: ``_misfit _structure _alternatives _writing _shape _shapes _events``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
-- one entry: ``_settling _holding _delivery``; publishing: ``_gate _publisher _scheduler
-  _dead_letters _bus``
+- one entry: ``_settling _outputs _holding _transaction _delivery``
+- publishing: ``_gate _publisher _scheduler _dead_letters _bus``
 - one subscription: ``_subscription``
 - opening: ``_embedded _connect``; on top: ``_cli`` and `trio_bus.testing`
 """
@@ -70,6 +70,7 @@ from ._subscription import (
     open_subscription,
     run_subscription,
 )
+from ._transaction import Transaction
 
 __all__ = [
     "BAGGAGE",
@@ -137,6 +138,7 @@ __all__ = [
     "SubscriptionStatistics",
     "TlsFailed",
     "TopicInfo",
+    "Transaction",
     "Transition",
     "TransitionEvent",
     "Unsupported",

@@ -124,7 +124,20 @@ class Bury:
     death: Death
 
 
-Settlement = Ack | Retry | Release | Bury
+@attrs.frozen
+class Commit:
+    """Append these and finish the entry, in one atomic step, or do nothing at all.
+
+    They go to the streams of their topics in this order; all of them share a slot with that of the
+    entry. One that is stored `Once`, and is remembered, is not appended again.
+    """
+
+    receipt: Receipt
+    outputs: tuple[Append, ...] = ()
+    """At most 1,000, of 1 to 3,500 fields each."""
+
+
+Settlement = Ack | Retry | Release | Bury | Commit
 
 
 @attrs.frozen
@@ -233,7 +246,8 @@ class GroupMember(abc.ABC):
 
         Raises:
           OutcomeUnknown: some, all or none have happened. Settle them again: what happened
-            answers `Settled.LOST` or `Settled.ABSENT` then.
+            answers `Settled.LOST` or `Settled.ABSENT` then; a `Commit` that happened answers
+            `Settled.FINISHED` or `Settled.ABSENT`.
           ConnectionLost: none has happened.
 
         Cancellation: may have happened.

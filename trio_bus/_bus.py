@@ -103,7 +103,7 @@ class Bus:
         self.check_open()
         if message.idempotency_key is None and options.confirmation is Confirmation.ACCEPTED:
             return await self._publish_plain(message, options)
-        append = self._prepare(message, options)
+        append = self.prepare(message, options)
         (result,) = await self._publisher.store((append,), _replicas(options))
         if isinstance(result, Exception):
             raise result
@@ -135,7 +135,7 @@ class Bus:
         appends: list[Append] = []
         for position, message in enumerate(messages):
             try:
-                appends.append(self._prepare(message, options))
+                appends.append(self.prepare(message, options))
             except BusError as error:
                 results[position] = error
             else:
@@ -165,7 +165,7 @@ class Bus:
         self.check_open()
         if options.confirmation is Confirmation.PERSISTED:
             raise ValidationError("confirmation: publish_nowait cannot wait for PERSISTED")
-        append = self._prepare(message, options)
+        append = self.prepare(message, options)
         hear = partial(self._hear, append.topic)
         self.backend.append_nowait(append.topic, append.record, append.once, hear)
 
@@ -327,7 +327,13 @@ class Bus:
                 raise result
         return result
 
-    def _prepare(self, message: Message, options: PublishOptions) -> Append:
+    def prepare(self, message: Message, options: PublishOptions) -> Append:
+        """Check a message, and return what there is to append.
+
+        Raises:
+          ValidationError: it breaks a rule, or is too large.
+          SerializationError: the codec cannot express it.
+        """
         record = self._encode(message, options)
         return Append(message.topic, record, self._once(message, record, options))
 

@@ -4,7 +4,7 @@ All of them are checked when they are made, and can be made by ``cattrs.structur
 a TOML file. Durations are in seconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar, cast
 
 import attrs
@@ -59,6 +59,16 @@ def _consumer(value: str) -> str:
 
 def _dead_letter_topic(value: str | None) -> str | None:
     return None if value is None else check_topic(value, "dead_letter_topic")
+
+
+def _output_topics(value: Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValidationError(f"output_topics: {shown(value)} is not a list of topics")
+    topics = tuple(check_topic(topic, "output_topics") for topic in value)
+    for place, topic in enumerate(topics):
+        if topic in topics[:place]:
+            raise ValidationError(f"output_topics: {shown(topic)} stands there twice")
+    return topics
 
 
 @attrs.frozen
@@ -143,12 +153,22 @@ class SubscriptionConfig:
     """How long started handlers may run on when the subscription is left; at least 0."""
     shutdown_timeout: Seconds = attrs.field(default=5.0, kw_only=True, validator=checks.seconds())
     """How long to wait, at the end, for settlements to be confirmed; at least 0."""
+    output_topics: Annotated[tuple[str, ...], raw] = attrs.field(
+        default=(), kw_only=True, converter=_output_topics
+    )
+    """Where `Delivery.transaction` may publish. Each shares a slot with ``topic``, which may be one
+    of them: opening checks it.
+    """
 
     def __attrs_post_init__(self) -> None:
         if self.dead_letter_topic == self.topic:
             raise ValidationError(f"dead_letter_topic: {shown(self.topic)} is the topic itself")
         if self.ack_mode is AckMode.AUTO_ON_RECEIVE:
             self._refuse_retries()
+            if self.output_topics:
+                raise ValidationError(
+                    f"output_topics: {shown(self.output_topics)} has no effect with AUTO_ON_RECEIVE"
+                )
 
     @property
     def pending_ack_limit(self) -> int:

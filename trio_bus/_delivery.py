@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, final
@@ -13,6 +14,7 @@ from ._backend import Ack, Release, Settlement
 from ._dead_letter import DeadLetter, dead_letter_of
 from ._decision import Reason, checked_delay
 from ._policy import shown
+from ._transaction import Transaction, transact
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
@@ -150,6 +152,29 @@ class Delivery:
           LeaseLost: it is no longer ours.
         """
         await self._holding.context.lessor.renew(self._holding)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Publish, and finish this delivery, in one step: all of it happens, or nothing does.
+
+        ``async with delivery.transaction() as tx:`` gives a `Transaction`. What ``tx.publish`` is
+        given goes to ``output_topics`` of the subscription. Leaving the block commits: in one
+        atomic step the server checks that the delivery is still ours, appends all of it, and acks
+        the delivery. Leaving it by an exception discards all of it, and settles nothing.
+
+        Where the connection was lost meanwhile, the server is asked again: an entry that is pending
+        for nobody was committed, or its lease ran out and whoever took it over has finished it.
+
+        Entering and leaving are checkpoints.
+
+        Raises:
+          DeliveryFinalized: it was settled before, or in the block; nothing was published.
+          LeaseLost: it is no longer ours, or was deleted; nothing was published.
+          trio.BusyResourceError: another transaction of this delivery is open.
+
+        Cancellation: before the block is left, nothing is published. A block that is left normally
+        has handed its commit over: it **will happen** all the same.
+        """
+        return transact(self._holding)
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Delivery:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._entry_id import EntryId
     from ._message import Message
     from ._notifier import Notifier
+    from ._outputs import Outputs
     from ._settling import Settling
 
 
@@ -64,6 +65,7 @@ class HoldingContext:
     notifier: Notifier
     handler_timeout: float
     lease: float
+    outputs: Outputs
 
 
 @attrs.define(eq=False)
@@ -111,6 +113,8 @@ class Holding:
     """Its ``expires_at`` was over before it could start."""
     told: bool = False
     """The observer has heard how this delivery ended."""
+    transacting: bool = False
+    """A transaction of it is open."""
     _around: tuple[trio.Nursery, ...] = ()
     """The nurseries that this task was in before."""
     _scope: trio.CancelScope | None = None

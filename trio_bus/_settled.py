@@ -17,3 +17,6 @@ class Settled(Enum):
     ABSENT = "absent"
     """It is neither pending for anybody nor in the stream. While our lease held, it was deleted;
     later it may have been finished by another owner, and trimmed."""
+    FINISHED = "finished"
+    """Of a commit: the entry is in the stream, and pending for nobody. Either an earlier try has
+    committed it, or another owner finished it."""

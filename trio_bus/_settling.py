@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from ._backend import Settlement
+from ._backend import Commit, Settlement
 from ._errors import BusError, LeaseLost
 from ._settled import Settled
 
@@ -62,7 +62,8 @@ class Settling:
         """Wait until the server has confirmed it.
 
         Raises:
-          LeaseLost: the entry was not ours any more; nothing was settled.
+          LeaseLost: the entry was not ours any more, or what was to be published with its ack was
+            not, since it was deleted; nothing was settled.
 
         Cancellation: the settlement goes on.
         """
@@ -75,6 +76,8 @@ class Settling:
             raise type(self.abandoned)(str(self.abandoned)) from self.abandoned
         if self.outcome is Settled.LOST:
             raise LeaseLost(f"entry {self.holding.entry.id} is no longer ours")
+        if self.outcome is Settled.GONE and isinstance(self.settlement, Commit):
+            raise LeaseLost(f"entry {self.holding.entry.id} was deleted; nothing was published")
 
     def _wake(self) -> None:
         if self._ended is not None:

@@ -2,6 +2,7 @@
 
 from ._backend import Ack as Ack
 from ._backend import Bury as Bury
+from ._backend import Commit as Commit
 from ._backend import Death as Death
 from ._backend import Entry as Entry
 from ._backend import GroupMember as GroupMember
@@ -25,8 +26,8 @@ from ._subscription import Handler as Handler
 
 # Users find them here: see ``trio_bus/__init__.py``.
 for _public in (
-    *(Ack, Append, Bury, Death, Entry, GroupMember, Look, Membership, Once, Receipt, Release),
-    *(Retry, Settled, StreamBackend, TakeOver, Codec, CredentialProvider, Observer),
+    *(Ack, Append, Bury, Commit, Death, Entry, GroupMember, Look, Membership, Once, Receipt),
+    *(Release, Retry, Settled, StreamBackend, TakeOver, Codec, CredentialProvider, Observer),
     SelectiveObserver,
 ):
     _public.__module__ = __name__

@@ -83,8 +83,8 @@ _SETTLING = (
             put(
                 "always",
                 f"{_SUBSCRIPTION}/flusher.py",
-                "if settling.uncertain:",
-                "if settling.uncertain and settling.over:",
+                "if settling.uncertain and",
+                "if settling.uncertain and settling.over and",
             ),
             put(
                 "after an error that came later",

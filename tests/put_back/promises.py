@@ -34,9 +34,9 @@ TELLING = (
             put(
                 "that of the first",
                 "trio_bus/_bus.py",
-                "                appends.append(self._prepare(message, options))\n",
-                """                prepared = self._prepare(message, options)
-                first = self._prepare(messages[0], options)
+                "                appends.append(self.prepare(message, options))\n",
+                """                prepared = self.prepare(message, options)
+                first = self.prepare(messages[0], options)
                 appends.append(attrs.evolve(prepared, once=first.once))
 """,
             ),

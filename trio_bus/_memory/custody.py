@@ -14,7 +14,6 @@ from trio_bus._backend import (
     Receipt,
     Release,
     Retry,
-    Settlement,
 )
 from trio_bus._dead_letter import CONTEXT, context_fields
 from trio_bus._entry_id import EntryId
@@ -59,21 +58,37 @@ class Custody:
         stream, group = self._store.need_group(us.topic, us.group)
         return Place(stream, group, self._store.sorted_set(own_key(us.topic, "due", us.group)))
 
+    def why_not_ours(self, receipt: Receipt) -> Settled | None:
+        """Say why a delivery is not ours to settle; None if it is.
+
+        Raises:
+          StreamError: WRONGTYPE.
+        """
+        us = self.membership
+        if self._store.find_group(us.topic, us.group) is None:
+            return Settled.LOST
+        place = self.place()
+        return None if self._owns(place.group, receipt) else _lost_or_absent(place, receipt.id)
+
+    def is_finished(self, entry_id: EntryId) -> bool:
+        """Say whether the group is there, and the entry pending for nobody in it."""
+        us = self.membership
+        found = self._store.find_group(us.topic, us.group)
+        return found is not None and found[1].pending.get(entry_id) is None
+
     def settle(
-        self, settlement: Settlement, now_ms: int, due_ms: Callable[[float], int]
+        self, settlement: Ack | Retry | Release | Bury, now_ms: int, due_ms: Callable[[float], int]
     ) -> Settled:
         """Settle one entry; *due_ms* says when something is due that waits for so many seconds.
 
         Raises:
           StreamError: it is to be buried, and the dead-letter topic does not take it; WRONGTYPE.
         """
-        us = self.membership
-        if self._store.find_group(us.topic, us.group) is None:
-            return Settled.LOST
-        place = self.place()
         receipt = settlement.receipt
-        if not self._owns(place.group, receipt):
-            return _lost_or_absent(place, receipt.id)
+        why = self.why_not_ours(receipt)
+        if why is not None:
+            return why
+        place = self.place()
         if isinstance(settlement, Ack):
             place.group.acknowledge(receipt.id)
             return Settled.DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from trio_bus._entry_id import EntryId
 
@@ -33,6 +33,12 @@ class Marks:
         """Remember a key that `find` did not find, up to and including *end_ms*."""
         self._ids[topic, key] = entry_id
         heappush(self._ends, (end_ms, (topic, key)))
+
+    def remove(self, topic: str, key: str) -> None:
+        """Forget a key that is remembered."""
+        del self._ids[topic, key]
+        self._ends = [end for end in self._ends if end[1] != (topic, key)]
+        heapify(self._ends)
 
     def first_end(self, after_ms: float) -> float | None:
         """Return when the first key is forgotten that is forgotten later than that."""

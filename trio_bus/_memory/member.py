@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from trio_bus._backend import (
+    Commit,
     Entry,
     GroupMember,
     Membership,
@@ -24,6 +25,7 @@ from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
 
 from . import looking, takeover
+from .committing import commit
 from .custody import Custody
 from .delivery_commands import xreadgroup
 from .errors import StreamError
@@ -143,6 +145,8 @@ class MemoryMember(GroupMember):
 
     def _settle(self, settlement: Settlement, now_ms: int) -> Settled | RemoteError:
         try:
+            if isinstance(settlement, Commit):
+                return commit(self._server, self._custody, settlement, now_ms)
             settled = self._custody.settle(settlement, now_ms, self._server.clock.due_ms)
         except StreamError as refusal:
             return translate(refusal)

@@ -10,6 +10,7 @@ import attrs
 from trio_bus._backend import (
     Ack,
     Bury,
+    Commit,
     Death,
     DeathCause,
     Entry,
@@ -30,6 +31,7 @@ from trio_bus._settled import Settled
 from trio_bus._suspects import suspicious_from
 
 from . import scripts
+from .committing import committing
 from .errors import to_exception
 from .graves import notes_key
 from .link import Link
@@ -57,6 +59,7 @@ _ANSWERS = {
     scripts.LOST: Settled.LOST,
     scripts.GONE: Settled.GONE,
     scripts.ABSENT: Settled.ABSENT,
+    scripts.FINISHED: Settled.FINISHED,
 }
 
 
@@ -200,6 +203,8 @@ class Group:
         for at, settlement in enumerate(settlements):
             if isinstance(settlement, Bury):
                 yield _Part(self._bury(settlement), (at,))
+            elif isinstance(settlement, Commit):
+                yield _Part(committing(self._us.topic, *self._who, settlement), (at,))
 
     def _bury(self, settlement: Bury) -> ScriptCall:
         death = settlement.death

@@ -17,7 +17,7 @@ from trio_bus._once import MAX_ONCE_FIELDS
 from .link import Link
 from .resp import Argument, Command, ErrorReply, Reply
 
-DONE, LOST, GONE, ABSENT, UNFINISHED, GROUP_MISSING = 1, 0, 2, 3, 4, 5
+DONE, LOST, GONE, ABSENT, UNFINISHED, GROUP_MISSING, FINISHED = 1, 0, 2, 3, 4, 5, 6
 """What a script that settles, or sends back, answers for one entry."""
 
 _MAX_FIELDS = 2 * MAX_ONCE_FIELDS
@@ -60,6 +60,7 @@ def _constants() -> str:
         f"local SUSPECT, DEAD = '{SUSPECT}', '{DEAD}'\n"
         f"local DONE, LOST, GONE, ABSENT = {DONE}, {LOST}, {GONE}, {ABSENT}\n"
         f"local UNFINISHED, GROUP_MISSING = {UNFINISHED}, {GROUP_MISSING}\n"
+        f"local FINISHED = {FINISHED}\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
         f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"
         f"local CONTEXT = {{{context}}}"

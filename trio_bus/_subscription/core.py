@@ -43,6 +43,7 @@ from .state import SubscriptionState
 if TYPE_CHECKING:
     from trio_bus._gate import Gate
     from trio_bus._notifier import Notifier
+    from trio_bus._outputs import Outputs
 
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
@@ -69,6 +70,7 @@ class Core:
         gate: Gate,
         notifier: Notifier,
         now: Callable[[], datetime],
+        outputs: Outputs,
     ) -> None:
         self.config = config
         self.ack_mode = ack_mode
@@ -103,7 +105,9 @@ class Core:
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
         policy = Policy(config, chance.random)
-        self._context = HoldingContext(self, self.leases, policy, notifier, timeout, self.lease)
+        self._context = HoldingContext(
+            self, self.leases, policy, notifier, timeout, self.lease, outputs
+        )
 
     @property
     def lease(self) -> float:

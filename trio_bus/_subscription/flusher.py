@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import GroupMember
+from trio_bus._backend import Commit, GroupMember
 from trio_bus._errors import BusError, OutcomeUnknown, RemoteError
 from trio_bus._observer import Scope
 from trio_bus._settled import Settled
@@ -145,9 +145,20 @@ class Flusher:
 
 def _judged(settling: Settling, outcome: Settled) -> Settled:
     """Say what an answer means to us."""
-    if outcome not in {Settled.LOST, Settled.ABSENT}:
+    if outcome in {Settled.DONE, Settled.GONE}:
         return outcome
-    if settling.uncertain:  # this is how an earlier success answers
+    if settling.uncertain and _answers_success(settling, outcome):
         return Settled.DONE
     ours = settling.holding.is_unclaimed_at(trio.current_time())
     return Settled.GONE if outcome is Settled.ABSENT and ours else Settled.LOST
+
+
+def _answers_success(settling: Settling, outcome: Settled) -> bool:
+    """Say whether this is how an earlier try answers that did happen.
+
+    What was committed is pending for nobody. While a renewal still finds it pending, as that does
+    which finds it deleted, it was not committed.
+    """
+    if isinstance(settling.settlement, Commit):
+        return outcome is not Settled.LOST and not settling.holding.vanished
+    return True

@@ -12,6 +12,7 @@ import trio
 from trio_bus._backend import (
     Ack,
     Bury,
+    Commit,
     DeathCause,
     Receipt,
     Release,
@@ -32,6 +33,7 @@ _ENDS: dict[type[Settlement], Transition] = {
     Retry: Transition.RETRIED,
     Release: Transition.RELEASED,
     Bury: Transition.DEAD_LETTERED,
+    Commit: Transition.ACKED,
 }
 
 

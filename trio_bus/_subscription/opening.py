@@ -15,6 +15,7 @@ from trio_bus._errors import SubscriptionError, ValidationError
 from trio_bus._modes import AckMode
 from trio_bus._naming import naming
 from trio_bus._one_error import one_error
+from trio_bus._outputs import Outputs, check_one_slot
 from trio_bus._parting import parting
 
 from .buffer import Buffer
@@ -62,7 +63,8 @@ def open_subscription(
     Entering and leaving are checkpoints.
 
     Raises:
-      ValidationError: the acknowledgement mode needs a handler.
+      ValidationError: the acknowledgement mode needs a handler; or an output topic has another slot
+        than the topic.
       ConnectionLost: the server could not be reached when it was opened; later losses are told to
         the observer and healed.
       WrongType: the topic's key holds something else. Ends the block, whenever it is found.
@@ -124,6 +126,7 @@ async def _core(
 ) -> AsyncGenerator[tuple[Core, str], None]:
     """Create the group and join it."""
     bus.check_open()
+    check_one_slot(config.topic, config.output_topics)
     name = f"{config.consumer}-{chance.getrandbits(32):08x}"
     notifier = bus.notifier.at(config.topic, config.group, name)
     membership = Membership(
@@ -139,7 +142,13 @@ async def _core(
         await bus.backend.create_group(config.topic, config.group, first_id(config))
     async with bus.backend.join(membership) as member:
         core = Core(
-            config, ack_mode, member=member, gate=bus.gate, notifier=notifier, now=bus.clock.now
+            config,
+            ack_mode,
+            member=member,
+            gate=bus.gate,
+            notifier=notifier,
+            now=bus.clock.now,
+            outputs=Outputs(config.output_topics, bus.prepare),
         )
         yield core, name
 

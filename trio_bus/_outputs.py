@@ -1,0 +1,66 @@
+"""What the transactions of a subscription may publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, final
+
+import attrs
+from redis.crc import key_slot
+
+from ._errors import ValidationError
+from ._modes import Confirmation
+from ._names import shown
+from ._once import MAX_ONCE_FIELDS, Append
+
+if TYPE_CHECKING:
+    from ._message import Message
+    from ._options import PublishOptions
+
+    Prepare = Callable[[Message, PublishOptions], Append]
+
+
+@final
+@attrs.frozen
+class Outputs:
+    """The topics that were declared, and how a message becomes a record."""
+
+    topics: tuple[str, ...]
+    prepare: Prepare
+    """Checks and encodes, as every publish does."""
+
+    def output(self, message: Message, options: PublishOptions) -> Append:
+        """Return what is to be appended.
+
+        Raises:
+          ValidationError: the message breaks a rule, or may not be published in a transaction.
+          SerializationError: the codec cannot express it.
+        """
+        if message.topic not in self.topics:
+            raise ValidationError(
+                f"topic: {shown(message.topic)} is not among the output_topics {shown(self.topics)}"
+            )
+        if options.confirmation is Confirmation.PERSISTED:
+            raise ValidationError("confirmation: a transaction cannot wait for PERSISTED")
+        output = self.prepare(message, options)
+        fields = len(output.record)
+        if fields > MAX_ONCE_FIELDS:
+            raise ValidationError(
+                f"record: {fields:,} fields; in a transaction, at most {MAX_ONCE_FIELDS:,}"
+            )
+        return output
+
+
+def check_one_slot(topic: str, output_topics: Iterable[str]) -> None:
+    """Check that one step can change all of these streams, on a cluster too.
+
+    Raises:
+      ValidationError: an output topic has another slot; the text names both.
+    """
+    slot = key_slot(topic.encode())
+    for output in output_topics:
+        if key_slot(output.encode()) != slot:
+            raise ValidationError(
+                f"output_topics: {shown(output)} does not share a slot with the topic"
+                f" {shown(topic)}: give both one hash tag, as in '{{orders}}' and '{{orders}}.done'"
+            )
