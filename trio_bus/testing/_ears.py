@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from trio_bus._backend import (
     Ack,
     Bury,
+    Commit,
     DeathCause,
     Entry,
     Membership,
@@ -30,6 +31,7 @@ _SETTLED = {
     Retry: What.RETRIED,
     Release: What.RELEASED,
     Bury: What.BURIED,
+    Commit: What.ACKED,
 }
 
 
