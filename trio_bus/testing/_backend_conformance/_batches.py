@@ -8,11 +8,14 @@ from trio_bus._backend import Ack, Bury, Receipt, Retry
 
 from ._cast import Who
 from ._consuming import Consuming
-from ._picks import DEATH, Pick, words_for
+from ._picks import DEATH, Pick, commit, words_for
 from ._publishing import Publishing
 from ._removals import Removals
 from ._settling import Settling
 from ._world import World
+
+Outputs = Sequence[tuple[str, str | None]]
+"""Topics, each with a key or None."""
 
 _GRAVEYARD = Who("dead", "g", "x")
 
@@ -67,7 +70,7 @@ class Batches:
         if pick is None:
             self._settling.renew_all(who, named)
         else:
-            self._settling.say(who, words_for(pick, named, self._world.shape.unit))
+            self._settling.say(who, words_for(pick, named, self._world.shape))
 
     def wait_in_two_ways(self, who: Who, uid: str, units: Sequence[float]) -> None:
         """Let a retry be due at one time and a message at another, and look when the first is."""
@@ -106,5 +109,28 @@ class Batches:
         words = [Bury(receipt, DEATH) for receipt in self.hold(who, 1)]
         self._settling.say(who, words)
         self._consuming.look(who)
+        removals.delete_topic(_GRAVEYARD.topic)
+        self._settling.say(who, words)
+
+    def commit_again(self, who: Who, outputs: Outputs, whose: str) -> None:
+        """Commit one, or not; then try to commit it, by whoever comes with it."""
+        shape = self._world.shape
+        held = self.hold(who, 1)
+        if whose == "earlier":
+            self._settling.say(who, [commit(receipt, outputs, shape) for receipt in held])
+        if whose == "any":
+            who = Who(*who.place, "y" if who.consumer == "x" else "x")
+        self._settling.say(who, [commit(receipt, outputs, shape) for receipt in held])
+        self._publishing.create_group("b", "g", 0, None)
+        self._consuming.read(Who("b", "g", "x"), len(outputs) + 1, None)
+
+    def commit_in_vain(self, who: Who, outputs: Outputs) -> None:
+        """Commit where the last output is refused, and once more when it is not."""
+        removals = self._removals
+        if removals is None or not removals.use_up(_GRAVEYARD.topic):
+            return
+        whole = [*outputs, (_GRAVEYARD.topic, None)]
+        words = [commit(receipt, whole, self._world.shape) for receipt in self.hold(who, 1)]
+        self._settling.say(who, words)
         removals.delete_topic(_GRAVEYARD.topic)
         self._settling.say(who, words)

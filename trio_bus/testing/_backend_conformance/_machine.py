@@ -14,7 +14,7 @@ from trio_bus._backend import StreamBackend
 from trio_bus._uid import new_uid
 
 from ._administrator import Administrator
-from ._batches import Batches
+from ._batches import Batches, Outputs
 from ._cast import GROUPS, PLAYERS, TOPICS, Shape, Who
 from ._consuming import Consuming
 from ._meetings import Meetings
@@ -42,12 +42,14 @@ _whens = st.sampled_from((0.0, 1.5, 1.5, 6.0, "the past", "the future"))
 _SOON = (0.5, 1.0, 1.5)
 _cancels = st.sampled_from((None, None, None, None, None, 0, 1, 2, 3))
 _moments = st.sampled_from((None, None, None, 1, 2, 3))
+_outputs = st.lists(st.tuples(_topics, _keys), max_size=3).map(tuple)
 _picks = st.builds(
     Pick,
-    word=st.sampled_from(("release", "release", "retry", "retry", "ack", "bury")),
+    word=st.sampled_from(("release", "release", "retry", "retry", "ack", "bury", "commit")),
     which=_which,
     whose=st.sampled_from(("ours", "ours", "ours", "earlier", "earlier", "any")),
     delay=_delays,
+    outputs=_outputs,
 )
 _pick_lists = st.lists(_picks, min_size=1, max_size=3)
 _happenings = st.sampled_from(
@@ -224,6 +226,14 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(who=_players)
     def bury_in_vain(self, who: Who) -> None:
         self.batches.bury_in_vain(self.who(who))
+
+    @rule(who=_players, outputs=_outputs, whose=st.sampled_from(("ours", "earlier", "any")))
+    def commit_again(self, who: Who, outputs: Outputs, whose: str) -> None:
+        self.batches.commit_again(self.who(who), outputs, whose)
+
+    @rule(who=_players, outputs=_outputs)
+    def commit_in_vain(self, who: Who, outputs: Outputs) -> None:
+        self.batches.commit_in_vain(self.who(who), outputs)
 
     @rule(who=_players, cancel=_cancels)
     def look(self, who: Who, cancel: int | None) -> None:

@@ -9,6 +9,7 @@ import attrs
 from trio_bus._backend import (
     Ack,
     Bury,
+    Commit,
     Death,
     DeathCause,
     Receipt,
@@ -16,13 +17,16 @@ from trio_bus._backend import (
     Retry,
     Settlement,
 )
+from trio_bus._once import Append, Once
 
-from ._cast import Who
+from ._cast import Shape, Who
 from ._world import Given
 
 DEATH = Death(DeathCause.REJECTED, "builtins.ValueError", "no good \udc80")
 
 _APART = 0.3
+"""Units."""
+_REMEMBERED = 10.0
 """Units."""
 
 Choice = tuple[Who, Receipt]
@@ -40,10 +44,12 @@ class Pick:
     which: int = 0
     whose: str = "ours"
     delay: float = 0.0
+    outputs: tuple[tuple[str, str | None], ...] = ()
+    """Of a commit: topics, each with a key or None."""
 
 
 def choose(
-    given: Sequence[Given], who: Who, picks: Sequence[Pick], unit: float
+    given: Sequence[Given], who: Who, picks: Sequence[Pick], shape: Shape
 ) -> tuple[Who, list[Settlement]]:
     """Say who settles what: as a rule whoever has it, otherwise *who*."""
     actor: Who | None = None
@@ -54,21 +60,26 @@ def choose(
             actor, receipt = pool[-1 - pick.which % len(pool)]
             # No two of a batch are due together: servers may do them in more than one step.
             later = _APART * len(words) if pick.delay else 0.0
-            words.append(_word(pick, receipt, (pick.delay + later) * unit))
+            words.append(_word(pick, receipt, pick.delay + later, shape))
     return actor or who, words
 
 
-def words_for(pick: Pick, receipts: Sequence[Receipt], unit: float) -> list[Settlement]:
+def words_for(pick: Pick, receipts: Sequence[Receipt], shape: Shape) -> list[Settlement]:
     """Say the same of several."""
     spread = _APART if pick.delay else 0.0
     return [
-        _word(pick, receipt, (pick.delay + spread * place) * unit)
+        _word(pick, receipt, pick.delay + spread * place, shape)
         for place, receipt in enumerate(receipts)
     ]
 
 
 def describe(word: Settlement) -> str:
     """Write a settlement in words."""
+    if isinstance(word, Commit):
+        topics = ", ".join(
+            output.topic + (output.once is not None) * " (key)" for output in word.outputs
+        )
+        return f"commit {name(word.receipt)} with [{topics}]"
     delay = f" in {word.delay:g} s" if isinstance(word, Retry | Release) and word.delay else ""
     return f"{type(word).__name__.lower()} {name(word.receipt)}{delay}"
 
@@ -94,13 +105,30 @@ def _pool(given: Sequence[Given], who: Who, whose: str) -> list[Choice]:
     return [*((it.who, it.receipt) for it in over), *now]
 
 
-def _word(pick: Pick, receipt: Receipt, delay: float) -> Settlement:
+def _word(pick: Pick, receipt: Receipt, units: float, shape: Shape) -> Settlement:
     match pick.word:
         case "ack":
             return Ack(receipt)
         case "retry":
-            return Retry(receipt, delay)
+            return Retry(receipt, units * shape.unit)
         case "release":
-            return Release(receipt, delay)
+            return Release(receipt, units * shape.unit)
+        case "commit":
+            return commit(receipt, pick.outputs, shape)
         case _:
             return Bury(receipt, DEATH)
+
+
+def commit(receipt: Receipt, outputs: Sequence[tuple[str, str | None]], shape: Shape) -> Commit:
+    """Say that these are appended with the ack: a topic, and perhaps a key, for each."""
+    return Commit(
+        receipt,
+        tuple(
+            Append(
+                shape.name(topic),
+                ((b"of", str(receipt.id).encode()), (b"n", b"%d" % number)),
+                None if key is None else Once(key, _REMEMBERED * shape.unit),
+            )
+            for number, (topic, key) in enumerate(outputs)
+        ),
+    )

@@ -116,6 +116,15 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
         ),
         Promise("what was deleted is gone"),
         Promise(
+            "what is to be committed, and is pending for nobody while it is in the stream, is "
+            "finished: an earlier try did it, or whoever took it over"
+        ),
+        Promise(
+            "the outputs of a commit are appended, in their order, in the step in which the entry "
+            "is acknowledged, or none of them is",
+            "info",
+        ),
+        Promise(
             "an acknowledged entry is finished; a retried one is due after its delay; a released "
             "one can be taken, after its delay, with the count that it had before; a suspect that "
             "is released is a suspect again; a buried one is dead, or in the dead-letter topic, "

@@ -69,7 +69,7 @@ class Settling:
 
     def choose(self, who: Who, picks: Sequence[Pick]) -> tuple[Who, list[Settlement]]:
         """Say who settles what."""
-        return choose(self._world.given, who, picks, self._world.shape.unit)
+        return choose(self._world.given, who, picks, self._world.shape)
 
     async def settling(self, who: Who, words: Sequence[Settlement], model: Model) -> object:
         """Settle in the model."""
