@@ -32,6 +32,7 @@ from trio_bus.testing._invariants import (
     deaths,
     decisions,
     delays,
+    effects,
     ends,
     errors,
     findings,
@@ -182,6 +183,23 @@ def letter(data: bytes = b"bytes", entry: bytes = b"1-0") -> Record:
     return ((b"data", data), *zip(CONTEXT, values, strict=True))
 
 
+OUTPUTS = "{orders}.out"
+
+
+def outputs(*made: str) -> Places:
+    """Return places with these outputs of entry ONE: who made each, which it is, of how many."""
+    named = [b"effect|orders|billing|1-0|" + it.replace(" ", "|").encode() for it in made]
+    records = {EntryId(200 + number): ((b"data", it),) for number, it in enumerate(named)}
+    foreign = {EntryId(300): ((b"data", b"foreign"),)}
+    there = TopicPlaces(length=len(made), groups={}, records={**records, **foreign})
+    return Places({OUTPUTS: there})
+
+
+def output_figures(length: int) -> Places:
+    """Return places in which outputs can only be counted."""
+    return Places({OUTPUTS: TopicPlaces(length=length, groups={})})
+
+
 @attrs.frozen
 class Row:
     """One run: what happened, what is seen then, and what the rule says of it ("": it holds)."""
@@ -195,6 +213,11 @@ class Row:
     finish: Places | None = None
 
 
+TRANSACTS = say(
+    What.OPENING,
+    config=SubscriptionConfig("orders", "billing", output_topics=[OUTPUTS, "{orders}.unseen"]),
+)
+COMMITTED = at_server(What.ACKED, ONE, count=2)
 START = say(What.STARTED, ONE, attempt=1, label="m1")
 END = say(What.SUCCEEDED, ONE, attempt=1)
 CANCELLED = say(What.CANCELLED, ONE, attempt=1)
@@ -1294,6 +1317,99 @@ ROWS = [
         rate.Rate,
         "busy",
         [BEGUN, *(say(What.COMMAND, time=0.01 * number) for number in range(68))],
+    ),
+    # Transactions
+    Row(
+        effects.Effects,
+        "with the ack",
+        [TRANSACTS, member(), COMMITTED, *verb("commit")],
+        look=outputs("a 0 2", "a 1 2"),
+    ),
+    Row(effects.Effects, "none, and none", [TRANSACTS, member(), ACKED], look=outputs()),
+    Row(effects.Effects, "no transactions", [joined(), COMMITTED], look=outputs("a 0 2")),
+    Row(
+        effects.Effects,
+        "before the ack",
+        [TRANSACTS, member(), GIVEN],
+        "1-0 has outputs, and was not acked with them in 'billing'",
+        look=outputs("a 0 2", "a 1 2"),
+    ),
+    Row(
+        effects.Effects,
+        "with an ack of another",
+        [TRANSACTS, member(), ACKED],
+        "1-0 has outputs, and was not acked with them",
+        look=outputs("a 0 2", "a 1 2"),
+    ),
+    Row(
+        effects.Effects,
+        "missing",
+        [TRANSACTS, member(), COMMITTED],
+        "1-0 was acked with 2 outputs, and none is there",
+        look=outputs(),
+    ),
+    Row(
+        effects.Effects,
+        "a part",
+        [TRANSACTS, member(), COMMITTED],
+        "1-0 has outputs [0] of 2",
+        look=outputs("a 0 2"),
+    ),
+    Row(
+        effects.Effects,
+        "out of order",
+        [TRANSACTS, COMMITTED],
+        "1-0 has outputs [1, 0] of 2",
+        look=outputs("a 1 2", "a 0 2"),
+    ),
+    Row(
+        effects.Effects,
+        "twice by one",
+        [TRANSACTS, COMMITTED],
+        "1-0 has its outputs in 'billing' more than once",
+        look=outputs("a 0 1", "a 0 1"),
+    ),
+    Row(
+        effects.Effects,
+        "once by each of two",
+        [TRANSACTS, COMMITTED],
+        "1-0 has its outputs in 'billing' more than once",
+        look=outputs("a 0 1", "b 0 1"),
+    ),
+    Row(
+        effects.Effects,
+        "told, and it was not",
+        [TRANSACTS, member(), GIVEN, *verb("commit")],
+        "1-0 is told to be committed, and nobody has finished it",
+    ),
+    Row(effects.Effects, "finished by another", [TRANSACTS, member(), BURIED, *verb("commit")]),
+    Row(effects.Effects, "another verb", [TRANSACTS, member(), *verb("renew")]),
+    Row(effects.Effects, "unseen", [TRANSACTS, *verb("commit")]),
+    Row(
+        effects.Effects,
+        "a new group",
+        [TRANSACTS, member(), COMMITTED, DESTROYED, *verb("commit")],
+        look=outputs("a 0 2", "a 1 2", "b 0 2"),
+    ),
+    Row(
+        effects.Effects,
+        "outputs of a new topic",
+        [TRANSACTS, COMMITTED, attrs.evolve(fault(What.TOPIC_DELETED), topic="orders")],
+        look=outputs("a 0 1", "b 0 1"),
+    ),
+    Row(
+        effects.Effects,
+        "outputs that were deleted",
+        [TRANSACTS, COMMITTED, attrs.evolve(fault(What.DELETED, TWO), topic=OUTPUTS)],
+        look=outputs(),
+    ),
+    Row(effects.Effects, "counted", [TRANSACTS, COMMITTED], look=output_figures(2)),
+    Row(
+        effects.Effects,
+        "counted, and too few",
+        [TRANSACTS, COMMITTED],
+        "1 outputs are there, and 2 were acked with them",
+        look=output_figures(1),
     ),
 ]
 

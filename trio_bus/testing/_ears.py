@@ -144,7 +144,8 @@ class Witness:
             delay = settlement.delay if isinstance(settlement, Retry | Release) else None
             cause = settlement.death.cause if isinstance(settlement, Bury) else None
             what = _SETTLED[type(settlement)]
-            self._write(what, settlement.receipt, seconds=delay, cause=cause)
+            count = len(settlement.outputs) if isinstance(settlement, Commit) else None
+            self._write(what, settlement.receipt, seconds=delay, cause=cause, count=count)
             return
         words = result.value if isinstance(result, Settled) else kind_of(result)
         detail = f"{type(settlement).__name__.lower()}: {words}"
@@ -159,6 +160,7 @@ class Witness:
         detail: str = "",
         seconds: float | None = None,
         cause: DeathCause | None = None,
+        count: int | None = None,
     ) -> None:
         membership = self._membership
         line = Line(
@@ -173,5 +175,6 @@ class Witness:
             detail=detail,
             seconds=seconds,
             cause=cause,
+            count=count,
         )
         self._journal.write(line)

@@ -134,7 +134,8 @@ class Line:
     yields: bool = False
     """Of STARTED: whether the handler is known to end at once when it is cancelled."""
     count: int | None = None
-    """Of COMMAND: how many entries it is about, or may bring."""
+    """Of COMMAND: how many entries it is about, or may bring; of ACKED: how many outputs of a
+    transaction were appended with it."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
     asked: Pairs = ()

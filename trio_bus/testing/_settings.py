@@ -26,3 +26,4 @@ class Settings(TypedDict, total=False):
     ack_batch_size: int
     drain_timeout: float
     shutdown_timeout: float
+    output_topics: tuple[str, ...]

@@ -12,6 +12,8 @@ import trio
 from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
 from trio_bus._errors import DeliveryFinalized, LeaseLost
+from trio_bus._transaction import Transaction
+from trio_bus.testing._effects import effects_of
 from trio_bus.testing._invariants import InvariantBroken
 from trio_bus.testing._journal import Journal
 
@@ -35,18 +37,21 @@ class Do(Enum):
     RENEW = "renew"
     RESIST = "resist its cancellation"
     GIVE_IN = "give in"
+    COMMIT = "commit"
+    COMMIT_NOT = "fail in a transaction"
 
 
 VERBS = frozenset(
     {
         *(Do.ACK, Do.RETRY, Do.RETRY_LATER, Do.REJECT, Do.RELEASE, Do.RELEASE_LATER),
-        Do.RENEW,
+        *(Do.RENEW, Do.COMMIT, Do.COMMIT_NOT),
     }
 )
 
 ENDINGS = (
     *(Do.RETURN, Do.RETURN, Do.FAIL, Do.FAIL_TWICE, Do.RETRY, Do.RETRY_LATER),
     *(Do.REJECT, Do.RELEASE, Do.RELEASE_LATER),
+    *(Do.COMMIT, Do.COMMIT, Do.COMMIT_NOT),
 )
 """What a handler does at its end, if nothing else happens."""
 MEANWHILE = (
@@ -151,8 +156,30 @@ class Running:
                     await delivery.release()
                 case Do.RELEASE_LATER:
                     await delivery.release(delay=delay)
+                case Do.COMMIT:
+                    await self._commit()
+                case Do.COMMIT_NOT:
+                    await self._commit_not()
                 case _:
                     await delivery.renew()
+
+    async def _commit(self) -> None:
+        """Publish in a transaction."""
+        async with self._delivery.transaction() as transaction:
+            await self._publish(transaction)
+
+    async def _commit_not(self) -> None:
+        """Publish in a transaction that is left by an error; the journal calls it a failed verb."""
+        async with self._delivery.transaction() as transaction:
+            await self._publish(transaction)
+            raise HandlerFailed("in its transaction")
+
+    async def _publish(self, transaction: Transaction) -> None:
+        _, config, consumer, delivery = self._about
+        author = f"{consumer} {len(self._journal.lines)}"
+        (topic,) = config.output_topics
+        for effect in effects_of(delivery, config.group, author, topic, 2):
+            await transaction.publish(effect)
 
 
 async def handle(play: Play, running: Running) -> None:

@@ -239,7 +239,8 @@ class Play:
             shutdown_timeout=max(unit, 1.0),
         )
         if form.ack_mode is AckMode.AUTO_ON_RECEIVE:
-            return config  # nothing is tried again
+            return config  # nothing is tried again, and nothing published with the ack
+        config = attrs.evolve(config, output_topics=(self.topic("effects"),))
         backoff = Backoff(first=unit / 2, cap=unit, jitter=0.0)
         return attrs.evolve(config, max_retry=rules.max_retry, retry_backoff=backoff)
 
@@ -266,7 +267,7 @@ class Play:
             raise
 
     def _topics(self) -> list[str]:
-        return [self.topic(name) for name in (*TOPICS, "dead")]
+        return [self.topic(name) for name in (*TOPICS, "dead", "effects")]
 
     def _all_is_done(self) -> bool:
         infos = [self.pump.run(self.backend.info, self.topic(topic)) for topic in TOPICS]

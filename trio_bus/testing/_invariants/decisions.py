@@ -14,6 +14,7 @@ _NOBODY_ASKED = {Transition.LEASE_LOST, Transition.VANISHED, Transition.UNCONFIR
 """How a delivery may end whatever its handler wants."""
 _OUTCOMES: dict[str, set[Transition]] = {
     "ack": {Transition.ACKED},
+    "commit": {Transition.ACKED},
     "retry": {Transition.RETRIED, Transition.DEAD_LETTERED},
     "reject": {Transition.DEAD_LETTERED},
     "release": {Transition.RELEASED},
@@ -106,7 +107,7 @@ class Decisions(Rule):
                 f"{line.entry_id} is settled while its handler runs, which did not ask", line
             )
         expired = line.cause is DeathCause.EXPIRED
-        wanted = early or expired or "ack" in verbs or mine in self._returned
+        wanted = early or expired or verbs & {"ack", "commit"} or mine in self._returned
         if line.transition is Transition.ACKED and not wanted:
             self.broken(
                 f"{line.entry_id} is acked, and its handler neither returned nor asked", line

@@ -20,6 +20,7 @@ from .contents import Contents
 from .deaths import Deaths
 from .decisions import Decisions
 from .delays import Delays
+from .effects import Effects
 from .ends import Ends
 from .errors import Errors
 from .findings import Findings
@@ -43,7 +44,7 @@ from .settled_once import SettledOnce
 from .tenure import Tenure
 
 RULES: tuple[type[Rule], ...] = (
-    *(Lives, Decisions, Findings, Delays, Answers, Promptness, Settings, Contents),
+    *(Lives, Decisions, Findings, Delays, Answers, Promptness, Settings, Contents, Effects),
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),

@@ -139,6 +139,8 @@ class Tenure(Rule):
             self.broken(f"{words} began", line)
 
     def _hear_verb(self, line: Line) -> None:
+        if line.detail == "commit":  # whoever waits for its answer ends with that
+            self._yielding.discard((line.consumer, key_of(line)))
         if line.detail.startswith("renew"):
             asked = self._asked.setdefault(line.consumer, set())
             if line.what is What.VERB:

@@ -11,9 +11,10 @@ import trio
 from trio_bus._delivery import Delivery
 from trio_bus._errors import DeliveryFinalized
 from trio_bus._subscription import PullSubscription, Subscription
+from trio_bus.testing._effects import effects_of
 
 from .handling import Handling, Step
-from .plan import ConsumerPlan
+from .plan import EFFECTS_TOPIC, ConsumerPlan
 
 if TYPE_CHECKING:
     from .process import Process
@@ -54,9 +55,26 @@ class Acting:
                 await self._work(step.seconds / 2)
                 await delivery.renew()
                 await self._work(step.seconds / 2)
+            case Handling.COMMIT | Handling.COMMIT_LATE | Handling.COMMIT_NOT:
+                await self._commit(delivery, step)
+                return
             case _:
                 await self._toil(step)
         await self._finish(subscription, delivery, step)
+
+    async def _commit(self, delivery: Delivery, step: Step) -> None:
+        """Publish in a transaction, before the work and after it."""
+        group, number = self._plan.group.name, self._world.next_transaction()
+        author = f"{self._process.name} {number}"
+        outputs = effects_of(delivery, group, author, EFFECTS_TOPIC, 1 + number % 3)
+        async with delivery.transaction() as transaction:
+            await transaction.publish(outputs[0])
+            with trio.CancelScope(shield=step.handling is Handling.COMMIT_LATE):
+                await self._work(step.seconds)
+            for output in outputs[1:]:
+                await transaction.publish(output)
+            if step.handling is Handling.COMMIT_NOT:
+                raise HandlerFailed(REASON)
 
     async def _resist(self, step: Step) -> bool:
         """Work; when cancelled, do something else first. Say whether to return at once."""

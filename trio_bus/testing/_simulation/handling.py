@@ -47,9 +47,17 @@ class Handling(Enum):
     """Return without settling: in MANUAL mode the delivery stays open."""
     RETRY_AT_ONCE = "retry at once"
     """Retry with a delay of zero."""
+    COMMIT = "commit"
+    """Publish in a transaction, which takes as long as it takes."""
+    COMMIT_LATE = "commit late"
+    """Do so for longer than a lease, whatever is cancelled meanwhile."""
+    COMMIT_NOT = "commit not"
+    """Publish in a transaction, and raise before it ends."""
 
 
-RESISTING = frozenset({Handling.LATE, Handling.STUBBORN})
+COMMITTING = frozenset({Handling.COMMIT, Handling.COMMIT_LATE, Handling.COMMIT_NOT})
+"""What has a transaction."""
+RESISTING = frozenset({Handling.LATE, Handling.STUBBORN, Handling.COMMIT_LATE})
 """What goes on for a while when it is cancelled."""
 
 

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import Protocol
 
 import attrs
 
 from trio_bus._decision import Reason
 from trio_bus._delivery import Delivery
+from trio_bus._transaction import Transaction
 
 
 class Telling(Protocol):
@@ -52,6 +54,23 @@ class HeardDelivery(Delivery):  # type: ignore[misc]  # final for users; only we
         """Say so, and do it."""
         with self._telling("release", delay=delay):
             await super().release(delay)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Do it, and say how it ends."""
+        return self._transact(super().transaction())
+
+    @asynccontextmanager
+    async def _transact(
+        self, whole: AbstractAsyncContextManager[Transaction]
+    ) -> AsyncGenerator[Transaction, None]:
+        transaction = await whole.__aenter__()
+        try:
+            yield transaction
+        except BaseException as error:
+            await whole.__aexit__(type(error), error, error.__traceback__)
+            raise
+        with self._telling("commit"):
+            await whole.__aexit__(None, None, None)
 
     async def renew(self) -> None:
         """Say so, and do it."""

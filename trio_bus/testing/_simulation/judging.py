@@ -13,7 +13,7 @@ from trio_bus.testing._journal import Journal
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import Places, look_into
 
-from .plan import DEAD_TOPIC, TOPIC
+from .plan import DEAD_TOPIC, EFFECTS_TOPIC, TOPIC
 
 
 @attrs.define(eq=False)
@@ -38,7 +38,7 @@ class Judging:
 
     def places(self) -> Places:
         """Look where every entry is."""
-        return look_into(self.streams, (TOPIC, DEAD_TOPIC))
+        return look_into(self.streams, (TOPIC, DEAD_TOPIC, EFFECTS_TOPIC))
 
     @property
     def somebody_holds_something(self) -> bool:

@@ -15,16 +15,20 @@ from trio_bus.testing._line import Pairs
 from trio_bus.testing._settings import Settings
 
 from .faults import Fault, Trouble
-from .handling import Handling, Step
+from .handling import COMMITTING, Handling, Step
 from .scenario import Form, Numbers, Scenario
 
 TOPIC = "orders"
 DEAD_TOPIC = "{orders}.dead"
+EFFECTS_TOPIC = "{orders}.effects"
 PUBLISHER = "publisher"
 """How the places of publishers begin."""
 _OF_PUBLISHERS = ("append", "append", "schedule", "cancel")
 """What faults hit that hit a publisher: what matters most, more often."""
-_LONG = {Handling.HANG, Handling.LATE, Handling.STUBBORN, Handling.SWALLOW, Handling.MESSY}
+_LONG = {
+    *(Handling.HANG, Handling.LATE, Handling.STUBBORN, Handling.SWALLOW, Handling.MESSY),
+    Handling.COMMIT_LATE,
+}
 
 
 @unique
@@ -179,6 +183,8 @@ class _Draw:
                 first=pick([0.0, 0.05, 0.5]), cap=1.0, jitter=pick([0.0, 1])
             )
         settings["block_timeout"] = self.more.choice(self.scenario.block_timeouts)
+        if COMMITTING & set(self.scenario.handlings):
+            settings["output_topics"] = (EFFECTS_TOPIC,)
         return GroupPlan(
             config=SubscriptionConfig(TOPIC, name, **settings),
             asked=tuple(settings.items()),

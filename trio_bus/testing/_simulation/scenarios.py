@@ -227,6 +227,25 @@ _ALL = (
         reclaim_intervals=(0.5, 2.0),
         block_timeouts=(2.0, 0.1, 0.05),
     ),
+    Scenario(
+        name="transacted",
+        about="Handlers publish in transactions, and everything that can go wrong does.",
+        messages=(2, 5),
+        consumers=(2, 2),
+        max_in_flight=(2, 4),
+        max_retry=(1, 3),
+        leases=(0.5,),
+        handlings=(
+            *(*(Handling.COMMIT,) * 4, Handling.COMMIT_LATE, Handling.COMMIT_LATE),
+            *(Handling.COMMIT_NOT, Handling.SUCCEED, Handling.FAIL),
+        ),
+        ack_modes=(AckMode.AUTO_ON_HANDLER_SUCCESS, AckMode.MANUAL),
+        pulling=(False, False, True),
+        latencies=(0.0, 0.0, 0.02),
+        troubles=(*_OF_OPERATIONS, *_OF_PROCESSES, Trouble.RESTARTED, Trouble.DELETED),
+        operations=("settle", "settle", "settle", "renew", "take_over", "read"),
+        faults=(2, 6),
+    ),
 )
 
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

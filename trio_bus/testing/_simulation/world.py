@@ -83,6 +83,7 @@ class World:
         """The latest one at each place."""
         self._chance = Chance(plan.seed)
         self._starts: Counter[tuple[str, int]] = Counter()
+        self._transactions = count()
         self._publishing = plan.scenario.publishers
         self.settings = {group.name: Noted(group.config) for group in plan.groups}
         """Of each group, as its subscriptions get them."""
@@ -154,6 +155,10 @@ class World:
             return steps[start]
         last = steps[-1]
         return Step(Handling.SUCCEED, last.seconds) if last.handling in _ONCE else last
+
+    def next_transaction(self) -> int:
+        """Return a number that no other transaction has."""
+        return next(self._transactions)
 
     async def append_foreign(self, plan: MessagePlan) -> None:
         """Append what no message can be made of."""
