@@ -1,4 +1,4 @@
-"""What the transactions of a run publish, so that whoever looks at the streams knows whose it is."""
+"""What the transactions of a run publish: whoever looks at the streams knows whose it is."""
 
 from __future__ import annotations
 
