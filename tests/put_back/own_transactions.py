@@ -23,7 +23,7 @@ TRANSACTIONS = (
     ),
     Fault(
         "outputs come without the ack",
-        "A commit publishes and leaves the entry pending: it will be handled, and published, again.",
+        "A commit publishes and leaves the entry pending: it is handled and published again.",
         (
             put(
                 "in memory",
@@ -73,7 +73,7 @@ TRANSACTIONS = (
     ),
     Fault(
         "an unknown commit is believed in",
-        "A commit whose answer was lost is told to have happened, while somebody else has the entry.",
+        "A commit whose answer was lost is told to have happened, and somebody else has it.",
         (
             put(
                 "what is pending elsewhere counts as committed",
