@@ -22,6 +22,8 @@ from trio_bus.abc import (
     Settlement,
     StreamBackend,
 )
+from trio_bus._backend import Buried
+from trio_bus._graves import Grave, Redriven
 from trio_bus.testing._interposed import InterposedMember
 
 T = TypeVar("T")
@@ -157,6 +159,16 @@ class WatchedBackend(StreamBackend):
     async def _join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
         async with self.inner.join(membership) as member:
             yield WatchedMember(member, self.faults)
+
+    async def buried(
+        self, topic: str, group: str | None, after: EntryId | None
+    ) -> tuple[list[Buried], EntryId | None]:
+        """Read dead entries."""
+        return await self.inner.buried(topic, group, after)
+
+    async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
+        """Send dead entries back."""
+        return await self.inner.redrive(dead)
 
     async def info(self, topic: str) -> TopicInfo:
         """Say what there is of a topic."""

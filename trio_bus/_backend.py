@@ -19,7 +19,6 @@ import abc
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from enum import Enum, unique
 
 import attrs
 
@@ -30,30 +29,17 @@ from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
 from ._settled import Settled
-
-Record = tuple[tuple[bytes, bytes], ...]
-"""The fields of an entry: names and values, in order, duplicates kept."""
-
-
-Buried = tuple[EntryId, Record]
-"""The id of a dead entry where it lies, and its record with the context behind it."""
-
-
-@attrs.frozen
-class Receipt:
-    """Proof of one delivery: it fences every later word about the entry.
-
-    An operation with a receipt has an effect only while the entry is pending for the consumer
-    that got it, with exactly this count of deliveries.
-    """
-
-    id: EntryId
-    attempt: int
-    delivery: int = attrs.field(default=0, eq=False)
-    """A number that the backend may give to a delivery, to tell those of one entry apart."""
-    suspect: bool = attrs.field(default=False, eq=False)
-    """Released, it is a suspect again; see `Entry`."""
-
+from ._settlement import Ack as Ack
+from ._settlement import Buried as Buried
+from ._settlement import Bury as Bury
+from ._settlement import Commit as Commit
+from ._settlement import Death as Death
+from ._settlement import DeathCause as DeathCause
+from ._settlement import Receipt as Receipt
+from ._settlement import Record as Record
+from ._settlement import Release as Release
+from ._settlement import Retry as Retry
+from ._settlement import Settlement as Settlement
 
 @attrs.frozen
 class Entry:
@@ -71,73 +57,6 @@ class Entry:
     def receipt(self) -> Receipt:
         """What settles this delivery."""
         return Receipt(self.id, self.attempt, self.delivery, self.suspect)
-
-
-@unique
-class DeathCause(Enum):
-    """Why an entry went to the dead-letter topic."""
-
-    REJECTED = "rejected"
-    EXHAUSTED = "exhausted"
-    UNDECODABLE = "undecodable"
-    OVERSIZED = "oversized"
-    EXPIRED = "expired"
-
-
-@attrs.frozen
-class Death:
-    """Why one entry is buried: the part of its context that the backend cannot know."""
-
-    cause: DeathCause
-    error_type: str
-    error_text: str
-
-
-@attrs.frozen
-class Ack:
-    """The entry is done in this group."""
-
-    receipt: Receipt
-
-
-@attrs.frozen
-class Retry:
-    """Start it again in this group, not before *delay* seconds from now; the attempt counts."""
-
-    receipt: Receipt
-    delay: float = 0.0
-
-
-@attrs.frozen
-class Release:
-    """Give it back as if it had not been delivered; claimable after *delay* seconds."""
-
-    receipt: Receipt
-    delay: float = 0.0
-
-
-@attrs.frozen
-class Bury:
-    """Move it, with its context, to the dead-letter topic of the membership (or to ``~dead``)."""
-
-    receipt: Receipt
-    death: Death
-
-
-@attrs.frozen
-class Commit:
-    """Append these and finish the entry, in one atomic step, or do nothing at all.
-
-    They go to the streams of their topics in this order; all of them share a slot with that of the
-    entry. One that is stored `Once`, and is remembered, is not appended again.
-    """
-
-    receipt: Receipt
-    outputs: tuple[Append, ...] = ()
-    """At most 1,000, of 1 to 3,500 fields each."""
-
-
-Settlement = Ack | Retry | Release | Bury | Commit
 
 
 @attrs.frozen
