@@ -21,6 +21,7 @@ from trio_bus._subscription.dispatcher import Dispatcher
 from trio_bus._subscription.leases import Leases
 from trio_bus._subscription.life import Life
 from trio_bus._subscription.permits import Permits
+from trio_bus._subscription.valve import Valve
 
 if TYPE_CHECKING:
     from trio_bus._backend import Receipt, Settlement
@@ -45,8 +46,8 @@ def takes_one_too_many(patch: pytest.MonkeyPatch) -> None:
     """There is a permit more than there should be."""
     real = Permits.__init__
 
-    def init(self: Permits, max_in_flight: int, max_pending_acks: int) -> None:
-        real(self, max_in_flight + 1, max_pending_acks)
+    def init(self: Permits, max_in_flight: int, max_pending_acks: int, valve: Valve) -> None:
+        real(self, max_in_flight + 1, max_pending_acks, valve)
 
     patch.setattr(Permits, "__init__", init)
 

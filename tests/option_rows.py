@@ -186,6 +186,17 @@ async def _max_in_flight(settings: SubscriptionConfig) -> object:
     return shop.most
 
 
+async def _max_in_flight_bytes(settings: SubscriptionConfig) -> object:
+    shop = Shop()
+    await shop.subscribe(attrs.evolve(settings, max_in_flight=1), shop.work, count=1)
+    async with open_subscription(shop.bus, settings) as deliveries:
+        await publish(shop.bus, 1)
+        await deliveries.receive()
+        await publish(shop.bus, 1)
+        await trio.sleep(1)
+        return deliveries.statistics().in_flight
+
+
 async def _max_pending_acks(settings: SubscriptionConfig) -> object:
     shop = Shop()
     shop.backend.delay("settle", 50)
@@ -344,6 +355,7 @@ OF_SUBSCRIPTIONS = [
         PLAIN,
     ),
     subscription("max_in_flight", [(1, 1), (4, 4)], _max_in_flight),
+    subscription("max_in_flight_bytes", [(1, 1), (1000, 2)], _max_in_flight_bytes),
     subscription(
         "max_pending_acks",
         [(1, 3), (5, 7), (None, 6)],

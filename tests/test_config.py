@@ -56,6 +56,7 @@ def test_defaults_are_those_of_the_manual() -> None:
         "start": None,
         "ack_mode": None,
         "max_in_flight": 16,
+        "max_in_flight_bytes": None,
         "max_pending_acks": None,
         "max_retry": 3,
         "retry_backoff": Backoff(first=0.1, factor=2.0, cap=300.0, jitter=1.0),
@@ -101,6 +102,7 @@ TIMES: list[tuple[str, list[object]]] = [
 ]
 COUNTS: list[tuple[str, list[object]]] = [
     ("max_in_flight", [0, -1, 2**31]),
+    ("max_in_flight_bytes", [0, -1, 1.5, True, 2**31]),
     ("max_pending_acks", [0, -1]),
     ("max_retry", [-1, 2**31]),
     ("ack_batch_size", [0]),
@@ -118,6 +120,7 @@ OTHERS: list[tuple[str, list[object]]] = [
     ("retry_on", [None, [ValueError], (BaseException,), (7,), KeyboardInterrupt, "ValueError"]),
     ("reject_on", [None, [], (ValueError, ValueError())]),
 ]
+OPTIONAL = {"handler_timeout", "max_in_flight_bytes", "max_pending_acks"}
 EVERY_WRONG: list[tuple[str, object]] = [
     *((field, value) for field, values in TIMES for value in [*values, *WRONG_NUMBERS]),
     *((field, value) for field, values in COUNTS for value in [*values, 1.0, *WRONG_NUMBERS]),
@@ -128,11 +131,7 @@ EVERY_WRONG: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [
-        (field, value)
-        for field, value in EVERY_WRONG
-        if value is not None or field not in {"handler_timeout", "max_pending_acks"}
-    ],
+    [(field, value) for field, value in EVERY_WRONG if value is not None or field not in OPTIONAL],
     ids=lambda value: shown(value)[:30],
 )
 def test_what_cannot_work_is_refused_by_name(field: str, value: object) -> None:
@@ -155,6 +154,7 @@ def test_what_cannot_work_is_refused_by_name(field: str, value: object) -> None:
         ("handler_timeout", 0),
         ("handler_timeout", math.inf),
         ("max_in_flight", 1),
+        ("max_in_flight_bytes", 1),
         ("max_pending_acks", 1),
         ("max_retry", 0),
         ("ack_batch_size", 1),

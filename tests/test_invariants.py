@@ -44,6 +44,7 @@ from trio_bus.testing._invariants import (
     neighbours,
     one_place,
     own_groups,
+    pauses,
     progress,
     promptness,
     rate,
@@ -51,6 +52,7 @@ from trio_bus.testing._invariants import (
     reserved,
     settings,
     settled_once,
+    sizes,
     tenure,
 )
 from trio_bus.testing._line import SERVER, WORLD, Line, Pairs, What
@@ -225,6 +227,9 @@ BEGUN = told(Transition.RECEIVED)
 GIVEN = at_server(What.GIVEN, ONE)
 ACKED = at_server(What.ACKED, ONE)
 BURIED = at_server(What.BURIED, ONE, 2, cause=DeathCause.EXHAUSTED)
+GIVEN_TEN = at_server(What.GIVEN, ONE, size=10)
+TEN = attrs.evolve(CONFIG, max_in_flight_bytes=10)
+HALTED, CONTINUED = say(What.HALTED), say(What.CONTINUED)
 PUBLISHING = say(What.PUBLISHING, label="m1", group="", consumer="")
 LEAVING = say(What.LEAVING, config=CONFIG, detail="leave")
 LEFT = say(What.LEFT, config=CONFIG)
@@ -1410,6 +1415,44 @@ ROWS = [
         [TRANSACTS, COMMITTED],
         "1 outputs are there, and 2 were acked with them",
         look=output_figures(1),
+    ),
+    # 0 and 6: what is taken in
+    Row(
+        pauses.Pauses,
+        "resumed",
+        [joined(), HALTED, CONTINUED, *commands("read", 1.0), START],
+    ),
+    Row(pauses.Pauses, "looks", [joined(), HALTED, *commands("look", 1.0)]),
+    Row(pauses.Pauses, "acked before", [joined(config=RECEIVING), HALTED, START]),
+    Row(pauses.Pauses, "starts", [joined(), HALTED, START], "starts at a-1, which is paused"),
+    Row(
+        pauses.Pauses,
+        "claims",
+        [joined(), HALTED, *commands("take_over", 1.0)],
+        "a-1 is paused, and asks for more",
+    ),
+    Row(sizes.Sizes, "no bound", [joined(), GIVEN_TEN, BEGUN, *commands("read", 1.0)]),
+    Row(
+        sizes.Sizes,
+        "less",
+        [
+            joined(config=attrs.evolve(CONFIG, max_in_flight_bytes=11)),
+            *(GIVEN_TEN, BEGUN, *commands("read", 1.0)),
+        ],
+    ),
+    Row(
+        sizes.Sizes,
+        "enough",
+        [
+            *(joined(config=TEN), GIVEN, GIVEN_TEN, BEGUN, *commands("look", 1.0)),
+            *(told(Transition.ACKED), *commands("read", 1.0)),
+        ],
+    ),
+    Row(
+        sizes.Sizes,
+        "too much",
+        [joined(config=TEN), GIVEN_TEN, BEGUN, *commands("read", 1.0)],
+        "a-1 holds 10 bytes of 10, and asks for more",
     ),
 ]
 

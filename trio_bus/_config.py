@@ -91,6 +91,12 @@ class SubscriptionConfig:
     """When an entry is done. None: AUTO_ON_HANDLER_SUCCESS with a handler, MANUAL without."""
     max_in_flight: Count = attrs.field(default=16, kw_only=True, validator=checks.count(1))
     """How many deliveries may be handled at a time; at least 1."""
+    max_in_flight_bytes: Annotated[int | None, raw] = attrs.field(
+        default=None, kw_only=True, validator=checks.optional(checks.count(1))
+    )
+    """While records of so many bytes are held nothing more is read; at least 1. None: no bound.
+
+    One read, or one claim, may go beyond it: what it brings is known when it is there."""
     max_pending_acks: Annotated[int | None, raw] = attrs.field(
         default=None, kw_only=True, validator=checks.optional(checks.count(1))
     )

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from ._backend import Ack, Entry, Receipt, Release, Settlement
+from ._codec import record_bytes
 from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
 from ._policy import Policy
@@ -125,6 +126,11 @@ class Holding:
     def receipt(self) -> Receipt:
         """What proves that it is ours."""
         return self.entry.receipt
+
+    @property
+    def size(self) -> int:
+        """How many bytes of it we keep."""
+        return record_bytes(self.entry.record)
 
     @property
     def place(self) -> tuple[EntryId, int]:

@@ -136,8 +136,8 @@ LIFE = (
         (
             put(
                 "all that has arrived",
-                f"{_SUBSCRIPTION}/life.py",
-                "if not holding.given_out:  # it has not started, and will not",
+                f"{_SUBSCRIPTION}/core.py",
+                "if not holding.given_out:",
                 "if not holding:",
             ),
         ),
@@ -173,7 +173,7 @@ LIFE = (
                         "                return\n            if holding.lost:\n",
                     ),
                     Change(
-                        f"{_SUBSCRIPTION}/life.py", "if not holding.given_out:", "if holding.lost:"
+                        f"{_SUBSCRIPTION}/core.py", "if not holding.given_out:", "if holding.lost:"
                     ),
                 ),
             ),

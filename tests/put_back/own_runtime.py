@@ -26,7 +26,7 @@ _PERMITS = (
             put(
                 "that of a settlement over the limit",
                 f"{_SUBSCRIPTION}/permits.py",
-                "            self._deferred -= 1\n            self._free.release()\n",
+                "            self._deferred -= 1\n            self._release()\n",
                 "            self._deferred -= 1\n",
             ),
             put(

@@ -11,6 +11,8 @@ from trio_bus._errors import BusError, GroupMissing
 from trio_bus._observer import Scope
 from trio_bus._trio_util import AsyncValue
 
+from .company import Company
+
 if TYPE_CHECKING:
     from .core import Core
     from .group import Group
@@ -33,6 +35,7 @@ class Consumer:
         self._read_scope: trio.CancelScope | None = None
         self._reads = AsyncValue(0)
         self._waits = AsyncValue(0)
+        self._company = Company(core.permits, core.config.max_in_flight)
         self._longest = min(core.config.block_timeout, core.lease / READS_PER_LEASE)
 
     @trio.lowlevel.enable_ki_protection
@@ -63,12 +66,16 @@ class Consumer:
         finally:
             self._waits.value -= 1
 
+    async def wait_out(self) -> None:
+        """Wait until no read is under way."""
+        await self._reads.wait_value(0)
+
     async def pause(self) -> None:
         """Begin no read until `go_on`; return when the one under way has ended."""
         self._waits.value += 1
         if self._read_scope is not None:
             self._read_scope.cancel("a suspect is to run alone")
-        await self._reads.wait_value(0)
+        await self.wait_out()
 
     def go_on(self) -> None:
         """Take back one `pause`, also one that was cancelled."""
@@ -76,6 +83,7 @@ class Consumer:
 
     async def _read_once(self) -> None:
         await self._waits.wait_value(0)
+        await self._company.wait()
         permits = self._core.permits
         taken = await permits.take(self._core.config.max_in_flight)
         if self._waits.value:  # a claim began to wait behind us: it goes first
@@ -85,8 +93,9 @@ class Consumer:
         self._reads.value = 1
         sent = trio.current_time()
         try:
-            with trio.CancelScope() as self._read_scope:
+            with self._core.valve.ending() as self._read_scope:
                 entries = await self._core.member.read(taken, self._longest)
+            self._company.came(taken, len(entries))
         finally:
             self._read_scope = None
             permits.give_back(taken - len(entries))

@@ -39,6 +39,7 @@ from .permits import Permits
 from .pulse import Pulse
 from .remembered import Remembered
 from .state import SubscriptionState
+from .valve import Reason, Valve
 
 if TYPE_CHECKING:
     from trio_bus._gate import Gate
@@ -78,7 +79,8 @@ class Core:
         self.notifier = notifier
         self.pause: Pause = Pause(chance.random)
         self.chance: Callable[[], float] = chance.random
-        self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit)
+        self.valve: Valve = Valve(config.max_in_flight_bytes)
+        self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit, self.valve)
         self.holdings: dict[Holding, None] = {}  # a dict, for its order
         self.held: AsyncValue[int] = AsyncValue(0)
         # How often something happened that the task for leases has to see at once.
@@ -114,6 +116,12 @@ class Core:
         """Seconds that a pending entry stays ours without renewal."""
         return self.config.claim_idle_timeout
 
+    @property
+    def takes_in(self) -> bool:
+        """Whether what arrives may start: nobody drains it, and the program has not paused it."""
+        running = self.state.value is SubscriptionState.RUNNING
+        return running and not self.valve.is_shut_for(Reason.USER)
+
     def report(self, scope: Scope, error: BusError, receipt: Receipt | None = None) -> None:
         """Tell the observer of an error; if nothing can heal it, end the subscription."""
         self.tell(scope, error, receipt)
@@ -148,6 +156,7 @@ class Core:
             for entry in entries
         ]
         self.holdings.update(dict.fromkeys(holdings))
+        self.valve.hold(sum(holding.size for holding in holdings))
         self.held.value = len(self.holdings)
         ready = [holding for holding in holdings if self._succeeds_nobody(holding)]
         self.history.began(holdings, transition)
@@ -172,7 +181,7 @@ class Core:
 
     def _start(self, holdings: Iterable[Holding]) -> None:
         wanted = [holding for holding in holdings if holding.open]
-        if self.state.value is not SubscriptionState.RUNNING:
+        if not self.takes_in:
             for holding in wanted:
                 self.hand_back(holding)
             return
@@ -271,6 +280,13 @@ class Core:
         holding.lose()
 
     @trio.lowlevel.enable_ki_protection
+    def hand_back_unstarted(self) -> None:
+        """Release what has not started; so it never does."""
+        for holding in self.open_holdings():
+            if not holding.given_out:
+                self.hand_back(holding)
+
+    @trio.lowlevel.enable_ki_protection
     def vanish(self, holding: Holding) -> None:
         """Tell once that it was deleted. Nobody else can have it: what runs with it goes on."""
         if not holding.vanished:
@@ -314,14 +330,16 @@ class Core:
             self._give_back(holding)
         holding.permit = False
         if holding.settling is None or holding.settling.over:
-            self.permits.give_back(1)
+            self.permits.dropped()
             self._drop(holding)
         else:
             self.permits.submitted()
 
     def _drop(self, holding: Holding) -> None:
         """Forget it, and start what waited for its end."""
-        self.holdings.pop(holding, None)
+        if holding in self.holdings:
+            del self.holdings[holding]
+            self.valve.drop(holding.size)
         if self._by_id.get(holding.entry.id) is holding:
             self._forget_latest(holding)
         successor, holding.successor = holding.successor, None

@@ -120,6 +120,14 @@ class History:
         self.counts[Transition.VANISHED] += 1
         self._notifier.transition(Transition.VANISHED, entry_id)
 
+    def paused(self) -> None:
+        """The program wants nothing to be taken in."""
+        self._notifier.transition(Transition.PAUSED)
+
+    def resumed(self) -> None:
+        """It does again."""
+        self._notifier.transition(Transition.RESUMED)
+
     def _end(
         self, holding: Holding, end: Transition, reason: str, settling: Settling | None
     ) -> None:

@@ -93,6 +93,11 @@ class Life:
         finally:
             self._stop()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody drains it."""
+        return self._core.state.value is SubscriptionState.RUNNING
+
     def _end_body(self) -> None:
         self.body_scope.cancel("the subscription cannot go on")
         self._stop()
@@ -190,9 +195,7 @@ class Life:
         self._core.notifier.transition(Transition.DRAINING)
         self._intake.cancel("the subscription takes in nothing more")
         self._outlet.close()
-        for holding in self._core.open_holdings():
-            if not holding.given_out:  # it has not started, and will not
-                self._core.hand_back(holding)
+        self._core.hand_back_unstarted()
 
     def _is_called_by_a_handler(self) -> bool:
         """Say whether a handler waits for the end of the caller: itself, or a task inside it."""

@@ -124,7 +124,11 @@ class Reclaimer:
             await self._wanted.wait()
             self._wanted = trio.Event()
             try:
-                await self._claim_after_gap()
+                with self._core.valve.ending(lambda: self._turn.runs) as scope:
+                    await self._claim_after_gap()
+                if scope.cancelled_caught:  # there may be something when the valve opens
+                    self._wanted.set()
+                    continue
                 errors = 0
             except BusError as error:
                 errors += 1

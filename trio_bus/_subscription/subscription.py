@@ -9,6 +9,8 @@ import trio
 
 from trio_bus._observer import Scope, Transition
 
+from .valve import Reason
+
 if TYPE_CHECKING:
     from trio_bus._config import SubscriptionConfig
     from trio_bus._delivery import Delivery
@@ -30,6 +32,10 @@ class SubscriptionStatistics:
     state: SubscriptionState
     in_flight: int
     """Held now: waiting to start, being handled, or waiting for the server to confirm."""
+    in_flight_bytes: int
+    """The size of their records."""
+    paused: bool
+    """Whether `pause` was called, and `resume` was not since."""
     pending_acks: int
     """The part of them that waits for the server to confirm."""
     received: int
@@ -77,6 +83,8 @@ class _Running:
         return SubscriptionStatistics(
             state=self._core.state.value,
             in_flight=self._core.held.value,
+            in_flight_bytes=self._core.valve.bytes,
+            paused=self._core.valve.is_shut_for(Reason.USER),
             pending_acks=self._core.flusher.outstanding.value,
             received=counts[Transition.RECEIVED] + counts[Transition.TAKEN_OVER],
             failed=self._core.history.failures,
@@ -99,6 +107,29 @@ class _Running:
         tasks may wait.
         """
         await self._core.held.wait_value(0)
+
+    def pause(self) -> None:
+        """Take in nothing, and start nothing, until `resume`. Never a checkpoint.
+
+        Nothing starts once this has returned. What runs goes on, its leases are renewed, and it is
+        settled. What was received and has not started is given back, uncounted: other consumers of
+        the group take it, and whatever else comes. With AUTO_ON_RECEIVE what is acked already
+        starts all the same. What is scheduled on the topic is published in time. Draining and
+        leaving work as ever. Where it is paused or drained already this changes nothing.
+        """
+        if self._core.takes_in:
+            self._core.valve.shut(Reason.USER)
+            self._core.hand_back_unstarted()
+            self._core.history.paused()
+
+    def resume(self) -> None:
+        """Take in entries again. Never a checkpoint.
+
+        Where it is not paused, or is drained, nothing changes.
+        """
+        if self._life.is_open and self._core.valve.is_shut_for(Reason.USER):
+            self._core.valve.open(Reason.USER)
+            self._core.history.resumed()
 
     async def drain(self) -> None:
         """Take in nothing more; return when nothing is in flight.

@@ -43,6 +43,8 @@ class Turn:
         self._consumer = consumer
         self._tell = tell
         self._booked: EntryId | None = None
+        self.runs: bool = False
+        """Whether a suspect may be at work, beside which nothing starts."""
         self._not_before = -math.inf
 
     @property
@@ -73,11 +75,13 @@ class Turn:
             sent = trio.current_time()
             result = await self._core.member.take_booked(suspect)
             self._booked, used = None, len(result.entries)
+            self.runs = True
             self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
             self._tell(result)
             if not await self._nothing_is_held():
                 self._core.recall()  # nobody has received it: later it would not be alone
         finally:
+            self.runs = False
             permits.give_back(taken - used)
 
     async def _nothing_is_held(self) -> bool:

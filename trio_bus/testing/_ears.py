@@ -17,6 +17,7 @@ from trio_bus._backend import (
     Settlement,
     TakeOver,
 )
+from trio_bus._codec import record_bytes
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
 from trio_bus._observer import ErrorEvent, TransitionEvent
@@ -103,7 +104,7 @@ class Witness:
     def delivered(self, entries: Iterable[Entry]) -> None:
         """Entries are pending for this member now."""
         for entry in entries:
-            self._write(What.GIVEN, entry.receipt)
+            self._write(What.GIVEN, entry.receipt, size=record_bytes(entry.record))
 
     def took_over(self, found: TakeOver) -> None:
         """Entries were taken over, buried, set apart, booked, or found to be gone."""
@@ -161,6 +162,7 @@ class Witness:
         seconds: float | None = None,
         cause: DeathCause | None = None,
         count: int | None = None,
+        size: int | None = None,
     ) -> None:
         membership = self._membership
         line = Line(
@@ -176,5 +178,6 @@ class Witness:
             seconds=seconds,
             cause=cause,
             count=count,
+            size=size,
         )
         self._journal.write(line)

@@ -130,7 +130,7 @@ class Line:
     """Of a message that was published with others: the number of the batch."""
     size: int | None = None
     """Bytes: of PUBLISHING and what comes of it, those of the payload; of JOINED, how many there
-    may be."""
+    may be; of GIVEN, those of the record."""
     yields: bool = False
     """Of STARTED: whether the handler is known to end at once when it is cancelled."""
     count: int | None = None

@@ -13,6 +13,7 @@ class Settings(TypedDict, total=False):
 
     ack_mode: AckMode | None
     max_in_flight: int
+    max_in_flight_bytes: int | None
     max_pending_acks: int | None
     max_retry: int
     retry_backoff: Backoff

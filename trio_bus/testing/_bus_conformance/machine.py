@@ -32,6 +32,7 @@ _forms = st.builds(
     pulls=st.booleans(),
     ack_mode=st.just(None),
     max_in_flight=st.integers(1, 3),
+    max_in_flight_bytes=st.sampled_from((None, None, 1, 200)),
     handler_units=st.sampled_from((None, None, 1.5, 6.0)),
     drain_units=st.sampled_from((0.0, 1.0, 3.0)),
 )
@@ -136,6 +137,11 @@ class BusMachine(RuleBasedStateMachine):
         for handler in range(len(self.play.running)):
             self.play.tell(handler, Do.RESIST)
         self.play.leave(which, way)
+
+    @precondition(lambda self: self.play.programs)
+    @rule(which=_which)
+    def pause_or_resume(self, which: int) -> None:
+        self.play.halt(which)
 
     @precondition(lambda self: self.play.programs)
     @rule(which=_which)

@@ -72,6 +72,7 @@ class Form:
     pulls: bool = False
     ack_mode: AckMode | None = None
     max_in_flight: int = 2
+    max_in_flight_bytes: int | None = None
     handler_units: float | None = None
     drain_units: float = 1.0
 
@@ -140,6 +141,10 @@ class Play:
     def leave(self, which: int, way: Way) -> None:
         """Let a program leave its subscription."""
         self.programs[which % len(self.programs)].leave(way)
+
+    def halt(self, which: int) -> None:
+        """Pause the subscription of a program, or resume it."""
+        self.programs[which % len(self.programs)].halt()
 
     def kill(self, which: int) -> None:
         """Kill a program."""
@@ -230,6 +235,7 @@ class Play:
             group,
             ack_mode=form.ack_mode,
             max_in_flight=form.max_in_flight,
+            max_in_flight_bytes=form.max_in_flight_bytes,
             dead_letter_topic=self.topic("dead") if rules.buries else None,
             handler_timeout=None if timeout is None else timeout * unit,
             claim_idle_timeout=LEASE * unit,

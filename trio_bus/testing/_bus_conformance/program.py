@@ -85,6 +85,18 @@ class Program:
             self.way = way
             self._ordered.set()
 
+    def halt(self) -> None:
+        """Pause its subscription; if it is paused, resume it."""
+        if self.subscription is None or not self.is_open:
+            return
+        about = (self.actor, self.name, self.config)
+        if self.subscription.statistics().paused:
+            self._play.journal.continued(*about)
+            self.subscription.resume()
+        else:
+            self.subscription.pause()
+            self._play.journal.halted(*about)
+
     def kill(self) -> None:
         """End it as SIGKILL does."""
         self._play.journal.died(self.actor)

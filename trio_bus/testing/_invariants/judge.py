@@ -32,6 +32,7 @@ from .lives import Lives
 from .neighbours import Neighbours
 from .one_place import OnePlace
 from .own_groups import OwnGroups
+from .pauses import Pauses
 from .progress import Progress
 from .promptness import Promptness
 from .rate import Rate
@@ -41,6 +42,7 @@ from .rule import Hear, Rule, Subject
 from .scene import Scene
 from .settings import Settings
 from .settled_once import SettledOnce
+from .sizes import Sizes
 from .tenure import Tenure
 
 RULES: tuple[type[Rule], ...] = (
@@ -48,6 +50,7 @@ RULES: tuple[type[Rule], ...] = (
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
+    *(Pauses, Sizes),
 )
 """All of them, by their numbers."""
 

@@ -235,7 +235,8 @@ class Scene:
         # when that is the same entry, which came again.
         held = consumer.held | consumer.at_work
         busy = len(held) + len(set(consumer.running).difference(held.values()))
-        if busy >= consumer.config.max_in_flight:
+        bounded = consumer.config.max_in_flight_bytes is not None  # how many it has is not seen
+        if busy >= (1 if bounded else consumer.config.max_in_flight):
             consumer.free_since = None
         elif consumer.free_since is None:
             consumer.free_since = now

@@ -88,7 +88,7 @@ class Consumer:
         async with open_subscription(self._bus, self._noted, handle) as subscription:
             name.append(subscription)
             self._joined(subscription)
-            await self._wait(seconds)
+            await self._wait(subscription, seconds)
             await self._leave(subscription, leaving, scope)
 
     async def _pull(
@@ -102,7 +102,7 @@ class Consumer:
         async with trio.open_nursery() as nursery:
             for _ in range(self._plan.tasks):
                 nursery.start_soon(self._iterate, deliveries)
-            await self._wait(seconds)
+            await self._wait(deliveries, seconds)
             await self._leave(deliveries, leaving, scope)
             if leaving is Leaving.LEAVE:
                 nursery.cancel_scope.cancel("it is left")
@@ -113,11 +113,25 @@ class Consumer:
                 await self._handle(deliveries, delivery)
         self._left.set()
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, subscription: AnySubscription, seconds: float) -> None:
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
+                if self._plan.pauses:  # another task would change the order of the others
+                    nursery.start_soon(self._halt, subscription)
                 for event in (self._left, self._world.over):
                     nursery.start_soon(_wait_and_cancel, event, nursery.cancel_scope)
+
+    async def _halt(self, subscription: AnySubscription) -> None:
+        """Pause it now and then."""
+        about = (self._actor, subscription.name, self._config)
+        for work, rest in zip(self._plan.pauses[::2], self._plan.pauses[1::2], strict=True):
+            await trio.sleep(work)
+            subscription.pause()
+            self._journal.halted(*about)
+            with trio.move_on_after(rest):
+                await self._world.host.healed.wait()
+            self._journal.continued(*about)
+            subscription.resume()
 
     async def _leave(
         self, subscription: AnySubscription, leaving: Leaving, scope: trio.CancelScope

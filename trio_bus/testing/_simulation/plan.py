@@ -87,6 +87,8 @@ class ConsumerPlan:
     """The last one repeats."""
     tasks: int
     """Of a program that iterates: how many do so."""
+    pauses: tuple[float, ...] = ()
+    """How long it works, is paused, works, is paused."""
 
 
 @attrs.frozen(kw_only=True)
@@ -182,6 +184,8 @@ class _Draw:
             settings["retry_backoff"] = Backoff(
                 first=pick([0.0, 0.05, 0.5]), cap=1.0, jitter=pick([0.0, 1])
             )
+        if self.scenario.max_in_flight_bytes != (None,):
+            settings["max_in_flight_bytes"] = self.more.choice(self.scenario.max_in_flight_bytes)
         settings["block_timeout"] = self.more.choice(self.scenario.block_timeouts)
         if COMMITTING & set(self.scenario.handlings):
             settings["output_topics"] = (EFFECTS_TOPIC,)
@@ -203,9 +207,15 @@ class _Draw:
                     for _ in range(3)
                 ),
                 tasks=self.chance.choice([1, 2]),
+                pauses=self.pauses(),
             )
             for number in range(self.between(self.scenario.consumers))
         ]
+
+    def pauses(self) -> tuple[float, ...]:
+        if not self.scenario.pauses:
+            return ()
+        return tuple(self.more.choice(self.scenario.pauses) for _ in range(6))
 
     def message(self, number: int, groups: tuple[GroupPlan, ...]) -> MessagePlan:
         return MessagePlan(

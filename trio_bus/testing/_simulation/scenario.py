@@ -89,6 +89,9 @@ class Scenario:
         default=(2.0,), validator=some(seconds(above=True))
     )
     max_in_flight: tuple[int, ...] = attrs.field(default=(1, 2), validator=some(count(1)))
+    max_in_flight_bytes: tuple[int | None, ...] = attrs.field(
+        default=(None,), validator=some(optional(count(1)))
+    )
     max_pending_acks: tuple[int | None, ...] = attrs.field(
         default=(None,), validator=some(optional(count(1)))
     )
@@ -118,6 +121,8 @@ class Scenario:
     """How long a handler takes at most that does not take long on purpose."""
     stays: tuple[float, ...] = attrs.field(default=(60.0,), validator=some(seconds(above=True)))
     """How long a consumer stays before it is left and opened again."""
+    pauses: tuple[float, ...] = attrs.field(default=(), validator=each(seconds(above=True)))
+    """After how long a consumer is paused, for how long it is, and so on; none: it never is."""
     latencies: tuple[float, ...] = attrs.field(default=(0.0,), validator=some(seconds()))
     """How long an operation is on its way at most, and as long on its way back."""
     troubles: tuple[Trouble, ...] = attrs.field(default=(), validator=each(one_of(Trouble)))

@@ -246,6 +246,22 @@ _ALL = (
         operations=("settle", "settle", "settle", "renew", "take_over", "read"),
         faults=(2, 6),
     ),
+    Scenario(
+        name="paused",
+        about="Consumers are paused and resumed, and hold few bytes.",
+        messages=(4, 8),
+        forms=(Form.PUBLISH, Form.BATCH, Form.BATCH, Form.SCHEDULED),
+        max_in_flight=(1, 4, 16),
+        max_in_flight_bytes=(None, 1, 500),
+        handlings=(*_SENDING_BACK, Handling.HANG),
+        ack_modes=(AckMode.AUTO_ON_HANDLER_SUCCESS, AckMode.MANUAL),
+        pulling=(False, False, True),
+        pauses=(0.02, 0.2, 0.5),
+        stays=(60.0, 60.0, 0.5),
+        latencies=(0.0, 0.02),
+        troubles=(Trouble.LOST, Trouble.SLOW, Trouble.KILLED),
+        faults=(0, 2),
+    ),
 )
 
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
