@@ -214,6 +214,14 @@ async def _attempts(settings: SubscriptionConfig) -> object:
     return len(shop.starts)
 
 
+async def _failure_threshold(settings: SubscriptionConfig) -> object:
+    shop = Shop()
+    async with open_subscription(shop.bus, settings, shop.fail) as subscription:
+        await publish(shop.bus, 2)
+        await trio.sleep(1)
+        return subscription.statistics().outage
+
+
 def _reject(_: Exception, __: int) -> Decision:
     return Decision.reject()
 
@@ -370,6 +378,7 @@ OF_SUBSCRIPTIONS = [
     ),
     subscription("retry_on", [((Exception,), 4), ((OSError,), 1), ((), 1)], _attempts),
     subscription("on_failure", [(None, 4), (_reject, 1)], _attempts),
+    subscription("failure_threshold", [(None, False), (2, True), (9, False)], _failure_threshold),
     subscription("reject_on", [((), 4), ((ValueError,), 1)], _attempts),
     subscription(
         "dead_letter_topic", [("{orders}.dead", (1, 0)), (None, (0, 1))], _dead_letter_topic

@@ -63,6 +63,7 @@ def test_defaults_are_those_of_the_manual() -> None:
         "retry_on": (Exception,),
         "reject_on": (),
         "on_failure": None,
+        "failure_threshold": None,
         "dead_letter_topic": None,
         "handler_timeout": None,
         "claim_idle_timeout": 60.0,
@@ -105,6 +106,7 @@ COUNTS: list[tuple[str, list[object]]] = [
     ("max_in_flight_bytes", [0, -1, 1.5, True, 2**31]),
     ("max_pending_acks", [0, -1]),
     ("max_retry", [-1, 2**31]),
+    ("failure_threshold", [1, 0, -1, 2.5, 2**31]),
     ("ack_batch_size", [0]),
 ]
 NAMES: list[tuple[str, list[object]]] = [
@@ -120,7 +122,7 @@ OTHERS: list[tuple[str, list[object]]] = [
     ("retry_on", [None, [ValueError], (BaseException,), (7,), KeyboardInterrupt, "ValueError"]),
     ("reject_on", [None, [], (ValueError, ValueError())]),
 ]
-OPTIONAL = {"handler_timeout", "max_in_flight_bytes", "max_pending_acks"}
+OPTIONAL = {"handler_timeout", "max_in_flight_bytes", "max_pending_acks", "failure_threshold"}
 EVERY_WRONG: list[tuple[str, object]] = [
     *((field, value) for field, values in TIMES for value in [*values, *WRONG_NUMBERS]),
     *((field, value) for field, values in COUNTS for value in [*values, 1.0, *WRONG_NUMBERS]),

@@ -43,6 +43,7 @@ from trio_bus.testing._invariants import (
     lives,
     neighbours,
     one_place,
+    outages,
     own_groups,
     pauses,
     progress,
@@ -227,6 +228,13 @@ BEGUN = told(Transition.RECEIVED)
 GIVEN = at_server(What.GIVEN, ONE)
 ACKED = at_server(What.ACKED, ONE)
 BURIED = at_server(What.BURIED, ONE, 2, cause=DeathCause.EXHAUSTED)
+WARY = attrs.evolve(CONFIG, failure_threshold=2)
+FELL = [
+    say(What.ERROR, entry_id, scope=Scope.HANDLER, attempt=1, delivery=1) for entry_id in (ONE, TWO)
+]
+OUTAGE, OVER = (
+    told(it, delivery=None) for it in (Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED)
+)
 GIVEN_TEN = at_server(What.GIVEN, ONE, size=10)
 TEN = attrs.evolve(CONFIG, max_in_flight_bytes=10)
 HALTED, CONTINUED = say(What.HALTED), say(What.CONTINUED)
@@ -1453,6 +1461,86 @@ ROWS = [
         "too much",
         [joined(config=TEN), GIVEN_TEN, BEGUN, *commands("read", 1.0)],
         "a-1 holds 10 bytes of 10, and asks for more",
+    ),
+    # 10: everything fails
+    Row(outages.Outages, "two in a row", [joined(config=WARY), *FELL, OUTAGE]),
+    Row(
+        outages.Outages,
+        "one entry",
+        [joined(config=WARY), FELL[0], FELL[0], OUTAGE],
+        "1 entries failed in a row, and failure_threshold is 2",
+    ),
+    Row(
+        outages.Outages,
+        "not in a row",
+        [joined(config=WARY), FELL[0], END, FELL[1], OUTAGE],
+        "1 entries failed in a row",
+    ),
+    Row(
+        outages.Outages,
+        "settled by hand",
+        [
+            joined(config=WARY),
+            FELL[0],
+            asks("retry"),
+            END,
+            FELL[1],
+            OUTAGE,
+            FELL[0],
+            told(Transition.RETRIED),
+            OVER,
+        ],
+    ),
+    Row(
+        outages.Outages,
+        "counted",
+        [joined(config=WARY), *FELL, OUTAGE, FELL[0], told(Transition.RETRIED)],
+        "failed in an outage, and that counts",
+    ),
+    Row(
+        outages.Outages,
+        "exhausted",
+        [
+            joined(config=WARY),
+            *FELL,
+            OUTAGE,
+            FELL[0],
+            told(Transition.DEAD_LETTERED, cause=DeathCause.EXHAUSTED),
+        ],
+        "failed in an outage, and that counts",
+    ),
+    Row(
+        outages.Outages,
+        "over",
+        [joined(config=WARY), *FELL, OUTAGE, OVER, FELL[0], told(Transition.RETRIED)],
+    ),
+    Row(
+        outages.Outages,
+        "in turn",
+        [
+            joined(config=WARY),
+            *FELL,
+            OUTAGE,
+            at(1, BEGUN),
+            at(1, RELEASED),
+            at(2, GIVEN),
+            at(2, BEGUN),
+            at(2, fault(What.FAULT)),
+            at(2, say(What.ERROR, scope=Scope.READ)),
+        ],
+    ),
+    Row(
+        outages.Outages,
+        "the same again",
+        [
+            joined(config=WARY),
+            *FELL,
+            OUTAGE,
+            at_server(What.RELEASED, TWO),
+            at(1, BEGUN),
+            at(2, BEGUN),
+        ],
+        "is tried again, and",
     ),
 ]
 

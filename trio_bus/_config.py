@@ -19,7 +19,9 @@ from ._modes import AckMode, StartPosition
 from ._names import check_consumer, check_group, check_topic, shown
 from ._tables import Count, Seconds, Text, member_of, only_in_code, raw, start_from_table
 
-_RETRY_SETTINGS = {"max_retry", "retry_backoff", "retry_on", "reject_on", "on_failure"}
+_RETRY_SETTINGS = {
+    *("max_retry", "retry_backoff", "retry_on", "reject_on", "on_failure", "failure_threshold"),
+}
 
 CONSUMER_SUFFIX_BYTES = 40
 """What is kept free at the end of a consumer's name for what makes it unique."""
@@ -131,6 +133,13 @@ class SubscriptionConfig:
     What it returns is done, a retry at the limit excepted; None leaves it to the two above. What it
     raises is told to the observer (`Scope.POLICY`), and leaves it to them as well.
     """
+    failure_threshold: Annotated[int | None, raw] = attrs.field(
+        default=None, kw_only=True, validator=checks.optional(checks.count(2))
+    )
+    """After so many distinct entries that failed in a row it is an outage; at least 2.
+
+    While it lasts reading pauses, failures that would be retried are handed back uncounted, and one
+    entry at a time is tried. None: failures count, however many there are."""
     dead_letter_topic: Annotated[str | None, raw] = attrs.field(
         default=None, kw_only=True, converter=_dead_letter_topic
     )

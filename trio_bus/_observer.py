@@ -78,6 +78,10 @@ class Transition(Enum):
     """The group had vanished (flush, deletion, failover) and begins at ``start`` again."""
     RECONNECTED = "reconnected"
     """The connection of the bus is back. Of the bus: without topic, group and consumer."""
+    OUTAGE_BEGAN = "outage-began"
+    """``failure_threshold`` distinct entries failed in a row: reading pauses, nothing counts."""
+    OUTAGE_ENDED = "outage-ended"
+    """What was taken in to try was handled. Not told if the subscription ends before."""
     PAUSED = "paused"
     """The program called ``pause``: nothing is taken in, and nothing starts."""
     RESUMED = "resumed"
@@ -169,6 +173,8 @@ _NOTEWORTHY = {
     Transition.UNSETTLED,
     Transition.UNCONFIRMED,
     Transition.GROUP_RECREATED,
+    Transition.OUTAGE_BEGAN,
+    Transition.OUTAGE_ENDED,
 }
 
 

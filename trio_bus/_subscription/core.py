@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import Entry, GroupMember, Receipt, Release, Settlement
+from trio_bus._backend import Ack, Entry, GroupMember, Receipt, Release, Settlement
 from trio_bus._chance import chance
 from trio_bus._config import SubscriptionConfig
+from trio_bus._decision import Action
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
     BusClosed,
@@ -35,6 +36,7 @@ from .flusher import Flusher
 from .history import History
 from .inspection import Inspection
 from .leases import Leases
+from .outage import Outage
 from .permits import Permits
 from .pulse import Pulse
 from .remembered import Remembered
@@ -101,6 +103,7 @@ class Core:
         )
         self.deliver: Callable[[list[Holding]], None] = _nowhere
         self.leases: Leases = Leases(self)
+        self.outage: Outage = Outage(config.failure_threshold)
         self.on_fatal: Callable[[], None] = lambda: None  # as `Life` says
         self.recall: Callable[[], None] = lambda: None  # as `Life` says
         self.inspection: Inspection = Inspection(self, gate, now)
@@ -201,6 +204,8 @@ class Core:
         """Hand a settlement to the flusher. Never a checkpoint."""
         holding.check_open()
         settling = holding.settling = Settling(settlement, holding, reason)
+        if isinstance(settlement, Ack) and holding.given_out:
+            self.outage.succeeded(holding)
         holding.wake()
         self.flusher.put(settling)
         if not holding.busy:
@@ -231,9 +236,13 @@ class Core:
         decision = policy.decide(
             receipt, failure, lambda error: self._tell_of(holding, Scope.POLICY, error)
         )
-        settlement = policy.after_failure(
-            receipt, failure, decision, lambda: self.release_delay(holding)
-        )
+        settlement: Settlement
+        if decision.action is Action.RETRY and self.outage.has(holding):
+            settlement = Release(receipt, self.outage.delay())
+        else:
+            settlement = policy.after_failure(
+                receipt, failure, decision, lambda: self.release_delay(holding)
+            )
         self.submit(holding, settlement, shown(decision.reason or failure))
 
     def time_out(self, holding: Holding) -> None:
@@ -274,17 +283,17 @@ class Core:
         self.hand_back_when_ended(holding)
 
     @trio.lowlevel.enable_ki_protection
-    def hand_back(self, holding: Holding) -> None:
+    def hand_back(self, holding: Holding, delay: float = 0.0) -> None:
         """Release an entry at once, and end what still runs with it."""
-        self.submit(holding, Release(holding.receipt))
+        self.submit(holding, Release(holding.receipt, delay))
         holding.lose()
 
     @trio.lowlevel.enable_ki_protection
-    def hand_back_unstarted(self) -> None:
+    def hand_back_unstarted(self, delay: Callable[[], float] = lambda: 0.0) -> None:
         """Release what has not started; so it never does."""
         for holding in self.open_holdings():
             if not holding.given_out:
-                self.hand_back(holding)
+                self.hand_back(holding, delay())
 
     @trio.lowlevel.enable_ki_protection
     def vanish(self, holding: Holding) -> None:
@@ -306,6 +315,10 @@ class Core:
         if holding.settling is None:
             holding.settling = Settling(Release(holding.receipt), holding)
             self.flusher.put(holding.settling)
+
+    def holds(self, entry_id: EntryId) -> bool:
+        """Say whether a delivery of that entry is held."""
+        return entry_id in self._by_id
 
     def open_holdings(self) -> list[Holding]:
         """Return what is held and not settled."""

@@ -16,6 +16,7 @@ from trio_bus._one_error import one_error
 from .consumer import Consumer
 from .core import Core
 from .group import Group
+from .prober import Prober
 from .reclaimer import Reclaimer
 from .state import SubscriptionState
 
@@ -69,8 +70,10 @@ class Life:
         self._outlet = outlet
         # Seconds: for the end of what is taken in, and again for giving back and being forgotten.
         self._parting = parting
-        self._consumer = Consumer(core, Group(backend, core))
+        group = Group(backend, core)
+        self._consumer = Consumer(core, group)
         self._reclaimer = Reclaimer(core, self._consumer)
+        self._prober = Prober(core, self._consumer, group, self._reclaimer.tell)
         self._services = trio.CancelScope(shield=True)
         self._intake = trio.CancelScope()
         self._intake_ended = trio.Event()
@@ -118,6 +121,8 @@ class Life:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._consumer.run)
                     nursery.start_soon(self._reclaimer.run)
+                    if self._core.config.failure_threshold is not None:
+                        nursery.start_soon(self._prober.run)
         finally:
             self._intake_ended.set()
 

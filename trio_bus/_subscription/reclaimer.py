@@ -56,7 +56,7 @@ class Reclaimer:
         # The last look, or a claim since it began, brought something: there may be more.
         self._progress = trio.Event()
         self._refused = ""
-        self._turn = Turn(core, consumer, self._tell)
+        self._turn = Turn(core, consumer, self.tell)
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -158,13 +158,14 @@ class Reclaimer:
         finally:
             self._core.permits.give_back(taken - len(result.entries))
             self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
-        self._tell(result)
+        self.tell(result)
         if result.booked is not None:
             await self._turn.give(result.booked)
             return True
         return bool(result.entries or result.suspects or result.buried or result.gone)
 
-    def _tell(self, result: TakeOver) -> None:
+    def tell(self, result: TakeOver) -> None:
+        """Tell what a claim found beside what it took."""
         for receipt in result.buried:
             self._core.history.buried(receipt)
         for receipt in result.suspects:

@@ -36,6 +36,8 @@ class SubscriptionStatistics:
     """The size of their records."""
     paused: bool
     """Whether `pause` was called, and `resume` was not since."""
+    outage: bool
+    """Whether everything fails, and reading is paused for that: see ``failure_threshold``."""
     pending_acks: int
     """The part of them that waits for the server to confirm."""
     received: int
@@ -85,6 +87,7 @@ class _Running:
             in_flight=self._core.held.value,
             in_flight_bytes=self._core.valve.bytes,
             paused=self._core.valve.is_shut_for(Reason.USER),
+            outage=self._core.outage.lasts.value,
             pending_acks=self._core.flusher.outstanding.value,
             received=counts[Transition.RECEIVED] + counts[Transition.TAKEN_OVER],
             failed=self._core.history.failures,

@@ -19,6 +19,7 @@ class Settings(TypedDict, total=False):
     retry_backoff: Backoff
     retry_on: tuple[type[Exception], ...]
     reject_on: tuple[type[Exception], ...]
+    failure_threshold: int | None
     dead_letter_topic: str | None
     handler_timeout: float | None
     claim_idle_timeout: float

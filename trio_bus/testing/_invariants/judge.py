@@ -31,6 +31,7 @@ from .leases import Leases
 from .lives import Lives
 from .neighbours import Neighbours
 from .one_place import OnePlace
+from .outages import Outages
 from .own_groups import OwnGroups
 from .pauses import Pauses
 from .progress import Progress
@@ -50,7 +51,7 @@ RULES: tuple[type[Rule], ...] = (
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
-    *(Pauses, Sizes),
+    *(Pauses, Sizes, Outages),
 )
 """All of them, by their numbers."""
 

@@ -54,11 +54,13 @@ class Consumer:
     left: bool = False
     dead: bool = False
     halted: bool = False
+    ails: bool = False
+    """Whether it was told that everything fails."""
 
     @property
     def works(self) -> bool:
         """Whether it takes what there is: it is open, and nobody stopped it."""
-        stopped = self.draining or self.left or self.dead or self.halted
+        stopped = self.draining or self.left or self.dead or self.halted or self.ails
         return self.config is not None and not stopped
 
     def could_take(self, since: float) -> float:
@@ -133,6 +135,8 @@ class Scene:
             What.LEFT: self._hear_left,
             What.HALTED: self._hear_halted,
             What.CONTINUED: self._hear_halted,
+            Transition.OUTAGE_BEGAN: self._hear_outage,
+            Transition.OUTAGE_ENDED: self._hear_outage,
             What.STARTED: self._hear_start,
             **dict.fromkeys(ENDED, self._hear_end),
             **dict.fromkeys(BEGINNINGS, self._hear_beginning),
@@ -178,6 +182,12 @@ class Scene:
     def _hear_halted(self, line: Line) -> None:
         consumer = self.consumer(line.consumer)
         consumer.halted = line.what is What.HALTED
+        consumer.free_since = None
+        self._count(consumer, line.time)
+
+    def _hear_outage(self, line: Line) -> None:
+        consumer = self.consumer(line.consumer)
+        consumer.ails = line.transition is Transition.OUTAGE_BEGAN
         consumer.free_since = None
         self._count(consumer, line.time)
 

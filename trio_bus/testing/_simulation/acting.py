@@ -60,6 +60,8 @@ class Acting:
                 return
             case _:
                 await self._toil(step)
+        if self._world.database_is_down:
+            raise HandlerFailed("the database is down")
         await self._finish(subscription, delivery, step)
 
     async def _commit(self, delivery: Delivery, step: Step) -> None:

@@ -105,6 +105,8 @@ class Plan:
     consumers: tuple[ConsumerPlan, ...]
     messages: tuple[MessagePlan, ...]
     faults: tuple[Fault, ...]
+    outage: tuple[float, float] = (0.0, 0.0)
+    """From when to when the database of the handlers is down."""
 
     @property
     def patience(self) -> float:
@@ -153,6 +155,7 @@ class _Draw:
             consumers=consumers,
             messages=messages,
             faults=self.faults(consumers, groups),
+            outage=self.outage(),
         )
 
     def between(self, numbers: Numbers) -> int:
@@ -186,6 +189,8 @@ class _Draw:
             )
         if self.scenario.max_in_flight_bytes != (None,):
             settings["max_in_flight_bytes"] = self.more.choice(self.scenario.max_in_flight_bytes)
+        if self.scenario.failure_thresholds != (None,):
+            settings["failure_threshold"] = self.more.choice(self.scenario.failure_thresholds)
         settings["block_timeout"] = self.more.choice(self.scenario.block_timeouts)
         if COMMITTING & set(self.scenario.handlings):
             settings["output_topics"] = (EFFECTS_TOPIC,)
@@ -211,6 +216,12 @@ class _Draw:
             )
             for number in range(self.between(self.scenario.consumers))
         ]
+
+    def outage(self) -> tuple[float, float]:
+        if not self.scenario.outages:
+            return (0.0, 0.0)
+        begins = round(self.more.random() * self.scenario.seconds / 2, 2)
+        return (begins, begins + self.more.choice(self.scenario.outages))
 
     def pauses(self) -> tuple[float, ...]:
         if not self.scenario.pauses:

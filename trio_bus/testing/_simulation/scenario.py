@@ -98,6 +98,11 @@ class Scenario:
     max_retry: tuple[int, ...] = attrs.field(default=(1, 3), validator=some(count(0)))
     leases: tuple[float, ...] = attrs.field(default=(0.5, 1.0), validator=some(seconds(0.1)))
     """See ``claim_idle_timeout``."""
+    failure_thresholds: tuple[int | None, ...] = attrs.field(
+        default=(None,), validator=some(optional(count(2)))
+    )
+    outages: tuple[float, ...] = attrs.field(default=(), validator=each(seconds()))
+    """How long the database of all handlers is down, from some moment on: they fail then."""
     handler_timeouts: tuple[float | None, ...] = attrs.field(
         default=(None,), validator=some(optional(seconds()))
     )

@@ -262,6 +262,26 @@ _ALL = (
         troubles=(Trouble.LOST, Trouble.SLOW, Trouble.KILLED),
         faults=(0, 2),
     ),
+    Scenario(
+        name="outage",
+        about="The database of all handlers is down for a while, and that is no message's fault.",
+        messages=(6, 12),
+        forms=(Form.PUBLISH, Form.BATCH, Form.BATCH),
+        consumers=(1, 2),
+        max_in_flight=(2, 4, 16),
+        max_retry=(1, 3),
+        failure_thresholds=(2, 3),
+        outages=(0.5, 2.0, 3.0),
+        handlings=(*(Handling.SUCCEED,) * 4, Handling.REJECT, Handling.RENEW),
+        ack_modes=(AckMode.AUTO_ON_HANDLER_SUCCESS, AckMode.MANUAL),
+        pulling=(False, False, True),
+        longest=0.05,
+        pauses=(2.0, 0.1),
+        stays=(60.0, 60.0, 1.0),
+        latencies=(0.0, 0.01),
+        troubles=(Trouble.LOST, Trouble.KILLED, Trouble.UNGROUPED),
+        faults=(0, 1),
+    ),
 )
 
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -145,6 +145,12 @@ class World:
         """Let all processes stand still for so long, while the server goes on."""
         self._clock.jump(seconds)
 
+    @property
+    def database_is_down(self) -> bool:
+        """Whether no handler can do its work."""
+        begins, ends = self.plan.outage
+        return begins <= trio.current_time() < ends and not self.host.healed.is_set()
+
     def next_step(self, group: GroupPlan, delivery: Delivery) -> Step:
         """Say what this start of a message brings."""
         number = int(delivery.message.payload.split(b".")[0])

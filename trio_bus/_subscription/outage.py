@@ -1,0 +1,69 @@
+"""Whether everything fails: then it is no entry's fault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_bus._trio_util import AsyncValue
+
+if TYPE_CHECKING:
+    from trio_bus._entry_id import EntryId
+    from trio_bus._holding import Holding
+
+APART = 0.001
+"""Seconds between the times at which what was handed back is due: the first one comes first."""
+
+
+class Outage:
+    """Counts the distinct entries that fail in a row; when there are too many, an outage begins.
+
+    While it lasts what fails is handed back, uncounted, and waits behind all that was handed back
+    before. A success of what started since then ends it. What started before its end and fails
+    later failed in it.
+    """
+
+    def __init__(self, threshold: int | None) -> None:
+        self._threshold = threshold
+        self._failed: set[EntryId] = set()
+        self.lasts: AsyncValue[bool] = AsyncValue(False)  # noqa: FBT003 - a value, no option
+        self.wait: float = 0.0
+        """Seconds until the next probe, and at least as long for what is handed back."""
+        self.began: Callable[[int], None] = lambda _: None  # as `Prober` says
+        self.ended: Callable[[], None] = lambda: None  # as `Prober` says
+        self._began = math.inf
+        self._ended = -math.inf
+        self._due = -math.inf
+
+    def has(self, holding: Holding) -> bool:
+        """Count a failure that would be retried; say whether an outage is to blame for it."""
+        if self._threshold is None:
+            return False
+        if self.lasts.value or (holding.started or 0.0) < self._ended:
+            return True
+        self._failed.add(holding.entry.id)
+        if len(self._failed) < self._threshold:
+            return False
+        self._began = trio.current_time()
+        self.lasts.value = True
+        self.began(len(self._failed))
+        return True
+
+    def succeeded(self, holding: Holding) -> None:
+        """Hear of a success."""
+        if not self.lasts.value:
+            self._failed.clear()
+        elif holding.started is not None and holding.started > self._began:
+            self._failed.clear()
+            self._ended = trio.current_time()
+            self.lasts.value = False
+            self.ended()
+
+    def delay(self) -> float:
+        """Say how long something waits that is handed back now: until the others had their turn."""
+        now = trio.current_time()
+        self._due = max(now + self.wait, self._due + APART)
+        return self._due - now
