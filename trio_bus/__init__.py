@@ -7,7 +7,7 @@ The layers, from the bottom up; imports point down:
 - typed payloads: ``_misfit _structure _alternatives _writing _shape _shapes _events``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
-- one entry: ``_settling _outputs _holding _transaction _delivery``
+- one entry: ``_settling _outputs _holding _transaction _delivery``, or many: ``_batch``
 - publishing: ``_gate _publisher _scheduler _dead_letters _bus``
 - one subscription: ``_subscription``
 - opening: ``_embedded _connect``; on top: ``_cli`` and `trio_bus.testing`
@@ -15,6 +15,7 @@ The layers, from the bottom up; imports point down:
 
 from ._backend import DeathCause
 from ._backoff import Backoff
+from ._batch import Batch
 from ._bus import BatchOutcome, Bus
 from ._config import SubscriptionConfig
 from ._connect import open_bus
@@ -79,6 +80,7 @@ __all__ = [
     "AckMode",
     "AuthenticationFailed",
     "Backoff",
+    "Batch",
     "BatchOutcome",
     "Bus",
     "BusClosed",

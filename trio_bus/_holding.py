@@ -110,6 +110,8 @@ class Holding:
     """Who runs with it."""
     started: float | None = None
     """By trio's clock."""
+    leader: EntryId | None = None
+    """The first of those that it is handled together with: what fails may be their fault."""
     expired: bool = False
     """Its ``expires_at`` was over before it could start."""
     told: bool = False
@@ -207,19 +209,28 @@ class Holding:
     @trio.lowlevel.enable_ki_protection
     def begin(self) -> None:
         """Enter the scope that losing the lease and ``handler_timeout`` cancel."""
+        self.check_idle()
+        scope = trio.CancelScope(deadline=trio.current_time() + self.context.handler_timeout)
+        self.join(scope)
+        scope.__enter__()
+        if self.lost:
+            scope.cancel("the lease was lost")
+
+    def check_idle(self) -> None:
+        """Raise `trio.BusyResourceError` where something runs with it."""
         if self._scope is not None:
             raise trio.BusyResourceError(
                 "this delivery is being handled: a handler, or a task in 'async with', is inside"
             )
+
+    def join(self, scope: trio.CancelScope) -> None:
+        """Run with the current task, in a scope that losing the lease cancels."""
         self.busy = self.given_out = True
         self._task = trio.lowlevel.current_task()
         self._around = tuple(self._task.child_nurseries)
         self.started = trio.current_time()
-        self.deadline = self.started + self.context.handler_timeout
-        self._scope = trio.CancelScope(deadline=self.deadline)
-        self._scope.__enter__()
-        if self.lost:
-            self._scope.cancel("the lease was lost")
+        self.deadline = scope.deadline
+        self._scope = scope
 
     def wake(self) -> None:
         """Let go on who waits for a renewal."""
@@ -230,24 +241,29 @@ class Holding:
     @trio.lowlevel.enable_ki_protection
     def conclude(self, error: BaseException | None, *, ack: bool) -> BaseException | None:
         """Leave the scope, settle as *error* demands; return what has to be raised."""
-        failure, onward = _sort(self._leave(error))
+        failure, onward = sort(self._leave(error))
+        self.end(failure, release=onward is not None, ack=ack)
+        return onward
+
+    @trio.lowlevel.enable_ki_protection
+    def end(self, failure: Exception | None, *, release: bool, ack: bool) -> None:
+        """Say that what ran with it has ended, and how; settle it if it is open."""
         try:
             if failure is not None:
                 self.context.keeper.failed(self, failure)
-            elif onward is not None:
+            elif release:
                 self._submit_if_open(Release(self.receipt))
             elif ack:
                 self._submit_if_open(Ack(self.receipt))
         finally:
-            self._task, self._around = None, ()
+            self._task, self._around, self._scope = None, (), None
             self.context.keeper.ended(self)
-        return onward
 
     def _leave(self, error: BaseException | None) -> BaseException | None:
         """Return what is left of *error* when our own cancellation is taken out."""
         scope, self._scope = self._scope, None
         assert scope is not None, "left before it was entered"
-        rest = _exit(scope, error)
+        rest = leave(scope, error)
         if rest is None and scope.cancelled_caught and not self.lost:
             return HandlerTimeout(f"not done after {self.context.handler_timeout} s")
         return rest
@@ -257,7 +273,7 @@ class Holding:
             self.context.keeper.submit(self, settlement)
 
 
-def _exit(scope: trio.CancelScope, error: BaseException | None) -> BaseException | None:
+def leave(scope: trio.CancelScope, error: BaseException | None) -> BaseException | None:
     """Leave *scope* as ``with`` does, and return what it lets through instead of raising it."""
     if error is None:
         scope.__exit__(None, None, None)
@@ -269,7 +285,7 @@ def _exit(scope: trio.CancelScope, error: BaseException | None) -> BaseException
     return None if swallowed else error
 
 
-def _sort(error: BaseException | None) -> tuple[Exception | None, BaseException | None]:
+def sort(error: BaseException | None) -> tuple[Exception | None, BaseException | None]:
     """Split what a handler raised into a failure to settle and what has to go on.
 
     A group that holds both counts as a failure, and its cancelled part goes on.

@@ -31,14 +31,23 @@ class Policy:
         self.max_attempt: int = config.max_attempt
 
     def decide(
-        self, receipt: Receipt, error: Exception, on_broken: Callable[[Exception], None]
+        self,
+        receipt: Receipt,
+        error: Exception,
+        on_broken: Callable[[Exception], None],
+        *,
+        shared: bool = False,
     ) -> Decision:
-        """Say what follows a failure of a handler; *on_broken* hears what ``on_failure`` raises."""
+        """Say what follows a failure of a handler; *on_broken* hears what ``on_failure`` raises.
+
+        *shared* says that the handler had others too: that one is no event says nothing of them.
+        """
+        reject_on = self._config.reject_on if shared else self._reject_on
         try:
-            return self._asked(receipt, error) or self._default(error)
+            return self._asked(receipt, error) or self._default(error, reject_on)
         except Exception as broken:  # noqa: BLE001 - the user's own function failed
             on_broken(broken)
-        return self._default(error)
+        return self._default(error, reject_on)
 
     def after_failure(
         self,
@@ -78,9 +87,9 @@ class Policy:
             answer.close()  # or it would be warned of, somewhere, some time later
         raise TypeError(f"on_failure returned a {type(answer).__name__}, not a Decision or None")
 
-    def _default(self, error: Exception) -> Decision:
+    def _default(self, error: Exception, reject_on: tuple[type[Exception], ...]) -> Decision:
         failures = list(leaves(error))
-        if any(isinstance(leaf, self._reject_on) for leaf in failures):
+        if any(isinstance(leaf, reject_on) for leaf in failures):
             return Decision.reject()
         worth_it = all(isinstance(leaf, self._config.retry_on) for leaf in failures)
         return Decision.retry() if worth_it else Decision.reject()

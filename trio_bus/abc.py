@@ -22,6 +22,7 @@ from ._observer import SelectiveObserver as SelectiveObserver
 from ._once import Append as Append
 from ._once import Once as Once
 from ._settled import Settled as Settled
+from ._subscription import BatchHandler as BatchHandler
 from ._subscription import Handler as Handler
 
 # Users find them here: see ``trio_bus/__init__.py``.

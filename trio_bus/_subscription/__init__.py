@@ -1,5 +1,6 @@
 """The nursery of a subscription, and the tasks in it."""
 
+from .dispatcher import BatchHandler as BatchHandler
 from .dispatcher import Handler as Handler
 from .opening import open_subscription as open_subscription
 from .opening import run_subscription as run_subscription

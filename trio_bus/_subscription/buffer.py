@@ -40,9 +40,30 @@ class Buffer:
         while True:
             holding = await self._waiting.receive()
             if await self._is_ours(holding) and not self._core.inspection.expire(holding):
-                holding.given_out = True
-                self._core.history.started(holding)
-                return Delivery(holding)
+                return self._give_out(holding)
+
+    def receive_nowait(self) -> Delivery | None:
+        """Return one that is there and may start at once; None if there is none."""
+        while True:
+            try:
+                holding = self._waiting.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return None
+            if holding.is_doubtful:
+                self._core.hand_back(holding)
+            elif holding.open and not self._core.inspection.expire(holding):
+                return self._give_out(holding)
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Give back what was received and is not handled after all."""
+        holding = delivery._holding  # noqa: SLF001 - it was made here
+        if holding.open:
+            self._core.hand_back(holding)
+
+    def _give_out(self, holding: Holding) -> Delivery:
+        holding.given_out = True
+        self._core.history.started(holding)
+        return Delivery(holding)
 
     async def _is_ours(self, holding: Holding) -> bool:
         """Say whether it is; if that has to be asked and is cancelled, give it back."""

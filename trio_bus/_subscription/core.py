@@ -234,7 +234,10 @@ class Core:
             return
         policy, receipt = self._context.policy, holding.receipt
         decision = policy.decide(
-            receipt, failure, lambda error: self._tell_of(holding, Scope.POLICY, error)
+            receipt,
+            failure,
+            lambda error: self._tell_of(holding, Scope.POLICY, error),
+            shared=holding.leader is not None,
         )
         settlement: Settlement
         if decision.action is Action.RETRY and self.outage.has(holding):

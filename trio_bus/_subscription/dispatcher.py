@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_bus._batch import Batch
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
 from trio_bus._modes import AckMode
@@ -22,17 +24,19 @@ if TYPE_CHECKING:
 Handler = Callable[[Delivery], Awaitable[None]]
 """An async function of one delivery."""
 
+BatchHandler = Callable[[Batch], Awaitable[None]]
+"""An async function of one batch."""
 
-class Dispatcher:
-    """Starts a task for each entry that arrives, until it is closed.
+
+class _Tasks(abc.ABC):
+    """Starts tasks for the entries that arrive, until it is closed.
 
     Its tasks are the user's code: they run unshielded, and what is not an `Exception` leaves the
     subscription through here.
     """
 
-    def __init__(self, core: Core, handler: Handler) -> None:
+    def __init__(self, core: Core) -> None:
         self._core = core
-        self._handler = handler
         # Without a bound of its own: what is in it holds a permit.
         self._arrived, self._reads = trio.open_memory_channel["list[Holding]"](math.inf)
         self._scope = trio.CancelScope()
@@ -45,7 +49,7 @@ class Dispatcher:
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             self._forgo(holdings)
 
-    def recall(self) -> None:
+    def recall(self) -> None:  # noqa: B027 - it is nothing, for all
         """Do nothing: each has a task, or will have one in a moment."""
 
     def close(self) -> None:
@@ -67,14 +71,17 @@ class Dispatcher:
             with self._scope, one_error():
                 async with trio.open_nursery() as nursery:
                     async for holdings in self._reads:
-                        for holding in holdings:
-                            nursery.start_soon(self._handle, holding)
+                        self._start(nursery, holdings)
         finally:
             with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
                 while True:
                     self._forgo(self._reads.receive_nowait())
             self._reads.close()
             self._finished.set()
+
+    @abc.abstractmethod
+    def _start(self, nursery: trio.Nursery, holdings: list[Holding]) -> None:
+        """Start what handles these."""
 
     def _forgo(self, holdings: list[Holding]) -> None:
         """Let go of what was acked on arrival and is not handled any more: at most once.
@@ -84,6 +91,18 @@ class Dispatcher:
         for holding in holdings:
             if not holding.open:
                 self._core.ended(holding)
+
+
+class Dispatcher(_Tasks):
+    """Starts a task for each entry."""
+
+    def __init__(self, core: Core, handler: Handler) -> None:
+        super().__init__(core)
+        self._handler = handler
+
+    def _start(self, nursery: trio.Nursery, holdings: list[Holding]) -> None:
+        for holding in holdings:
+            nursery.start_soon(self._handle, holding)
 
     @trio.lowlevel.enable_ki_protection
     async def _handle(self, holding: Holding) -> None:
@@ -116,6 +135,44 @@ class Dispatcher:
                 return False
             raise
         return True
+
+
+class BatchDispatcher(_Tasks):
+    """Starts a task for what arrives together: what one read or one claim brought."""
+
+    def __init__(self, core: Core, handler: BatchHandler) -> None:
+        super().__init__(core)
+        self._handler = handler
+
+    def _start(self, nursery: trio.Nursery, holdings: list[Holding]) -> None:
+        nursery.start_soon(self._handle_all, holdings)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _handle_all(self, holdings: list[Holding]) -> None:
+        for holding in holdings:
+            await self._core.leases.check(holding)
+        ours = [holding for holding in holdings if holding.open]
+        if not ours:
+            return
+        for holding in ours:
+            self._core.history.started(holding)
+        batch = Batch([Delivery(holding) for holding in ours])
+        batch.begin()
+        error: BaseException | None = None
+        try:
+            await _call_batch(self._handler, batch)
+        except BaseException as caught:  # noqa: BLE001 - conclude sorts it
+            error = caught
+        ack = self._core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS
+        onward = batch.conclude(error, ack=ack)
+        if onward is not None:
+            raise onward
+
+
+@trio.lowlevel.disable_ki_protection
+async def _call_batch(handler: BatchHandler, batch: Batch) -> None:
+    """Run the user's code, where Ctrl-C may surface."""
+    await handler(batch)
 
 
 @trio.lowlevel.disable_ki_protection

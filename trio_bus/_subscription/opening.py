@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, overload
 
 import trio
@@ -20,7 +21,7 @@ from trio_bus._parting import parting
 
 from .buffer import Buffer
 from .core import Core
-from .dispatcher import Dispatcher, Handler
+from .dispatcher import BatchDispatcher, BatchHandler, Dispatcher, Handler
 from .group import first_id
 from .life import Life
 from .subscription import PullSubscription, Subscription
@@ -41,12 +42,23 @@ def open_subscription(
 ) -> AbstractAsyncContextManager[Subscription]: ...
 
 
+@overload
 def open_subscription(
-    bus: Bus, config: SubscriptionConfig, handler: Handler | None = None
+    bus: Bus, config: SubscriptionConfig, handler: None = None, *, batch_handler: BatchHandler
+) -> AbstractAsyncContextManager[Subscription]: ...
+
+
+def open_subscription(
+    bus: Bus,
+    config: SubscriptionConfig,
+    handler: Handler | None = None,
+    *,
+    batch_handler: BatchHandler | None = None,
 ) -> AbstractAsyncContextManager[Subscription] | AbstractAsyncContextManager[PullSubscription]:
     """Subscribe for the length of an ``async with`` block.
 
-    With a handler, it is called with each `Delivery`, at most ``max_in_flight`` at a time.
+    With a handler, it is called with each `Delivery`, at most ``max_in_flight`` at a time. With a
+    ``batch_handler``, it is called with a `Batch` of what one read or claim brought.
     Without, the block gets a `PullSubscription` to iterate over. Once entered, the group exists:
     what is published later is delivered.
 
@@ -63,8 +75,8 @@ def open_subscription(
     Entering and leaving are checkpoints.
 
     Raises:
-      ValidationError: the acknowledgement mode needs a handler; or an output topic has another slot
-        than the topic.
+      ValidationError: the acknowledgement mode needs a handler, or one for single deliveries; or
+        there are two handlers; or an output topic has another slot than the topic.
       ConnectionLost: the server could not be reached when it was opened; later losses are told to
         the observer and healed.
       WrongType: the topic's key holds something else. Ends the block, whenever it is found.
@@ -74,30 +86,50 @@ def open_subscription(
     Cancellation: handlers are cancelled at once instead of drained, also when it comes during the
     drain; the other steps are the same. `trio.Cancelled` is replaced by no error of ours.
     """
-    if handler is None:
+    if handler is None and batch_handler is None:
         return _open_pull(bus, config)
-    return _open_push(bus, config, handler)
+    return _open_push(bus, config, handler, batch_handler)
 
 
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
 async def _open_push(
-    bus: Bus, config: SubscriptionConfig, handler: Handler
+    bus: Bus,
+    config: SubscriptionConfig,
+    handler: Handler | None,
+    batch_handler: BatchHandler | None,
 ) -> AsyncGenerator[Subscription, None]:
-    async with _run_push(bus, config, handler) as (subscription, _):
+    async with _run_push(bus, config, handler, batch_handler) as (subscription, _):
         yield subscription
 
 
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
 async def _run_push(
-    bus: Bus, config: SubscriptionConfig, handler: Handler
+    bus: Bus,
+    config: SubscriptionConfig,
+    handler: Handler | None,
+    batch_handler: BatchHandler | None,
 ) -> AsyncGenerator[tuple[Subscription, Life], None]:
     ack_mode = config.ack_mode or AckMode.AUTO_ON_HANDLER_SUCCESS
+    outlet = _outlet(ack_mode, handler, batch_handler)
     async with _core(bus, config, ack_mode) as (core, name):
-        life = Life(core, bus.backend, Dispatcher(core, handler), _parting(bus))
+        life = Life(core, bus.backend, outlet(core), _parting(bus))
         async with _alive(core, life):
             yield Subscription(core, life, name), life
+
+
+def _outlet(
+    ack_mode: AckMode, handler: Handler | None, batch_handler: BatchHandler | None
+) -> Callable[[Core], Dispatcher | BatchDispatcher]:
+    if batch_handler is None:
+        assert handler is not None, "without any it is pulled"
+        return partial(Dispatcher, handler=handler)
+    if handler is not None:
+        raise ValidationError("batch_handler: there is a handler for single deliveries already")
+    if ack_mode is AckMode.AUTO_ON_RECEIVE:
+        raise ValidationError(f"ack_mode: {ack_mode.name} is for single deliveries")
+    return partial(BatchDispatcher, handler=batch_handler)
 
 
 @asynccontextmanager
@@ -178,8 +210,9 @@ async def _alive(core: Core, life: Life) -> AsyncGenerator[None, None]:
 async def run_subscription(
     bus: Bus,
     config: SubscriptionConfig,
-    handler: Handler,
+    handler: Handler | None = None,
     *,
+    batch_handler: BatchHandler | None = None,
     task_status: trio.TaskStatus[Subscription] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Subscribe until somebody drains the subscription: the form for ``nursery.start``.
@@ -187,6 +220,8 @@ async def run_subscription(
     ``await nursery.start(run_subscription, bus, config, handler)`` returns the `Subscription`
     once the group exists. Raises and behaves like `open_subscription`.
     """
-    async with _run_push(bus, config, handler) as (subscription, life):
+    if handler is None and batch_handler is None:
+        raise ValidationError("handler: None, and there is no batch_handler")
+    async with _run_push(bus, config, handler, batch_handler) as (subscription, life):
         task_status.started(subscription)
         await life.wait_draining()

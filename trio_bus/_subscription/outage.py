@@ -21,6 +21,8 @@ APART = 0.001
 class Outage:
     """Counts the distinct entries that fail in a row; when there are too many, an outage begins.
 
+    A batch that fails as a whole counts as one: one of its entries may be to blame for that.
+
     While it lasts what fails is handed back, uncounted, and waits behind all that was handed back
     before. A success of what started since then ends it. What started before its end and fails
     later failed in it.
@@ -44,7 +46,7 @@ class Outage:
             return False
         if self.lasts.value or (holding.started or 0.0) < self._ended:
             return True
-        self._failed.add(holding.entry.id)
+        self._failed.add(holding.leader or holding.entry.id)
         if len(self._failed) < self._threshold:
             return False
         self._began = trio.current_time()

@@ -9,6 +9,7 @@ import trio
 
 from trio_bus._observer import Scope, Transition
 
+from .batches import Batches
 from .valve import Reason
 
 if TYPE_CHECKING:
@@ -172,6 +173,22 @@ class PullSubscription(_Running, trio.abc.ReceiveChannel["Delivery"]):
     def __init__(self, core: Core, life: Life, name: str, buffer: Buffer) -> None:
         super().__init__(core, life, name)
         self._buffer = buffer
+
+    def batches(self, max_size: int | None = None, max_wait: float = 0.0) -> Batches:
+        """Iterate over batches instead: ``async for batch in deliveries.batches(100, 0.5)``.
+
+        A batch is complete with *max_size* deliveries, or *max_wait* seconds after its first. It
+        has at least one. What was received for one that is not complete when iterating is cancelled
+        is given back; when the subscription is drained it is the last batch.
+
+        Args:
+          max_size: From 1 to ``max_in_flight``, which is what None means.
+          max_wait: At least 0: what is there.
+
+        Raises:
+          ValidationError: one of them is not in its range.
+        """
+        return Batches(self._core, self._buffer, max_size, max_wait)
 
     async def receive(self) -> Delivery:
         """Wait for the next delivery.

@@ -1,0 +1,130 @@
+"""Many deliveries that are handled together."""
+
+# pyright: reportPrivateUsage=false
+# A batch does to each of its deliveries what the block of one does to it.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from ._delivery import Delivery
+from ._errors import HandlerTimeout
+from ._holding import leave, sort
+
+if TYPE_CHECKING:
+    from ._decision import Reason
+    from ._holding import Holding
+
+
+@final
+class Batch:
+    """Many deliveries at a time, each with an outcome of its own, settled together.
+
+    ``async with batch`` is the usual way, and what surrounds a ``batch_handler``. Leaving the block
+    acks whatever the body has not settled. An `Exception` is told to the observer and suppressed,
+    and each delivery that is open has failed: the settings are asked for each, as for one alone.
+    But an `EventInvalid` says nothing of the others: it rejects a batch of one only. Anything else
+    (a cancellation, Ctrl-C) releases what is open and goes on. The block is cancelled, and its
+    cancellation suppressed, when ``handler_timeout`` is over, which is a failure of all that is
+    open, or when the lease of one of them is lost: then the others are released.
+
+    Iterate over it, or take its ``len``. The verbs are those of its deliveries. Entering and
+    leaving are checkpoints; the settlements are confirmed in the background.
+    """
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        self._deliveries = tuple(deliveries)
+        self._entered: tuple[Holding, ...] = ()
+        self._scope: trio.CancelScope | None = None
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """What it consists of; inside the block, without what was lost before."""
+        return self._deliveries
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._deliveries)
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Finish one of them; see `Delivery.ack`."""
+        await delivery.ack()
+
+    async def retry(self, delivery: Delivery, reason: Reason, delay: float | None = None) -> None:
+        """Start one of them again later; see `Delivery.retry`."""
+        await delivery.retry(reason, delay)
+
+    async def reject(self, delivery: Delivery, reason: Reason) -> None:
+        """Send one of them to the dead-letter topic; see `Delivery.reject`."""
+        await delivery.reject(reason)
+
+    async def release(self, delivery: Delivery, delay: float | None = None) -> None:
+        """Give one of them back; see `Delivery.release`."""
+        await delivery.release(delay)
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> Batch:
+        await trio.lowlevel.checkpoint()
+        ours: list[Delivery] = []
+        for delivery in self._deliveries:
+            holding = delivery._holding  # noqa: SLF001 - see above
+            if await holding.context.lessor.check(holding):
+                ours.append(delivery)
+        self._deliveries = tuple(ours)
+        self.begin()
+        return self
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        onward = self.conclude(error, ack=True)
+        if onward is None:
+            await trio.lowlevel.checkpoint()
+            return True
+        if onward is error:
+            return False
+        raise onward
+
+    def begin(self) -> None:
+        """Enter the scope that all of them share; see `Holding.begin`."""
+        holdings = tuple(it._holding for it in self._deliveries)  # noqa: SLF001 - see above
+        for holding in holdings:
+            holding.check_idle()
+        timeout = min((it.context.handler_timeout for it in holdings), default=math.inf)
+        self._scope = trio.CancelScope(deadline=trio.current_time() + timeout)
+        self._entered = holdings
+        for holding in holdings:
+            holding.join(self._scope)
+            holding.leader = holdings[0].entry.id if len(holdings) > 1 else None
+        self._scope.__enter__()
+
+    def conclude(self, error: BaseException | None, *, ack: bool) -> BaseException | None:
+        """Leave the scope, settle each as *error* demands; return what has to be raised."""
+        scope, self._scope = self._scope, None
+        assert scope is not None, "left before it was entered"
+        holdings, self._entered = self._entered, ()
+        rest = leave(scope, error)
+        lost = any(holding.lost for holding in holdings)
+        cancelled = rest is None and scope.cancelled_caught
+        if cancelled and not lost:
+            rest = HandlerTimeout("the batch was not done in time")
+        failure, onward = sort(rest)
+        concerned = [it for it in holdings if it.open] or list(holdings[:1])
+        for holding in holdings:
+            holding.end(
+                failure if holding in concerned else None,
+                release=onward is not None or (cancelled and lost),
+                ack=ack,
+            )
+        return onward
