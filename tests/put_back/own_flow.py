@@ -42,12 +42,6 @@ FLOW = (
         "What fails because everything fails is counted, or tried again and again.",
         (
             put(
-                "as any failure does",
-                f"{_SUBSCRIPTION}/outage.py",
-                "        if self.lasts.value or (",
-                "        if (",
-            ),
-            put(
                 "one entry is enough",
                 f"{_SUBSCRIPTION}/outage.py",
                 "if len(self._failed) < self._threshold:",
