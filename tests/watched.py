@@ -11,6 +11,8 @@ import attrs
 import trio
 
 from trio_bus import BusError, EntryId, RemoteError, TopicInfo
+from trio_bus._backend import Buried
+from trio_bus._graves import Grave, Redriven
 from trio_bus.abc import (
     Append,
     GroupMember,
@@ -22,8 +24,6 @@ from trio_bus.abc import (
     Settlement,
     StreamBackend,
 )
-from trio_bus._backend import Buried
-from trio_bus._graves import Grave, Redriven
 from trio_bus.testing._interposed import InterposedMember
 
 T = TypeVar("T")

@@ -29,17 +29,39 @@ from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
 from ._settled import Settled
-from ._settlement import Ack as Ack
-from ._settlement import Buried as Buried
-from ._settlement import Bury as Bury
-from ._settlement import Commit as Commit
-from ._settlement import Death as Death
-from ._settlement import DeathCause as DeathCause
-from ._settlement import Receipt as Receipt
-from ._settlement import Record as Record
-from ._settlement import Release as Release
-from ._settlement import Retry as Retry
-from ._settlement import Settlement as Settlement
+from ._settlement import (
+    Ack,
+    Buried,
+    Bury,
+    Commit,
+    Death,
+    DeathCause,
+    Receipt,
+    Record,
+    Release,
+    Retry,
+    Settlement,
+)
+
+__all__ = [
+    "Ack",
+    "Buried",
+    "Bury",
+    "Commit",
+    "Death",
+    "DeathCause",
+    "Entry",
+    "GroupMember",
+    "Membership",
+    "Receipt",
+    "Record",
+    "Release",
+    "Retry",
+    "Settlement",
+    "StreamBackend",
+    "TakeOver",
+]
+
 
 @attrs.frozen
 class Entry:

@@ -9,7 +9,7 @@ import attrs
 from ._errors import ValidationError
 
 if TYPE_CHECKING:
-    from ._backend import Record
+    from ._settlement import Record
 
 MAX_ONCE_FIELDS = 3500
 """Fields of a record that is stored `Once`: a script cannot pass many more on."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum, unique
+from typing import TYPE_CHECKING
 
 import attrs
 
 from ._entry_id import EntryId
+
+if TYPE_CHECKING:
+    from ._once import Append
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
