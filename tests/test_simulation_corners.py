@@ -45,7 +45,7 @@ def acting(timeout: float | None = None) -> tuple[Acting, list[str]]:
     plan = SimpleNamespace(
         group=SimpleNamespace(settles_itself=False, config=SimpleNamespace(handler_timeout=timeout))
     )
-    world = SimpleNamespace(judging=SimpleNamespace(breaks=breaks))
+    world = SimpleNamespace(judging=SimpleNamespace(breaks=breaks), database_is_down=False)
     plans = cast("ConsumerPlan", plan)
     return Acting(cast("World", world), plans, Process("web", 1), trio.Event()), told
 
