@@ -18,6 +18,7 @@ import trio
 from tests.cut_world import GROUP, OLDEST, World, check_accounts, ids, membership_of
 from trio_bus._backend import (
     Ack,
+    Buried,
     Bury,
     Death,
     DeathCause,
@@ -30,6 +31,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, Unsupported
+from trio_bus._graves import Grave, Redriven
 from trio_bus._info import TopicInfo
 from trio_bus._names import DUE, SUSPECT
 from trio_bus._once import Append, Once
@@ -623,7 +625,65 @@ def judge_forget(goes: bool) -> Judge:  # noqa: FBT001 - it is the answer
     return judge
 
 
+# -- dead letters
+
+
+async def bury_three(world: World) -> None:
+    """Let three entries lie in the dead-letter topic."""
+    await world.hold(3)
+    assert (
+        await world.member.settle([Bury(it, DEATH) for it in world.receipts]) == [Settled.DONE] * 3
+    )
+    world.done.update(ids(world.entries))
+
+
+async def read_buried(world: World) -> object:
+    return await world.backend.buried(world.dead_topic, None, None)
+
+
+async def judge_buried(world: World, outcome: Outcome, cut: Cut) -> None:
+    """All are told, or nothing; what is read stays where it is."""
+    if not raised(outcome, cut):
+        found, _ = cast("tuple[list[Buried], EntryId | None]", outcome.result)
+        assert len(found) == 3
+    assert await world.length(world.dead_topic) == 3
+    assert await check_accounts(world) == {}
+
+
+async def graves(world: World) -> list[Grave]:
+    found, _ = await world.direct.buried(world.dead_topic, None, None)
+    return [
+        Grave(world.topic, GROUP, entry.id, world.dead_topic, at)
+        for entry, (at, _) in zip(world.entries, found, strict=True)
+    ]
+
+
+async def redrive(world: World) -> object:
+    return await world.backend.redrive(await graves(world))
+
+
+async def judge_redriven(world: World, outcome: Outcome, cut: Cut) -> None:
+    """Done again, each is back once, uncounted, and no dead letter is left."""
+    if raised(outcome, cut):
+        found, _ = await world.direct.buried(world.dead_topic, None, None)
+        left = [at for at, _ in found]
+        again = await world.direct.redrive(
+            [
+                Grave(world.topic, GROUP, entry.id, world.dead_topic, at)
+                for entry, at in zip(world.entries[3 - len(left) :], left, strict=True)
+            ]
+        )
+        assert again == [Redriven.DONE] * len(left)
+    else:
+        assert outcome.result == [Redriven.DONE] * 3
+    assert await world.length(world.dead_topic) == 0
+    world.done.clear()
+    assert await check_accounts(world) == dict.fromkeys(ids(world.entries), 1)
+
+
 ROWS = [
+    Row("buried", "in a topic", bury_three, read_buried, judge_buried),
+    Row("redrive", "three", bury_three, redrive, judge_redriven),
     Row("append", "one", nothing, append_one, judge_append),
     Row("append", "many", nothing, append_three, judge_append),
     Row("append", "with keys", nothing, append_keyed, judge_append_keyed),

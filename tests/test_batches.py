@@ -1,5 +1,8 @@
 """Batches: many deliveries at a time, each with an outcome of its own."""
 
+# pyright: reportPrivateUsage=false
+# What happens between two steps of a subscription is brought about inside.
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

@@ -1,5 +1,8 @@
 """What was read and waits for the user's own loop."""
 
+# pyright: reportPrivateUsage=false
+# What a delivery stands for is known to whoever made it.
+
 from __future__ import annotations
 
 import math
