@@ -295,17 +295,59 @@ async def delete(bus: Bus, topic: str, entry_id: EntryId) -> None:
         command(bus.url, f"XDEL {topic} {entry_id}")
 
 
-@pytest.mark.parametrize("lies_in", [None, DEAD], ids=["kept", "moved"])
-async def test_what_was_deleted_is_gone(bus: Bus, lies_in: str | None) -> None:
-    """A dead letter of it stays where it is."""
-    entry_id = await bury(bus.backend, lies_in)
-    (grave,) = await graves(bus, lies_in or "orders")
+async def destroy_group(bus: Bus, topic: str, group: str) -> None:
+    """Remove a group, as an administrator does."""
+    if isinstance(bus.backend, MemoryBackend):
+        bus.backend.destroy_group(topic, group)
+    else:
+        from tests.servers import command  # noqa: PLC0415
+
+        assert bus.url is not None
+        command(bus.url, f"XGROUP DESTROY {topic} {group}")
+
+
+async def test_what_a_group_kept_is_gone_with_its_entry(bus: Bus) -> None:
+    """There is nothing left to send back."""
+    entry_id = await bury(bus.backend, None)
+    (grave,) = await graves(bus, "orders")
     await delete(bus, "orders", entry_id)
-    assert len(await listed(bus, lies_in or "orders")) == (lies_in is not None)
+    assert await listed(bus, "orders") == []
     assert await bus.backend.redrive([grave]) == [Redriven.GONE]
-    assert len(await listed(bus, lies_in or "orders")) == (lies_in is not None)
     (group,) = (await bus.info("orders")).groups
     assert group.dead == 0
+
+
+async def test_a_dead_letter_outlives_its_entry(bus: Bus) -> None:
+    """A copy goes back, into the group that failed alone, as often as it dies."""
+    (message,) = await dead(bus, MOVED, b"order 7")
+    assert await seen(bus, AUDIT) == [(b"order 7", 1)]
+    for times in (1, 2):
+        (letter,) = await listed(bus, DEAD)
+        assert (letter.record, len(letter.history)) == (message.record, times - 1)
+        await delete(bus, "orders", letter.dead_letter.entry_id)
+        outcome = await bus.redrive(DEAD, everything=True)
+        assert (results(outcome), outcome.redriven) == ([Redriven.COPIED], 1)
+        assert await bus.redrive(DEAD, everything=True) == RedriveOutcome(())
+        assert await seen(bus, AUDIT) == []
+        await kill(bus, MOVED, 1)
+    (letter,) = await listed(bus, DEAD)
+    assert [it.attempts for it in letter.history] == [1, 1]
+    assert (await bus.redrive(DEAD, everything=True)).redriven == 1
+    assert await seen(bus, MOVED) == [(b"order 7", 1)]
+    assert await seen(bus, AUDIT) == []
+
+
+async def test_a_copy_says_what_it_died_of(bus: Bus) -> None:
+    """To its handler; and whoever reads the dead-letter topic gets it when it dies again."""
+    (message,) = await dead(bus, MOVED, b"order 7")
+    await delete(bus, "orders", message.dead_letter.entry_id)
+    await bus.redrive(DEAD, everything=True)
+    async with open_subscription(bus, MOVED) as deliveries:
+        with trio.fail_after(PATIENCE):
+            delivery = await deliveries.receive()
+        assert delivery.dead_letter == message.dead_letter
+        await delivery.reject("again")
+    assert await seen(bus, SubscriptionConfig(DEAD, "support")) == [(b"order 7", 1)]
 
 
 @pytest.mark.parametrize("lies_in", [None, DEAD], ids=["kept", "moved"])
@@ -347,9 +389,9 @@ async def test_what_the_group_has_not_finished_is_not_given_twice(bus: Bus) -> N
     assert isinstance(copy, EntryId)
     second = Grave("orders", "billing", grave.entry_id, DEAD, copy)
     assert await bus.backend.redrive([grave, second]) == [Redriven.DONE, Redriven.UNFINISHED]
-    await bus.backend.create_group("orders", "late", EntryId(0, 0))
-    late = Grave("orders", "late", grave.entry_id, DEAD, copy)
-    assert await bus.backend.redrive([late]) == [Redriven.UNFINISHED]
+    await destroy_group(bus, "orders", "billing")
+    await bus.backend.create_group("orders", "billing", EntryId(0, 0))
+    assert await bus.backend.redrive([second]) == [Redriven.UNFINISHED]
     assert len(await listed(bus, DEAD)) == 1
 
 

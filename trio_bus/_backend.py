@@ -348,6 +348,7 @@ class StreamBackend(abc.ABC):
 
         Of each it is one atomic step: any member of that group alone can take it over, no attempt
         is counted, and it is dead no more. Its context is kept and stands before the next one.
+        Where a dead letter outlived its entry, a copy is appended that names the group at its end.
 
         Cancellation: may have happened. Done again, what happened answers `Redriven.LOST`.
         """

@@ -22,6 +22,9 @@ CAUSE = b"dead-letter-cause"
 ERROR_TYPE = b"dead-letter-error-type"
 ERROR_TEXT = b"dead-letter-error-text"
 
+ONLY = b"dead-letter-only"
+"""Last field of a copy that was sent back into this one group: its value. Others ack it unseen."""
+
 CONTEXT = (TOPIC, GROUP, ENTRY_ID, ATTEMPTS, FIRST, LAST, CAUSE, ERROR_TYPE, ERROR_TEXT)
 """The names of one set, in their order."""
 
@@ -84,6 +87,24 @@ def history_of(record: Record) -> tuple[DeadLetter, ...]:
     """Read all contexts of a record that make sense, the last one included, in their order."""
     read = [_read_at(record, start) for start in _starts(record)]
     return tuple(it for it in read if it is not None)
+
+
+def is_for(record: Record, group: str) -> bool:
+    """Tell whether *group* is to handle it: all are, but of a copy that was sent back into one.
+
+    Only the last field counts. Buried again it has a context behind it, and is an ordinary entry of
+    the dead-letter topic.
+    """
+    name, value = record[-1] if record else (b"", b"")
+    return name != ONLY or value == encode_text(group)
+
+
+def ends_with_context(record: Record, topic: str, group: str, entry_id: EntryId) -> bool:
+    """Tell whether it is a dead letter of that entry, as it was buried."""
+    names = (TOPIC, GROUP, ENTRY_ID)
+    values = map(encode_text, (topic, group, str(entry_id)))
+    first = record[-len(CONTEXT) :][: len(names)]
+    return first == tuple(zip(names, values, strict=True))
 
 
 def without_context(record: Record) -> Record:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._message import Message
 
 _PER_CALL = 100
+SENT_BACK = frozenset({Redriven.DONE, Redriven.COPIED})
 
 
 @attrs.frozen
@@ -63,7 +64,7 @@ class RedriveOutcome:
     @property
     def redriven(self) -> int:
         """How many were sent back."""
-        return sum(it.result is Redriven.DONE for it in self.results)
+        return sum(it.result in SENT_BACK for it in self.results)
 
 
 @final

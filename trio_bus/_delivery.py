@@ -86,7 +86,7 @@ class Delivery:
 
     @property
     def dead_letter(self) -> DeadLetter | None:
-        """Why and where it was buried, when this comes from a dead-letter topic."""
+        """Why and where it was buried, when this is a dead letter, or a copy that was redriven."""
         return dead_letter_of(self._holding.entry.record)
 
     async def ack(self) -> None:

@@ -8,8 +8,6 @@ import attrs
 
 from ._entry_id import EntryId
 
-_NOWHERE = EntryId(0, 0)
-
 
 @unique
 class Redriven(Enum):
@@ -17,10 +15,13 @@ class Redriven(Enum):
 
     DONE = "done"
     """The group has it again, and no attempt counts."""
+    COPIED = "copied"
+    """The entry is not in its topic any more: a copy was appended there, which has a new id. Only
+    this group handles it; subscriptions of other groups ack it unseen."""
     LOST = "lost"
     """It is not dead any more: somebody sent it back, or deleted it, before."""
     GONE = "gone"
-    """What the group gave up is not in its topic any more. A dead letter of it stays."""
+    """What the group itself kept is not in its topic any more; or this is no dead letter of it."""
     UNFINISHED = "unfinished"
     """The group has not finished that entry, so it is not given it twice. The dead letter stays."""
     GROUP_MISSING = "group missing"
@@ -37,5 +38,5 @@ class Grave:
     """Its id in *topic*."""
     lies_in: str | None = None
     """The dead-letter topic; None where the group itself keeps it."""
-    id: EntryId = _NOWHERE
-    """Its id in *lies_in*."""
+    id: EntryId | None = None
+    """Its id in *lies_in*; without one, nothing."""

@@ -30,6 +30,7 @@ DESCRIPTION = (
 _STDOUT = 1
 _SHOWN = 2000
 """Bytes of a payload, or of a field, that are shown."""
+_SENT_BACK = {Redriven.DONE: "sent back", Redriven.COPIED: "sent back as a copy"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -218,9 +219,9 @@ def _told(result: Redriven | Exception | None) -> str:
         return "would be sent back"
     if isinstance(result, Exception):
         return f"refused: {result}"
-    return {Redriven.DONE: "sent back"}.get(result, f"not sent back, {result.value}:")
+    return _SENT_BACK.get(result, f"not sent back, {result.value}:")
 
 
 def _is_failure(outcome: RedriveOutcome) -> bool:
-    fine = {None, Redriven.DONE}
+    fine = {None, *_SENT_BACK}
     return bool(outcome.missing) or any(it.result not in fine for it in outcome.results)

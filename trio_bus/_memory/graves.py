@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from trio_bus._backend import Buried, Death, DeathCause, Receipt, Record
-from trio_bus._dead_letter import TOPIC, context_fields
+from trio_bus._dead_letter import ONLY, TOPIC, context_fields, encode_text, ends_with_context
 from trio_bus._entry_id import EntryId
 from trio_bus._graves import Grave, Redriven
 from trio_bus._names import DEAD, FREE
@@ -15,6 +15,7 @@ from .group import Group
 from .ids import MAX_ID, MIN_ID, following
 from .store import Store
 from .stream import Stream
+from .stream_commands import xadd
 
 _ROWS = 100
 _UNKNOWN = Death(DeathCause.EXHAUSTED, "", "")
@@ -53,7 +54,15 @@ def redrive(store: Store, grave: Grave, now_ms: int) -> Redriven:
     if grave.lies_in is None:
         return _from_group(*found, grave.entry_id, now_ms)
     letters = store.find_stream(grave.lies_in)
-    return _from_topic(*found, letters, grave, now_ms)
+    if letters is None or grave.id is None:
+        return Redriven.LOST
+    record = letters.entries.get(grave.id)
+    if record is None:
+        return Redriven.LOST
+    result = _from_topic(store, record, grave, now_ms)
+    if result in {Redriven.DONE, Redriven.COPIED}:
+        letters.delete(grave.id)
+    return result
 
 
 def _kept(
@@ -87,26 +96,17 @@ def _from_group(stream: Stream, group: Group, entry_id: EntryId, now_ms: int) ->
     return Redriven.DONE
 
 
-def _from_topic(
-    stream: Stream, group: Group, letters: Stream | None, grave: Grave, now_ms: int
-) -> Redriven:
-    record = None if letters is None else letters.entries.get(grave.id)
-    if letters is None or record is None:
-        return Redriven.LOST
-    context = _context_behind(record, stream.entries.get(grave.entry_id))
-    if context is None:
+def _from_topic(store: Store, record: Record, grave: Grave, now_ms: int) -> Redriven:
+    if not ends_with_context(record, grave.topic, grave.group, grave.entry_id):
         return Redriven.GONE
+    stream, group = store.need_group(grave.topic, grave.group)
+    original = stream.entries.get(grave.entry_id)
+    if original is None or record[: len(original)] != original:
+        only = (ONLY, encode_text(grave.group))
+        xadd(store, grave.topic, "*", (*record, only), now_ms)
+        return Redriven.COPIED
     if group.pending.get(grave.entry_id) or grave.entry_id > group.last_delivered:
         return Redriven.UNFINISHED
-    group.notes[grave.entry_id] = context
+    group.notes[grave.entry_id] = record[len(original) :]
     move(group, grave.entry_id, FREE, 0, now_ms)
-    letters.delete(grave.id)
     return Redriven.DONE
-
-
-def _context_behind(record: Record, original: Record | None) -> Record | None:
-    """Return what was added to the original; None if this is no dead letter of it."""
-    if original is None or record[: len(original)] != original:
-        return None
-    context = record[len(original) :]
-    return context if context and context[0][0] == TOPIC else None

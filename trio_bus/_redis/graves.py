@@ -24,6 +24,7 @@ _PER_CALL = 10
 """Each may be large, and is compared with what it is a dead letter of."""
 _ANSWERS = {
     scripts.DONE: Redriven.DONE,
+    scripts.COPIED: Redriven.COPIED,
     scripts.LOST: Redriven.LOST,
     scripts.GONE: Redriven.GONE,
     scripts.UNFINISHED: Redriven.UNFINISHED,
@@ -78,7 +79,7 @@ def _chunks(dead: Sequence[Grave]) -> Iterator[Sequence[int]]:
 def _call(graves: Sequence[Grave]) -> ScriptCall:
     first = graves[0]
     keys = (first.topic, notes_key(first.topic, first.group))
-    ids = [str(it) for grave in graves for it in (grave.entry_id, grave.id)]
+    ids = [str(it) for grave in graves for it in (grave.entry_id, grave.id or EntryId(0))]
     return ScriptCall(
         "redrive",
         keys if first.lies_in is None else (*keys, first.lies_in),

@@ -24,6 +24,9 @@ SUBSCRIBING = (
 OPTIONAL = ("client|unblock", "client|kill", "info", "subscribe", "waitaof")
 """What makes things faster, or safer against faults; on servers that know it ``client|setinfo``."""
 
+REDRIVING = ("hrandfield",)
+"""What `Bus.redrive` uses besides, to forget the history of what is finished; it can do without."""
+
 _NOBODY = "~nobody"  # no group can be called so
 _UNKNOWN_SHA = "0" * 40
 

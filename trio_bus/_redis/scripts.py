@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import attrs
 
-from trio_bus._dead_letter import CONTEXT
+from trio_bus._dead_letter import CONTEXT, ONLY
 from trio_bus._errors import ConnectionLost, OutcomeUnknown
 from trio_bus._names import ABANDONED, DEAD, DUE, FREE, SUSPECT
 from trio_bus._once import MAX_ONCE_FIELDS
@@ -17,7 +17,7 @@ from trio_bus._once import MAX_ONCE_FIELDS
 from .link import Link
 from .resp import Argument, Command, ErrorReply, Reply
 
-DONE, LOST, GONE, ABSENT, UNFINISHED, GROUP_MISSING, FINISHED = 1, 0, 2, 3, 4, 5, 6
+DONE, LOST, GONE, ABSENT, UNFINISHED, GROUP_MISSING, FINISHED, COPIED = 1, 0, 2, 3, 4, 5, 6, 7
 """What a script that settles, or sends back, answers for one entry."""
 
 _MAX_FIELDS = 2 * MAX_ONCE_FIELDS
@@ -59,8 +59,9 @@ def _constants() -> str:
         f"local FREE, DUE, ABANDONED = '{FREE}', '{DUE}', '{ABANDONED}'\n"
         f"local SUSPECT, DEAD = '{SUSPECT}', '{DEAD}'\n"
         f"local DONE, LOST, GONE, ABSENT = {DONE}, {LOST}, {GONE}, {ABSENT}\n"
-        f"local UNFINISHED, GROUP_MISSING = {UNFINISHED}, {GROUP_MISSING}\n"
+        f"local UNFINISHED, GROUP_MISSING, COPIED = {UNFINISHED}, {GROUP_MISSING}, {COPIED}\n"
         f"local FINISHED = {FINISHED}\n"
+        f"local ONLY = '{ONLY.decode()}'\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
         f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"
         f"local CONTEXT = {{{context}}}"

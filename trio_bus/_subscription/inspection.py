@@ -1,4 +1,4 @@
-"""What is looked at before an entry starts: whether it can be read, and whether it is in time."""
+"""What is looked at before an entry starts: whether it is for us, can be read, is in time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from trio_bus._backend import Ack, Bury, DeathCause
+from trio_bus._dead_letter import is_for
 from trio_bus._errors import Oversized, SerializationError
 from trio_bus._modes import AckMode
 from trio_bus._observer import Scope
@@ -29,6 +30,9 @@ class Inspection:
 
     def passes(self, holding: Holding) -> bool:
         """Decode it and say whether it can start; settle it otherwise."""
+        if not is_for(holding.entry.record, self._core.config.group):
+            self._core.submit(holding, Ack(holding.receipt))
+            return False
         try:
             holding.message = self._gate.decode(holding.entry.record)
         except SerializationError as error:

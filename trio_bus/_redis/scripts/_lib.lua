@@ -1,7 +1,7 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
 -- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE, ABSENT, UNFINISHED,
--- GROUP_MISSING, FINISHED (answers), CONTEXT (names), MAX_FIELDS (names and values of an entry that
--- can be passed to XADD from here), NUMBER_DIGITS
+-- GROUP_MISSING, FINISHED, COPIED (answers), CONTEXT and ONLY (names),
+-- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
 -- (of the number before each member of a schedule, and before each row).
 
 -- Redis 6.2 keeps deleted entries pending when they are claimed; later servers drop them.

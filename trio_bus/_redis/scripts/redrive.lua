@@ -28,15 +28,25 @@ local function is_delivered(id)
   end
 end
 
--- What stands behind the fields of the original; nil if this is no dead letter of it: ids repeat
--- after a stream was deleted.
-local function context_behind(fields, original)
-  for at = 1, #original do
-    if fields[at] ~= original[at] then
-      return nil
+-- Whether it is a dead letter of that entry, as it was buried.
+local function ends_with_context(fields, id)
+  local at = #fields - 2 * #CONTEXT
+  for index, value in ipairs({stream, group, id}) do
+    if fields[at + 2 * index - 1] ~= CONTEXT[index] or fields[at + 2 * index] ~= value then
+      return false
     end
   end
-  return fields[#original + 1] == CONTEXT[1] and {unpack(fields, #original + 1)} or nil
+  return true
+end
+
+-- Whether the original is what it was: ids repeat after a stream was deleted.
+local function begins_with(fields, original)
+  for at = 1, #original do
+    if fields[at] ~= original[at] then
+      return false
+    end
+  end
+  return true
 end
 
 local function from_group(id)
@@ -50,17 +60,18 @@ local function from_group(id)
   return DONE
 end
 
+-- For this group alone; subscriptions of other groups know it by its last field.
+local function append_copy(fields, letter)
+  local added = redis.pcall('XADD', stream, '*', unpack(joined(fields, {ONLY, group})))
+  if is_error(added) then
+    return added.err
+  end
+  redis.call('XDEL', dead_letters, letter)
+  return COPIED
+end
+
 -- The history is kept first: what may be refused comes before what cannot be.
-local function from_topic(id, letter)
-  local found = redis.call('XRANGE', dead_letters, letter, letter)[1]
-  if not found then
-    return LOST
-  end
-  local original = redis.call('XRANGE', stream, id, id)[1]
-  local context = original and context_behind(found[2], original[2])
-  if not context then
-    return GONE
-  end
+local function give_back(id, context, letter)
   if is_pending(id) or not is_delivered(id) then
     return UNFINISHED
   end
@@ -73,13 +84,26 @@ local function from_topic(id, letter)
   return DONE
 end
 
+local function from_topic(id, letter)
+  local found = redis.call('XRANGE', dead_letters, letter, letter)[1]
+  if not found then
+    return LOST
+  end
+  local fields = found[2]
+  if not ends_with_context(fields, id) then
+    return GONE
+  end
+  local original = redis.call('XRANGE', stream, id, id)[1]
+  if original and begins_with(fields, original[2]) then
+    return give_back(id, {unpack(fields, #original[2] + 1)}, letter)
+  end
+  return append_copy(fields, letter)
+end
+
 -- Some of the notes are looked at each time, so that those of finished entries never pile up.
 local function forget_finished()
   local some = redis.pcall('HRANDFIELD', notes, SOME)
-  if is_error(some) then
-    return -- this user may not: they pile up, and all else is done
-  end
-  for _, id in ipairs(some) do
+  for _, id in ipairs(is_error(some) and {} or some) do
     if not is_pending(id) then
       redis.call('HDEL', notes, id)
     end
