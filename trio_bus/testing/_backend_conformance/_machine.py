@@ -17,6 +17,7 @@ from ._administrator import Administrator
 from ._batches import Batches, Outputs
 from ._cast import GROUPS, PLAYERS, TOPICS, Shape, Who
 from ._consuming import Consuming
+from ._graves import Graves
 from ._meetings import Meetings
 from ._picks import Pick
 from ._prelude import PRELUDES, play
@@ -109,6 +110,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.batches = Batches(
             self.world, self.publishing, self.consuming, self.settling, self.removals
         )
+        self.graves = Graves(self.world, self.consuming, self.settling, self.batches, self.removals)
         for topic, group in GROUPS[:3]:
             self.publishing.create_group(topic, group, 0, None)
         play(prelude, self.world, self.publishing, self.consuming)
@@ -315,6 +317,14 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2), after=st.booleans())
     def wait_for_an_end(self, which: int, after: bool) -> None:  # noqa: FBT001 - drawn
         self.world.sleep_to_a_deadline(which, after=after)
+
+    @rule(who=_players, number=st.integers(1, 2), deleted=st.booleans(), cancel=_moments)
+    def bury_and_redrive(self, who: Who, number: int, deleted: bool, cancel: int | None) -> None:  # noqa: FBT001 - drawn
+        self.graves.bury_and_redrive(self.who(who), number, deleted=deleted, cancel=cancel)
+
+    @rule(place=st.sampled_from((*GROUPS, ("dead", None))), cancel=_moments)
+    def redrive(self, place: tuple[str, str | None], cancel: int | None) -> None:
+        self.graves.redrive(*place, cancel)
 
     @precondition(lambda self: self.removals is not None)
     @rule(topic=_topics, which=_which)

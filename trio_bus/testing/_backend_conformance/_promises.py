@@ -48,6 +48,20 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "cancel_scheduled": (
         Promise("takes the record out of the schedule, and says whether it was there"),
     ),
+    "buried": (
+        Promise("tells what a group keeps as dead, or what in a topic has a context, in id order"),
+        Promise("each has its record, and its context behind it, those of earlier deaths first"),
+    ),
+    "redrive": (
+        Promise(
+            "each is claimable in the group that gave it up, and in no other, uncounted, and is "
+            "dead no more; what is not dead any more is not sent back again"
+        ),
+        Promise(
+            "where a dead letter outlived its entry, a copy that names the group is appended once"
+        ),
+        Promise("what its group has not finished, and what has no group, stays where it is"),
+    ),
     "join": (Promise("whoever leaves, or crashes, keeps what it owns: that is not forgetting"),),
     "create_group": (
         Promise("makes sure that the group exists, and says whether it is new"),
