@@ -92,4 +92,5 @@ NEVER = {
     *(Transition.VANISHED, Transition.GROUP_RECREATED),  # nobody removes anything
     *(Transition.LEASE_LOST, Transition.UNCONFIRMED),  # nothing goes wrong
     Transition.RECONNECTED,
+    *(Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED),  # the simulation has them
 }

@@ -23,13 +23,15 @@ class _Outage:
     """What was tried last."""
     waiting: dict[EntryId, float] = attrs.field(factory=dict[EntryId, float])
     """What was handed back, and when it is due."""
+    tried: dict[EntryId, float] = attrs.field(factory=dict[EntryId, float])
+    """When what was handed back and came again was due."""
 
 
 class Outages(Rule):
     """An outage begins when ``failure_threshold`` distinct entries have failed, with no success.
 
     While it lasts no failure is retried or exhausts its entry, one entry is tried at a time, and
-    none twice in a row while another one waits.
+    none twice in a row while another one is due before it.
     """
 
     number = 10
@@ -92,7 +94,8 @@ class Outages(Rule):
         outage = self._outages.get(line.consumer)
         if outage is None or line.entry_id is None or line.time == outage.began:
             return
-        others = [it for it, due in outage.waiting.items() if due < line.time]
+        was_due = outage.tried.get(line.entry_id, line.time)
+        others = [it for it, due in outage.waiting.items() if due < was_due]
         if line.entry_id == outage.last and others:
             self.broken(f"{line.entry_id} is tried again, and {others[0]} waits", line)
         outage.last = line.entry_id
@@ -113,5 +116,5 @@ class Outages(Rule):
 
     def _hear_over(self, line: Line) -> None:
         for outage in self._outages.values():
-            if line.entry_id is not None:
-                outage.waiting.pop(line.entry_id, None)
+            if line.entry_id is not None and line.entry_id in outage.waiting:
+                outage.tried[line.entry_id] = outage.waiting.pop(line.entry_id)

@@ -9,6 +9,7 @@ import attrs
 
 from trio_bus._config import SubscriptionConfig
 from trio_bus._entry_id import EntryId
+from trio_bus._modes import AckMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import FAULTS, Line, What
 
@@ -228,6 +229,8 @@ class Scene:
             consumer = self._place(line)
             consumer.at_work.pop(line.delivery, None)
             self._count(consumer, line.time)
+        if line.entry_id is not None and self._is_acked_first(line.consumer):
+            self.suspects.pop((line.topic, line.group, line.entry_id), None)
 
     def _hear_ending(self, line: Line) -> None:
         if line.delivery is None or line.entry_id is None:
@@ -273,7 +276,14 @@ class Scene:
 
     def _hear_settled(self, line: Line) -> None:
         if line.entry_id is not None:
-            self.suspects.pop((line.topic, line.group, line.entry_id), None)
+            key = (line.topic, line.group, line.entry_id)
+            if not self._is_acked_first(self.suspects.get(key, "")):
+                self.suspects.pop(key, None)
+
+    def _is_acked_first(self, name: str) -> bool:
+        """Say whether that consumer handles, and handles alone, what is settled already."""
+        config = self.consumer(name).config if name else None
+        return config is not None and config.ack_mode is AckMode.AUTO_ON_RECEIVE
 
     def _hear_death(self, line: Line) -> None:
         for consumer in self.consumers.values():
