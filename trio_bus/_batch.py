@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, final
 
 import trio
 
+from ._decision import Reason
 from ._delivery import Delivery
 from ._errors import HandlerTimeout
 from ._holding import leave, sort
 
 if TYPE_CHECKING:
-    from ._decision import Reason
     from ._holding import Holding
 
 
@@ -97,7 +97,7 @@ class Batch:
         raise onward
 
     def begin(self) -> None:
-        """Enter the scope that all of them share; see `Holding.begin`."""
+        """Enter the scope that all of them share; see ``Holding.begin``."""
         holdings = tuple(it._holding for it in self._deliveries)  # noqa: SLF001 - see above
         for holding in holdings:
             holding.check_idle()

@@ -1,6 +1,7 @@
 """The contracts: what to implement for an own backend, codec, observer or credential provider."""
 
 from ._backend import Ack as Ack
+from ._backend import Buried as Buried
 from ._backend import Bury as Bury
 from ._backend import Commit as Commit
 from ._backend import Death as Death
@@ -16,6 +17,7 @@ from ._backend import StreamBackend as StreamBackend
 from ._backend import TakeOver as TakeOver
 from ._codec import Codec as Codec
 from ._credentials import CredentialProvider as CredentialProvider
+from ._graves import Grave as Grave
 from ._look import Look as Look
 from ._observer import Observer as Observer
 from ._observer import SelectiveObserver as SelectiveObserver
@@ -27,8 +29,8 @@ from ._subscription import Handler as Handler
 
 # Users find them here: see ``trio_bus/__init__.py``.
 for _public in (
-    *(Ack, Append, Bury, Commit, Death, Entry, GroupMember, Look, Membership, Once, Receipt),
-    *(Release, Retry, Settled, StreamBackend, TakeOver, Codec, CredentialProvider, Observer),
-    SelectiveObserver,
+    *(Ack, Append, Bury, Commit, Death, Entry, Grave, GroupMember, Look, Membership, Once),
+    *(Receipt, Release, Retry, Settled, StreamBackend, TakeOver, Codec, CredentialProvider),
+    *(Observer, SelectiveObserver),
 ):
     _public.__module__ = __name__

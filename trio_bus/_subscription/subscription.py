@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -13,6 +14,7 @@ from .batches import Batches
 from .valve import Reason
 
 if TYPE_CHECKING:
+    from trio_bus._batch import Batch
     from trio_bus._config import SubscriptionConfig
     from trio_bus._delivery import Delivery
 
@@ -36,7 +38,7 @@ class SubscriptionStatistics:
     in_flight_bytes: int
     """The size of their records."""
     paused: bool
-    """Whether `pause` was called, and `resume` was not since."""
+    """Whether ``pause()`` was called, and ``resume()`` was not since."""
     outage: bool
     """Whether everything fails, and reading is paused for that: see ``failure_threshold``."""
     pending_acks: int
@@ -174,7 +176,7 @@ class PullSubscription(_Running, trio.abc.ReceiveChannel["Delivery"]):
         super().__init__(core, life, name)
         self._buffer = buffer
 
-    def batches(self, max_size: int | None = None, max_wait: float = 0.0) -> Batches:
+    def batches(self, max_size: int | None = None, max_wait: float = 0.0) -> AsyncIterator[Batch]:
         """Iterate over batches instead: ``async for batch in deliveries.batches(100, 0.5)``.
 
         A batch is complete with *max_size* deliveries, or *max_wait* seconds after its first. It

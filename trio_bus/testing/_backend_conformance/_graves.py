@@ -42,7 +42,7 @@ class Graves:
         if deleted and held and self._removals is not None:
             self._removals.delete(who.topic, held[0].id)
         moved = self._world.shape.membership(who).dead_letter_topic is not None
-        place = ("dead", None) if moved else who.place
+        place: tuple[str, str | None] = ("dead", None) if moved else who.place
         self.redrive(*place, cancel)
         self._consuming.look(who)
         self._consuming.take_over(who, number, None, book=False)

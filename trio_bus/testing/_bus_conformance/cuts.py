@@ -93,4 +93,4 @@ class Cuts:
         return not any(group is not None and group.counts.get(UNDELIVERED) for group in groups)
 
     def _readers(self) -> list[Program]:
-        return [program for program in self._play.programs if program.is_open]
+        return [it for it in self._play.programs if it.is_open and not it.is_paused]

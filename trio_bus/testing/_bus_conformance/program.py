@@ -75,6 +75,11 @@ class Program:
         return self.subscription is not None and self.way is None and not self._mortal.dead
 
     @property
+    def is_paused(self) -> bool:
+        """Whether it is subscribed, and takes in nothing for now."""
+        return self.subscription is not None and self.subscription.statistics().paused
+
+    @property
     def ended(self) -> bool:
         """Whether nothing of it is left."""
         return self.job.ended
