@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from tests.harness import Recorder, config, publish, until
@@ -29,6 +30,7 @@ from trio_bus import (
 from trio_bus._backend import Ack, Receipt
 from trio_bus._errors import InternalError
 from trio_bus._observer import Scope
+from trio_bus._settled import Settled
 from trio_bus._settling import Settling
 from trio_bus._subscription import remembered
 from trio_bus._subscription.buffer import Buffer
@@ -119,6 +121,28 @@ async def test_whoever_waits_for_what_is_given_up_is_told() -> None:
     with pytest.raises(BusClosed, match="the subscription has ended"):
         with trio.fail_after(1):
             await settling.confirmed()
+
+
+async def test_any_number_of_tasks_may_wait_for_one_confirmation() -> None:
+    settling = Settling(Ack(Receipt(EntryId(1), 1)), cast("Holding", None))
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(settling.confirmed)
+            nursery.start_soon(settling.confirmed)
+            await trio.testing.wait_all_tasks_blocked()
+            settling.end(Settled.DONE)
+
+
+async def test_any_number_of_tasks_may_renew_one_delivery() -> None:
+    bus = Bus(MemoryBackend())
+    async with open_subscription(bus, config()) as deliveries:
+        await publish(bus, 1)
+        delivery = await deliveries.receive()
+        with trio.fail_after(1):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(delivery.renew)
+                nursery.start_soon(delivery.renew)
+        await delivery.ack()
 
 
 def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,8 @@ class Holding:
 
     async def wait_renewed(self) -> None:
         """Wait until its lease is renewed, or over."""
-        self._renewed = self._renewed or trio.Event()
+        if self._renewed is None:
+            self._renewed = trio.Event()
         await self._renewed.wait()
 
     def renewed(self, lease_until: float) -> None:

@@ -68,7 +68,8 @@ class Settling:
         Cancellation: the settlement goes on.
         """
         if not self.over:
-            self._ended = self._ended or trio.Event()
+            if self._ended is None:
+                self._ended = trio.Event()
             await self._ended.wait()
         else:
             await trio.lowlevel.checkpoint()
