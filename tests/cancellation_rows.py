@@ -17,10 +17,13 @@ from tests.ledger import DONE, UNDELIVERED, Spot
 from tests.redis_world import DEATH
 from tests.stage import GROUP, RECORD, Stage
 from trio_bus import (
+    Batch,
     BatchOutcome,
     BusOptions,
+    DeadMessage,
     Delivery,
     MemoryBackend,
+    Message,
     PullSubscription,
     Subscription,
     Unsupported,
@@ -753,3 +756,111 @@ async def embedded(stage: Stage, cut: Cut) -> None:
 async def _give_back(stage: Stage, entries: list[Entry]) -> None:
     async with stage.backend.join(stage.membership()) as member:
         await member.settle([Release(entry.receipt) for entry in entries])
+
+
+# Batches, transactions, dead letters.
+
+
+async def _batch(deliveries: PullSubscription, size: int) -> Batch:
+    return await anext(deliveries.batches(size, 1.0))
+
+
+@row("PullSubscription.batches")
+async def batches(stage: Stage, cut: Cut) -> None:
+    """What was received for a batch that never came is given back, like the batch itself."""
+    added = await stage.append(2)
+    async with open_subscription(stage.bus, stage.config) as deliveries:
+        await cut(lambda: _batch(deliveries, 2))
+    spots = await stage.ledger()
+    assert [spots[it] for it in added if spots[it] != Spot(UNDELIVERED)] == [Spot(FREE, 0)] * sum(
+        it != Spot(UNDELIVERED) for it in spots.values()
+    )
+
+
+@row("Batch.__aenter__", "Batch.__aexit__")
+async def batch_block(stage: Stage, cut: Cut) -> None:
+    """Success acks all; cancelled before its end, all are given back, uncounted."""
+    added = await stage.append(2)
+    async with open_subscription(stage.bus, stage.config) as deliveries:
+        batch = await _batch(deliveries, 2)
+        ended = False
+
+        async def call() -> None:
+            nonlocal ended
+            async with batch:
+                await trio.lowlevel.checkpoint()
+                ended = True
+
+        returned = await cut(call)
+        assert ended or not returned
+    assert await stage.ledger() == dict.fromkeys(added, Spot(DONE) if ended else Spot(FREE, 0))
+
+
+@row("Batch.ack", "Batch.retry", "Batch.reject", "Batch.release")
+async def batch_verbs(stage: Stage, cut: Cut) -> None:
+    """Each that was called happens; the rest is given back."""
+    added = await stage.append(4)
+    async with open_subscription(stage.bus, stage.config) as deliveries:
+        batch = await _batch(deliveries, 4)
+        first, second, third, fourth = batch
+
+        async def call() -> None:
+            await batch.ack(first)
+            await batch.retry(second, "later", 60.0)
+            await batch.reject(third, "never")
+            await batch.release(fourth, 60.0)
+
+        returned = await cut(call)
+    wanted = [Spot(DONE), Spot(DUE, 1), Spot(DONE), Spot(DUE, 0)]
+    spots = await stage.ledger()
+    happened = [spots[it] == spot for it, spot in zip(added, wanted, strict=True)]
+    assert happened == sorted(happened, reverse=True)
+    assert all(happened) or not returned
+    assert [spots[it] for it, done in zip(added, happened, strict=True) if not done] == [
+        Spot(FREE, 0)
+    ] * happened.count(False)
+
+
+@row("Delivery.transaction", "Transaction.publish")
+async def transaction(stage: Stage, cut: Cut) -> None:
+    """The output and the ack are there, or neither."""
+    topic = f"{{{stage.topic}}}.out"
+    (entry_id,) = await stage.append(1)
+    config = attrs.evolve(stage.config, output_topics=(topic,))
+    async with open_subscription(stage.bus, config) as deliveries:
+        delivery = await deliveries.receive()
+
+        async def call() -> None:
+            async with delivery.transaction() as tx:
+                await tx.publish(Message(topic, b"1"))
+
+        returned = await cut(call)
+    length = (await stage.backend.info(topic)).length
+    assert length == 1 or not returned
+    assert await stage.ledger() == {entry_id: Spot(DONE) if length else Spot(FREE, 0)}
+
+
+@row("DeadLetters.__aiter__", "DeadLetters.places", "DeadLetters.portion", "StreamBackend.buried")
+async def list_dead(stage: Stage, cut: Cut) -> None:
+    """Reading changes nothing."""
+    (entry_id,) = await stage.hand_back([lambda it: Bury(it, DEATH)])
+    found: list[DeadMessage] = []
+
+    async def call() -> None:
+        async for letter in stage.bus.dead_letters(stage.dead_topic):
+            found.append(letter)  # noqa: PERF401 - the loop is what is cancelled
+
+    returned = await cut(call)
+    assert len(found) == 1 or not returned
+    assert await stage.ledger() == {entry_id: Spot(DONE)}
+    assert (await stage.backend.info(stage.dead_topic)).length == 1
+
+
+@row("Bus.redrive", "StreamBackend.redrive")
+async def redrive(stage: Stage, cut: Cut) -> None:
+    """It is back in its group, or dead; never both."""
+    (entry_id,) = await stage.hand_back([lambda it: Bury(it, DEATH)])
+    returned = await cut(lambda: stage.bus.redrive(stage.dead_topic, everything=True))
+    left = (await stage.backend.info(stage.dead_topic)).length
+    assert left == 0 or not returned
+    assert await stage.ledger() == {entry_id: Spot(DONE) if left else Spot(FREE, 0)}
