@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from tests.faults import FlakyBackend
-from tests.harness import Recorder, World
+from tests.harness import Recorder, World, open_world
 from tests.redis_world import opened
 from trio_bus import RedisBackend
 
@@ -29,3 +29,17 @@ async def backend(server_url: str) -> AsyncGenerator[RedisBackend]:
     """Give a backend on an empty server, with our group in it."""
     async with opened(server_url) as backend:
         yield backend
+
+
+@pytest.fixture
+async def any_world(backend_url: str) -> AsyncGenerator[World]:
+    """Give streams on the backend of this run."""
+    async with open_world(backend_url) as world:
+        yield world
+
+
+@pytest.fixture
+async def memory() -> AsyncGenerator[World]:
+    """Give streams in memory, for virtual time."""
+    async with open_world("memory:") as world:
+        yield world

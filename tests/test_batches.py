@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.faults import FlakyBackend
-from tests.harness import Recorder, World, config, numbered, open_world, publish, until
+from tests.harness import Recorder, World, config, numbered, publish, until
 from trio_bus import (
     AckMode,
     Backoff,
@@ -33,26 +31,12 @@ from trio_bus import (
 from trio_bus.testing._tasks import all_tasks
 
 
-@pytest.fixture
-async def world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
-
-
-@pytest.fixture
-async def memory() -> AsyncIterator[World]:
-    """Give streams in memory, for virtual time."""
-    async with open_world("memory:") as world:
-        yield world
-
-
 def payloads(batch: Batch) -> list[bytes]:
     """Return what is in a batch."""
     return [delivery.message.payload for delivery in batch]
 
 
-async def test_a_batch_handler_gets_what_a_read_brought(world: World) -> None:
+async def test_a_batch_handler_gets_what_a_read_brought(any_world: World) -> None:
     """And all of it is acked when it returns."""
     batches: list[list[bytes]] = []
 
@@ -60,19 +44,19 @@ async def test_a_batch_handler_gets_what_a_read_brought(world: World) -> None:
         batches.append(payloads(batch))
         await trio.lowlevel.checkpoint()
 
-    await publish(world.bus(), 100)
-    async with open_subscription(world.bus(), config(), batch_handler=write) as subscription:
+    await publish(any_world.bus(), 100)
+    async with open_subscription(any_world.bus(), config(), batch_handler=write) as subscription:
         await until(lambda: subscription.statistics().handled == 100)
     assert sorted((it for batch in batches for it in batch), key=int) == numbered(100)
     assert len(batches[0]) == 16
     assert max(map(len, batches)) <= 16
 
 
-async def test_each_of_a_batch_has_an_outcome_of_its_own(world: World) -> None:
+async def test_each_of_a_batch_has_an_outcome_of_its_own(any_world: World) -> None:
     """What the body settled is not settled again; the rest is acked, together."""
     settings = attrs.evolve(config(), retry_backoff=Backoff(first=60.0))
-    async with open_subscription(world.bus(), settings) as deliveries:
-        await publish(world.bus(), 6)
+    async with open_subscription(any_world.bus(), settings) as deliveries:
+        await publish(any_world.bus(), 6)
         async for batch in deliveries.batches(6, 20.0):
             async with batch:
                 assert len(batch) == len(batch.deliveries) == 6
@@ -88,11 +72,11 @@ async def test_each_of_a_batch_has_an_outcome_of_its_own(world: World) -> None:
     assert figures.failed == 0
 
 
-async def test_a_failed_batch_is_a_failure_of_each_that_is_open(world: World) -> None:
+async def test_a_failed_batch_is_a_failure_of_each_that_is_open(any_world: World) -> None:
     """Told for each, and tried again; the loop goes on."""
     attempts: list[list[int]] = []
-    async with open_subscription(world.bus(), config()) as deliveries:
-        await publish(world.bus(), 3)
+    async with open_subscription(any_world.bus(), config()) as deliveries:
+        await publish(any_world.bus(), 3)
         async for batch in deliveries.batches(3, 20.0):
             async with batch:
                 attempts.append(sorted(it.state.attempt for it in batch))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -42,13 +42,6 @@ from trio_bus.testing._invariants import figures_of
 PAST = datetime.now(UTC) - timedelta(hours=1)
 ORDER = Message("orders", b"order 7")
 PARTED = Message("orders", b"", expires_at=PAST)
-
-
-@pytest.fixture
-async def any_world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
 
 
 def delete(world: World, entry_id: EntryId) -> None:

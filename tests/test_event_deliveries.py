@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 from trio.testing import MockClock
 
 from tests.event_classes import KINDS, PLACED, Kinds, Order, order
 from tests.event_classes import message as message_of
-from tests.harness import World, buried, config, open_world, until
+from tests.harness import World, buried, config, until
 from trio_bus import (
     AckMode,
     DeathCause,
@@ -27,13 +25,6 @@ from trio_bus.abc import Handler
 
 class PickyError(EventInvalid):
     """One that somebody derived."""
-
-
-@pytest.fixture
-async def any_world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
 
 
 def wrong() -> Message:

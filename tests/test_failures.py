@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import cast
 
 import attrs
@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.harness import Recorder, World, buried, config, open_world, publish, until
+from tests.harness import Recorder, World, buried, config, publish, until
 from trio_bus import (
     AckMode,
     Backoff,
@@ -29,13 +29,6 @@ from trio_bus import (
 )
 
 Ask = Callable[[Exception, int], Decision | None]
-
-
-@pytest.fixture
-async def any_world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
 
 
 class BankError(Exception):

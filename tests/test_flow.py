@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.faults import FlakyBackend
-from tests.harness import World, config, numbered, open_world, publish, until
+from tests.harness import World, config, numbered, publish, until
 from trio_bus import (
     AckMode,
     Backoff,
@@ -24,20 +22,6 @@ from trio_bus import (
 )
 
 
-@pytest.fixture
-async def world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
-
-
-@pytest.fixture
-async def memory() -> AsyncIterator[World]:
-    """Give streams in memory, for virtual time."""
-    async with open_world("memory:") as world:
-        yield world
-
-
 async def ok(_: Delivery) -> None:
     """Handle."""
     await trio.lowlevel.checkpoint()
@@ -46,16 +30,16 @@ async def ok(_: Delivery) -> None:
 BIG = b"x" * 1000
 
 
-async def publish_big(world: World, count: int) -> None:
+async def publish_big(any_world: World, count: int) -> None:
     """Publish so many messages of 1,000 bytes and a little."""
-    (await world.bus().publish_batch([Message("orders", BIG)] * count)).raise_errors()
+    (await any_world.bus().publish_batch([Message("orders", BIG)] * count)).raise_errors()
 
 
-async def test_no_more_is_read_while_so_many_bytes_are_held(world: World) -> None:
+async def test_no_more_is_read_while_so_many_bytes_are_held(any_world: World) -> None:
     """One read may go beyond it; then what is held has to end first."""
     settings = attrs.evolve(config(), max_in_flight=3, max_in_flight_bytes=2500)
     most, go_on = 0, trio.Semaphore(0)
-    async with open_subscription(world.bus(), settings) as deliveries:
+    async with open_subscription(any_world.bus(), settings) as deliveries:
 
         async def handle(delivery: Delivery) -> None:
             nonlocal most
@@ -64,12 +48,12 @@ async def test_no_more_is_read_while_so_many_bytes_are_held(world: World) -> Non
                 await go_on.acquire()
 
         async with trio.open_nursery() as nursery:
-            await publish_big(world, 3)
+            await publish_big(any_world, 3)
             for _ in range(3):
                 nursery.start_soon(handle, await deliveries.receive())
             size = deliveries.statistics().in_flight_bytes // 3
             assert 1000 < size < 1500
-            await publish_big(world, 9)
+            await publish_big(any_world, 9)
             go_on.release()  # two are held, and less than the bound
             for _ in range(9):
                 nursery.start_soon(handle, await deliveries.receive())
@@ -195,7 +179,7 @@ async def test_what_comes_to_an_idle_subscription_starts_at_once(
 # -- pausing ----------------------------------------------------------------------------------
 
 
-async def test_nothing_starts_while_it_is_paused(world: World) -> None:
+async def test_nothing_starts_while_it_is_paused(any_world: World) -> None:
     """What runs goes on; what comes, new or due, starts when it is resumed."""
     starts: list[bytes] = []
     go_on = trio.Event()
@@ -206,15 +190,15 @@ async def test_nothing_starts_while_it_is_paused(world: World) -> None:
             await go_on.wait()
             raise ValueError("try again")
 
-    async with open_subscription(world.bus(), config(), handle) as subscription:
-        await publish(world.bus(), 1)
+    async with open_subscription(any_world.bus(), config(), handle) as subscription:
+        await publish(any_world.bus(), 1)
         await until(lambda: starts == [b"0"])
         subscription.pause()
         subscription.pause()
         assert subscription.statistics().paused
         go_on.set()
         await subscription.wait_idle()
-        await publish(world.bus(), 3)
+        await publish(any_world.bus(), 3)
         await trio.sleep(0.2)
         assert starts == [b"0"]
         subscription.resume()
@@ -223,23 +207,23 @@ async def test_nothing_starts_while_it_is_paused(world: World) -> None:
         await until(lambda: subscription.statistics().handled == 4)
     assert sorted(starts) == [b"0", b"0", b"0", b"1", b"2"]
     for edge in (Transition.PAUSED, Transition.RESUMED):
-        assert len(world.recorder.ids(edge)) == 1
+        assert len(any_world.recorder.ids(edge)) == 1
 
 
-async def test_a_paused_subscription_leaves_all_to_the_others(world: World) -> None:
+async def test_a_paused_subscription_leaves_all_to_the_others(any_world: World) -> None:
     """Also what it has received and nobody has begun to handle."""
     settings = attrs.evolve(config(), max_in_flight=4)
-    async with open_subscription(world.bus(), settings) as paused:
-        await publish(world.bus(), 8)
+    async with open_subscription(any_world.bus(), settings) as paused:
+        await publish(any_world.bus(), 8)
         first = await paused.receive()
         await until(lambda: paused.statistics().in_flight == 4)
         paused.pause()
         await until(lambda: paused.statistics().in_flight == 1)
-        async with open_subscription(world.bus(), settings, ok) as other:
+        async with open_subscription(any_world.bus(), settings, ok) as other:
             await until(lambda: other.statistics().handled == 7)
         await first.ack()
         assert paused.statistics().released == 3
-        await publish(world.bus(), 1)
+        await publish(any_world.bus(), 1)
         paused.resume()
         async with await paused.receive() as delivery:
             assert delivery.state.attempt == 1

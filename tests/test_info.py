@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 
-from tests.harness import World, config, open_world, publish
+from tests.harness import World, config, publish
 from tests.servers import command
 from trio_bus import (
     DeathCause,
@@ -20,14 +18,6 @@ from trio_bus import (
     open_subscription,
 )
 from trio_bus.abc import Bury, Death, Membership, Release, Retry
-
-
-@pytest.fixture
-async def any_world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
-
 
 US = Membership(topic="orders", group="billing", consumer="us", lease=60.0, max_attempt=3)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.faults import FlakyBackend
-from tests.harness import Recorder, World, config, open_world, publish, until
+from tests.harness import Recorder, World, config, publish, until
 from trio_bus import (
     AckMode,
     Backoff,
@@ -26,20 +24,6 @@ from trio_bus import (
     ValidationError,
     open_subscription,
 )
-
-
-@pytest.fixture
-async def world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
-
-
-@pytest.fixture
-async def memory() -> AsyncIterator[World]:
-    """Give streams in memory, for virtual time."""
-    async with open_world("memory:") as world:
-        yield world
 
 
 @attrs.define
@@ -70,10 +54,10 @@ def unharmed(figures: SubscriptionStatistics, count: int) -> bool:
     return (figures.handled, figures.rejected, figures.outage) == (count, 0, False)
 
 
-def edges(world: World) -> list[Transition]:
+def edges(any_world: World) -> list[Transition]:
     """Return what was told of outages."""
     both = (Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED)
-    return [it.transition for it in world.recorder.transitions if it.transition in both]
+    return [it.transition for it in any_world.recorder.transitions if it.transition in both]
 
 
 async def test_a_database_that_is_down_for_a_minute_costs_nothing(
@@ -97,10 +81,10 @@ async def test_a_database_that_is_down_for_a_minute_costs_nothing(
 
 
 async def test_a_database_that_is_down_for_a_while_in_real_time_costs_nothing(
-    world: World,
+    any_world: World,
 ) -> None:
     """On every backend; an entry may fail twice, and would be dead-lettered otherwise."""
-    database, bus = Database(down=True), world.bus()
+    database, bus = Database(down=True), any_world.bus()
     settings = attrs.evolve(guarded(), max_retry=1)
     async with open_subscription(bus, settings, database.handle) as subscription:
         await publish(bus, 30)
@@ -108,8 +92,8 @@ async def test_a_database_that_is_down_for_a_while_in_real_time_costs_nothing(
         await trio.sleep(2)
         database.down = False
         await until(lambda: unharmed(subscription.statistics(), 30))
-    assert edges(world) == [Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED]
-    group = await world.group()
+    assert edges(any_world) == [Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED]
+    group = await any_world.group()
     assert (group.pending, group.released, group.delayed, group.dead) == (0, 0, 0, 0)
 
 

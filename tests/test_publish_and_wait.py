@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 import trio
 
-from tests.harness import World, config, open_world
+from tests.harness import World, config
 from trio_bus import Delivery, Message, ValidationError, open_subscription
 from trio_bus.testing import publish_and_wait
-
-
-@pytest.fixture
-async def any_world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
 
 
 async def test_it_returns_when_all_groups_have_finished(any_world: World) -> None:

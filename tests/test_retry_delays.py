@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import attrs
@@ -21,13 +20,6 @@ from trio_bus._names import own_key
 
 DAY = timedelta(days=1).total_seconds()
 DUE = own_key("orders", "due", "billing")
-
-
-@pytest.fixture
-async def any_world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
 
 
 @attrs.define

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import attrs
 import cattrs
 import pytest
@@ -14,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.faults import FlakyBackend
-from tests.harness import World, config, open_world, publish, until
+from tests.harness import World, config, publish, until
 from trio_bus import (
     AckMode,
     Bus,
@@ -45,13 +43,6 @@ from trio_bus.testing import Done
 OUT, LOG = "{orders}.out", "{orders}.log"
 CONFIG = attrs.evolve(config(), output_topics=(OUT, LOG), claim_idle_timeout=1.0)
 BOTH = [Message(OUT, b"1"), Message(LOG, b"2"), Message(OUT, b"3")]
-
-
-@pytest.fixture
-async def any_world(backend_url: str) -> AsyncIterator[World]:
-    """Give streams on the backend of this run."""
-    async with open_world(backend_url) as world:
-        yield world
 
 
 async def length(world: World, topic: str = OUT) -> int:

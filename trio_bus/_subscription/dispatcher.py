@@ -6,7 +6,7 @@ import abc
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trio_bus._holding import Holding
 
     from .core import Core
+
+_T = TypeVar("_T")
 
 Handler = Callable[[Delivery], Awaitable[None]]
 """An async function of one delivery."""
@@ -111,11 +113,7 @@ class Dispatcher(_Tasks):
             return
         self._core.history.started(holding)
         holding.begin()
-        error: BaseException | None = None
-        try:
-            await _call(self._handler, Delivery(holding))
-        except BaseException as caught:  # noqa: BLE001 - conclude sorts it
-            error = caught
+        error = await _failure(self._handler, Delivery(holding))
         ack = self._core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS
         onward = holding.conclude(error, ack=ack)
         if onward is not None:
@@ -158,24 +156,24 @@ class BatchDispatcher(_Tasks):
             self._core.history.started(holding)
         batch = Batch([Delivery(holding) for holding in ours])
         batch.begin()
-        error: BaseException | None = None
-        try:
-            await _call_batch(self._handler, batch)
-        except BaseException as caught:  # noqa: BLE001 - conclude sorts it
-            error = caught
+        error = await _failure(self._handler, batch)
         ack = self._core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS
         onward = batch.conclude(error, ack=ack)
         if onward is not None:
             raise onward
 
 
-@trio.lowlevel.disable_ki_protection
-async def _call_batch(handler: BatchHandler, batch: Batch) -> None:
-    """Run the user's code, where Ctrl-C may surface."""
-    await handler(batch)
+@trio.lowlevel.enable_ki_protection
+async def _failure(handler: Callable[[_T], Awaitable[None]], about: _T) -> BaseException | None:
+    """Run a handler and return what it raised, for `conclude` to sort."""
+    try:
+        await _call(handler, about)
+    except BaseException as caught:  # noqa: BLE001 - see above
+        return caught
+    return None
 
 
 @trio.lowlevel.disable_ki_protection
-async def _call(handler: Handler, delivery: Delivery) -> None:
+async def _call(handler: Callable[[_T], Awaitable[None]], about: _T) -> None:
     """Run the user's code, where Ctrl-C may surface."""
-    await handler(delivery)
+    await handler(about)
