@@ -305,11 +305,10 @@ async def test_a_frozen_server_holds_up_no_end(
     async with open_backend(server.url, bus_options) as backend, trio.open_nursery() as nursery:
         bus = Bus(backend, bus_options)
         nursery.start_soon(thaw_in_the_end)
-        hasty = attrs.evolve(
-            config(), claim_idle_timeout=1.0, shutdown_timeout=0.5, drain_timeout=0.1
-        )
+        lasting = attrs.evolve(config(), shutdown_timeout=0.5, drain_timeout=0.1)
+        assert lasting.claim_idle_timeout > 20, "nothing is lost before it is unconfirmed"
         with pytest.raises(SubscriptionError):
-            async with open_subscription(bus, hasty, _hang) as subscription:
+            async with open_subscription(bus, lasting, _hang) as subscription:
                 await publish(bus, 2)
                 await until(lambda: subscription.statistics().in_flight == 2)
                 server.send(signal.SIGSTOP)
@@ -322,6 +321,7 @@ async def test_a_frozen_server_holds_up_no_end(
         async def handle(delivery: Delivery) -> None:
             handled.append(delivery.message.payload)
 
+        hasty = attrs.evolve(config(), claim_idle_timeout=1.0)
         async with open_subscription(world.bus(), hasty, handle):
             await until(lambda: sorted(handled) == [b"0", b"1"], patience=60)
 
