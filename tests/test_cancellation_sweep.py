@@ -76,6 +76,7 @@ async def test_cancelled_at_any_checkpoint_on_memory(autojump_clock: MockClock, 
 
 
 @pytest.mark.parametrize("row", ON_SERVERS, ids=str)
+@pytest.mark.any_python
 @pytest.mark.guards("a shield is missing")
 async def test_cancelled_at_any_checkpoint_on_a_server(server_url: str, row: Row) -> None:
     async with open_stage(server_url) as stage:

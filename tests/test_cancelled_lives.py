@@ -36,7 +36,7 @@ from trio_bus.testing._schedule import schedule_of
 pytestmark = pytest.mark.any_server
 
 PUBLISHED = 8
-SEEDS = (1, 2, 3)
+SEEDS = (1, *(pytest.param(seed, marks=pytest.mark.bulk) for seed in (2, 3)))
 SAMPLE = 25
 ENDLESS = 1_000_000
 
@@ -175,6 +175,7 @@ async def test_cancelled_at_any_step_it_leaves_nothing(
 
 
 @LIVES
+@pytest.mark.any_python
 async def test_cancelled_at_some_steps_it_leaves_nothing_on_a_server(
     server_url: str, life: Life
 ) -> None:
