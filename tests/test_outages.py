@@ -18,6 +18,7 @@ from trio_bus import (
     Decision,
     Delivery,
     GroupMissing,
+    Message,
     SubscriptionConfig,
     SubscriptionStatistics,
     Transition,
@@ -236,6 +237,35 @@ async def test_a_delivery_that_is_received_counts_too(
                 pass
         await deliveries.wait_idle()
         assert deliveries.statistics().handled == 4
+
+
+async def test_a_transaction_is_a_success(autojump_clock: MockClock, memory: World) -> None:
+    """It ends a row of failures, and an outage, as an ack does."""
+    down = {b"0", b"2"}
+
+    async def handle(delivery: Delivery) -> None:
+        if delivery.message.payload in down:
+            raise OSError("the database is down")
+        async with delivery.transaction() as tx:
+            await tx.publish(Message("{orders}.booked", delivery.message.payload))
+
+    settings = attrs.evolve(
+        guarded(2),
+        topic="{orders}",
+        output_topics=("{orders}.booked",),
+        max_in_flight=1,
+        retry_backoff=Backoff(first=10.0, jitter=0.0),
+    )
+    bus = memory.bus()
+    async with open_subscription(bus, settings, handle) as subscription:
+        await publish(bus, 3, "{orders}")
+        await until(lambda: subscription.statistics().failed == 2)
+        assert (subscription.statistics().handled, edges(memory)) == (1, [])
+        await publish(bus, 1, "{orders}")
+        await until(lambda: subscription.statistics().outage)
+        down.clear()
+        await until(lambda: unharmed(subscription.statistics(), 4), 60)
+    assert edges(memory) == [Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED]
 
 
 async def test_whoever_pauses_it_pauses_the_probes(

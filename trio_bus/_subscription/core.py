@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import Ack, Entry, GroupMember, Receipt, Release, Settlement
+from trio_bus._backend import Ack, Commit, Entry, GroupMember, Receipt, Release, Settlement
 from trio_bus._chance import chance
 from trio_bus._config import SubscriptionConfig
 from trio_bus._decision import Action
@@ -204,7 +204,7 @@ class Core:
         """Hand a settlement to the flusher. Never a checkpoint."""
         holding.check_open()
         settling = holding.settling = Settling(settlement, holding, reason)
-        if isinstance(settlement, Ack) and holding.given_out:
+        if isinstance(settlement, Ack | Commit) and holding.given_out:
             self.outage.succeeded(holding)
         holding.wake()
         self.flusher.put(settling)
