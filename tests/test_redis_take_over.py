@@ -44,7 +44,7 @@ from trio_bus._settled import Settled
 
 
 async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend) -> None:
-    """Due first, then due without a time, then free; the delayed ones stay."""
+    """Free first, then due, then due without a time; the delayed ones stay."""
     await publish(backend, 5)
     async with backend.join(US) as us, backend.join(THEM) as them:
         free, freed, due, rowless, later = receipts(await us.read(5, 1))
@@ -55,10 +55,10 @@ async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend
         assert (await them.look()).claimable
         taken = await them.take_over(10)
         assert [(it.id, it.attempt) for it in taken.entries] == [
-            (due.id, 2),
-            (rowless.id, 2),
             (free.id, 1),
             (freed.id, 1),
+            (due.id, 2),
+            (rowless.id, 2),
         ]
         assert not (await them.look()).claimable
         assert await them.take_over(10) == TakeOver()
@@ -141,7 +141,7 @@ async def test_deleted_entries_are_reported_once(backend: RedisBackend) -> None:
         await trio.sleep(0.11)
         assert (await x.look()).gone == (held.id,)
         taken = await x.take_over(10)
-        assert taken.gone == (due.id, free.id)
+        assert taken.gone == (free.id, due.id)
         assert ids(taken.entries) == [alive.id]
         assert await x.take_over(10) == TakeOver()
     assert await raw_pending(backend) == {alive.id: ("x", 2)}

@@ -85,7 +85,7 @@ def take_over(custody: Custody, count: int, now_ms: int, *, book: bool) -> TakeO
     place = custody.place()
     looks = count + _EXTRA_LOOKS
     # A list, because taking changes what the candidates are found in.
-    candidates = list(islice(_candidates(place, now_ms, looks), looks))
+    candidates = list(_candidates(place, now_ms, looks))
     haul = _Haul()
     for entry_id in candidates:
         if len(haul.entries) >= count:
@@ -220,14 +220,14 @@ def _bookable(custody: Custody, place: Place, now_ms: int) -> Iterator[EntryId]:
 
 
 def _candidates(place: Place, now_ms: int, looks: int) -> Iterator[EntryId]:
-    """Walk over what may be taken, in the order in which it is taken."""
-    group = place.group
-    return chain(
-        _due(place, now_ms, looks),
-        _due_without_row(place),
-        _held_by(group, FREE),
-        _held_by(group, ABANDONED),
-    )
+    """Walk over what may be taken, in the order in which it is taken.
+
+    What fails again and again is due again and again: it comes after what others left. That, in
+    turn, may hold what cannot be buried, which does not use up the looks for what is due.
+    """
+    left = chain(_held_by(place.group, FREE), _held_by(place.group, ABANDONED))
+    due = chain(_due(place, now_ms, looks), _due_without_row(place))
+    return chain(islice(left, looks), islice(due, looks))
 
 
 def _due(place: Place, now_ms: int, looks: int) -> Iterator[EntryId]:

@@ -12,6 +12,7 @@ from trio_bus._backend import Entry, TakeOver
 from trio_bus._errors import BusError, GroupMissing
 from trio_bus._observer import Scope, Transition
 
+from .turn import Turn
 from .valve import Reason
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ GLANCE = 0.02
 class Prober:
     """While an outage lasts, takes in one entry at a time, and waits longer after each.
 
-    Each probe is another entry: a new one if there is any, else the one that waits for longest.
+    Each probe is another entry: a new one if there is any, else the one that waits for longest, and
+    then a suspect, where there is one and nothing else is held. Where there is nothing the next
+    probe is a tick later at least.
     """
 
     def __init__(
@@ -38,6 +41,8 @@ class Prober:
         self._consumer = consumer
         self._group = group
         self._tell = tell
+        self._turn = Turn(core, consumer, tell)
+        self._errors = 0
         self._outage = core.outage
         self._outage.began, self._outage.ended = self._begin, self._end
 
@@ -47,12 +52,13 @@ class Prober:
         lasts = self._outage.lasts
         while True:
             await lasts.wait_value(bool)
-            tries = 1
+            tries, least = 1, 0.0
             while lasts.value:
                 self._outage.wait = self._core.pause.seconds(tries)
-                with trio.move_on_after(self._outage.wait):
+                with trio.move_on_after(max(self._outage.wait, least)):
                     await lasts.wait_value(operator.not_)
-                tries += await self._probe()
+                found = await self._probe()
+                tries, least = tries + found, 0.0 if found else self._core.config.reclaim_interval
 
     def _begin(self, failed: int) -> None:
         self._outage.wait = self._core.pause.seconds(1)
@@ -70,33 +76,48 @@ class Prober:
         """Take in one entry, and wait for what becomes of it; say whether there was one."""
         await self._consumer.wait_out()
         taken = await self._core.permits.take(1, despite=Reason.OUTAGE)
-        probe: EntryId | None = None
+        probe = suspect = None
         try:
             with self._core.valve.ending():
-                probe = await self._take(taken)
+                probe, suspect = await self._take(taken)
+            if probe is not None:
+                await self._core.held.wait_value(lambda _: not self._core.holds(probe))
+            if suspect is not None:
+                await self._give_turn(suspect)
+            self._errors = 0
         except BusError as error:
+            self._errors += 1
             self._core.report(Scope.READ, error)
-            await self._core.pause(1)
+            await self._core.pause(self._errors)
             if isinstance(error, GroupMissing):
                 await self._group.recreate()
-        if probe is not None:
-            await self._core.held.wait_value(lambda _: not self._core.holds(probe))
-        return probe is not None
+        return probe is not None or suspect is not None
 
-    async def _take(self, taken: int) -> EntryId | None:
-        """Read an entry, or take one over; use the permit or give it back."""
+    async def _take(self, taken: int) -> tuple[EntryId | None, EntryId | None]:
+        """Read an entry, or take one over, or book a suspect; use the permit or give it back."""
         entries: tuple[Entry, ...] = ()
-        sent, how = trio.current_time(), Transition.RECEIVED
-        result = TakeOver()
+        sent, how, result = trio.current_time(), Transition.RECEIVED, TakeOver()
         try:
             if self._outage.lasts.value:
                 entries = tuple(await self._core.member.read(taken, GLANCE))
             if self._outage.lasts.value and not entries:
                 sent, how = trio.current_time(), Transition.TAKEN_OVER
-                result = await self._core.member.take_over(taken)
+                result = await self._core.member.take_over(taken, book=self._may_book())
                 entries = result.entries
         finally:
             self._core.permits.give_back(taken - len(entries))
             self._core.receive(entries, sent, how)
         self._tell(result)
-        return entries[0].id if entries else None
+        return (entries[0].id if entries else None), result.booked
+
+    async def _give_turn(self, suspect: EntryId) -> None:
+        """Run it alone; where the outage is over by now, leave it to whoever claims."""
+        if not self._outage.lasts.value:
+            await self._core.member.give_up_booking(suspect)
+            return
+        with self._core.valve.ending(lambda: self._turn.runs):
+            await self._turn.give(suspect)
+
+    def _may_book(self) -> bool:
+        """Say whether a suspect would run at once: others can be tried until then, and after."""
+        return self._turn.is_wanted and not self._core.holdings

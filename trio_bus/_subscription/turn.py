@@ -10,6 +10,8 @@ import trio
 from trio_bus._errors import BusError
 from trio_bus._observer import Scope, Transition
 
+from .valve import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -70,7 +72,7 @@ class Turn:
     async def _run(self, suspect: EntryId) -> None:
         """Run it while it has, or keeps from the others, all permits."""
         permits, used = self._core.permits, 0
-        taken = await permits.take(self._core.config.max_in_flight)
+        taken = await permits.take(self._core.config.max_in_flight, despite=Reason.OUTAGE)
         try:
             sent = trio.current_time()
             result = await self._core.member.take_booked(suspect)

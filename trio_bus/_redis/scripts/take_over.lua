@@ -7,7 +7,8 @@
 local stream, due, notes, dead_letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, me = ARGV[1], ARGV[2]
 local count, lease, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local looks = count + tonumber(ARGV[6])
+local LOOKS = count + tonumber(ARGV[6])
+local looks = LOOKS
 local suspicious, wish = tonumber(ARGV[10]), ARGV[11]
 local PAGE = 100
 local refused = group_error(stream, group)
@@ -67,7 +68,7 @@ local function take(row, is_suspect)
   end
 end
 
--- 1. Entries whose time has come; rows that speak of no waiting entry are forgotten.
+-- Entries whose time has come; rows that speak of no waiting entry are forgotten.
 local function take_due(now)
   local kept = 0 -- rows that stay: their entry could not be buried
   while has_room() do
@@ -92,7 +93,7 @@ local function take_due(now)
   end
 end
 
--- 2 and 3. Entries of one consumer, in id order; with so many counts it is a suspect.
+-- Entries of one consumer, in id order; with so many counts it is a suspect.
 local function take_from(consumer, suspicious_from)
   local start = '-'
   while has_room() do
@@ -108,10 +109,13 @@ local function take_from(consumer, suspicious_from)
   end
 end
 
+-- What fails again and again is due again and again: it comes after what others left. That, in
+-- turn, may hold what cannot be buried, which does not use up the looks for what is due.
 local function take_all()
-  take_due(as_text(now_ms()))
   take_from(FREE, math.huge)
   take_from(ABANDONED, suspicious)
+  looks = LOOKS
+  take_due(as_text(now_ms()))
 end
 
 -- The first suspect that nobody has booked within a lease; those that were deleted are dropped.
