@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from tests.servers import command
-from trio_bus._backend import StreamBackend
+from trio_bus._backend import Membership, StreamBackend
 from trio_bus._backoff import Backoff
 from trio_bus._bus import Bus
 from trio_bus._config import SubscriptionConfig
@@ -29,6 +29,11 @@ from trio_bus.testing._journal import Journal
 
 PATIENCE = 20.0
 """Seconds of trio's clock after which a condition that should come true is a failure."""
+
+GHOST = Membership(
+    topic="orders", group="billing", consumer="ghost", lease=0.1, max_attempt=4, tend_every=0.01
+)
+"""Whoever dies."""
 
 
 @attrs.define
@@ -148,3 +153,17 @@ async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> No
     with trio.fail_after(patience):
         while not condition():
             await trio.sleep(0.005)
+
+
+async def lose_twice(world: World) -> None:
+    """Publish an entry whose owners die of it: it is a suspect."""
+    bus = world.bus()
+    await world.backend.create_group("orders", "billing", EntryId(0))
+    await bus.publish(Message("orders", b"suspect"))
+    async with world.backend.join(GHOST) as ghost:
+        assert len(await ghost.read(1, 0.1)) == 1
+    async with world.backend.join(attrs.evolve(GHOST, consumer="another")) as ghost:
+        await trio.sleep(GHOST.lease)
+        await ghost.look()
+        assert len((await ghost.take_over(1)).entries) == 1
+    await trio.sleep(GHOST.lease)

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.faults import FlakyBackend
-from tests.harness import World, config, publish, until
+from tests.harness import GHOST, World, config, lose_twice, publish, until
 from trio_bus import (
     Backoff,
     ConnectionLost,
@@ -21,11 +21,7 @@ from trio_bus import (
     Transition,
     open_subscription,
 )
-from trio_bus.abc import Membership, Release
-
-GHOST = Membership(
-    topic="orders", group="billing", consumer="ghost", lease=0.1, max_attempt=4, tend_every=0.01
-)
+from trio_bus.abc import Release
 
 
 async def fail(_: Delivery) -> None:
@@ -37,20 +33,6 @@ async def fail(_: Delivery) -> None:
 def guarded() -> SubscriptionConfig:
     """Return settings with a threshold, and with ordinary ticks."""
     return attrs.evolve(config(), failure_threshold=2, reclaim_interval=0.5)
-
-
-async def lose_twice(world: World) -> None:
-    """Publish an entry whose owners die of it: it is a suspect."""
-    bus = world.bus()
-    await world.backend.create_group("orders", "billing", EntryId(0))
-    await bus.publish(Message("orders", b"suspect"))
-    async with world.backend.join(GHOST) as ghost:
-        assert len(await ghost.read(1, 0.1)) == 1
-    async with world.backend.join(attrs.evolve(GHOST, consumer="another")) as ghost:
-        await trio.sleep(GHOST.lease)
-        await ghost.look()
-        assert len((await ghost.take_over(1)).entries) == 1
-    await trio.sleep(GHOST.lease)
 
 
 async def test_probes_that_find_nothing_wait_for_a_tick(

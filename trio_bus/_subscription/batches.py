@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import trio
@@ -14,7 +15,7 @@ from trio_bus._names import shown
 if TYPE_CHECKING:
     from trio_bus._delivery import Delivery
 
-    from .buffer import Buffer
+    from .buffer import Buffer, Gathering
     from .core import Core
 
 
@@ -36,36 +37,47 @@ class Batches:
 
     async def __anext__(self) -> Batch:
         """Wait for the next batch."""
-        try:
-            received = [await self._buffer.receive()]
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-        try:
-            await self._fill(received)
-        except BaseException:
-            self._give_back(received)
-            raise
-        return Batch(received)
+        with self._buffer.gathering() as gathering:
+            try:
+                while True:
+                    await self._fill(gathering)
+                    if deliveries := self._start(gathering):
+                        return Batch(deliveries)
+            except trio.EndOfChannel:
+                return self._last(gathering)
+            except BaseException:
+                self._buffer.give_back(gathering.holdings)
+                raise
 
-    async def _fill(self, received: list[Delivery]) -> None:
-        """Receive more, until it is complete."""
-        until = trio.current_time() + self._max_wait
-        while len(received) < self._max_size:
-            delivery = self._buffer.receive_nowait()
-            if delivery is None and trio.current_time() >= until:
+    async def _fill(self, gathering: Gathering) -> None:
+        """Take more until it is complete. What is given back meanwhile counts no longer."""
+        gathering.holdings, until = [], math.inf
+        while len(gathering.holdings) < self._max_size:
+            holding = self._buffer.take_nowait() if gathering.holdings else None
+            if holding is None and trio.current_time() >= until:
                 return
-            if delivery is None:
-                try:
-                    with trio.move_on_at(until):
-                        delivery = await self._buffer.receive()
-                except trio.EndOfChannel:
+            if holding is None:
+                with trio.move_on_at(until):
+                    holding = await self._buffer.take()
+            gathering.sort_out()
+            if not gathering.holdings:
+                until = math.inf if holding is None else trio.current_time() + self._max_wait
+            if holding is not None:
+                gathering.holdings.append(holding)
+                if holding.entry.suspect:  # nothing else comes while it is held
                     return
-            if delivery is not None:
-                received.append(delivery)
 
-    def _give_back(self, received: list[Delivery]) -> None:
-        for delivery in received:
-            self._buffer.give_back(delivery)
+    def _last(self, gathering: Gathering) -> Batch:
+        """Return what there was when it was drained."""
+        gathering.sort_out()
+        if deliveries := self._start(gathering):
+            return Batch(deliveries)
+        raise StopAsyncIteration
+
+    def _start(self, gathering: Gathering) -> list[Delivery]:
+        """Give out what has not expired meanwhile."""
+        inspection = self._core.inspection
+        return [self._buffer.give_out(it) for it in gathering.holdings if not inspection.expire(it)]
 
 
 def _checked_size(max_size: int | None, most: int) -> int:

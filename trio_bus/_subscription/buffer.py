@@ -1,13 +1,13 @@
 """What was read and waits for the user's own loop."""
 
-# pyright: reportPrivateUsage=false
-# What a delivery stands for is known to whoever made it.
-
 from __future__ import annotations
 
 import math
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from trio_bus._delivery import Delivery
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from .core import Core
 
 
+@attrs.define(eq=False)
+class Gathering:
+    """What was taken for a batch that is not complete: nobody has received it yet."""
+
+    holdings: list[Holding] = attrs.field(factory=list["Holding"])
+
+    def sort_out(self) -> None:
+        """Forget what is lost, or was given back."""
+        self.holdings = [holding for holding in self.holdings if holding.open]
+
+
 class Buffer:
     """Hands out deliveries one by one, until it is closed."""
 
@@ -25,6 +36,7 @@ class Buffer:
         self._core = core
         # Without a bound of its own: what is in it holds a permit.
         self._arrived, self._waiting = trio.open_memory_channel["Holding"](math.inf)
+        self._gatherings: dict[Gathering, None] = {}  # a dict, for its order
 
     def deliver(self, holdings: list[Holding]) -> None:
         """Hand these out next; after `close`, leave them to be released."""
@@ -40,12 +52,16 @@ class Buffer:
         Raises:
           trio.EndOfChannel: after `close`.
         """
+        return self.give_out(await self.take())
+
+    async def take(self) -> Holding:
+        """Wait for one that may be given out at once."""
         while True:
             holding = await self._waiting.receive()
             if await self._is_ours(holding) and not self._core.inspection.expire(holding):
-                return self._give_out(holding)
+                return holding
 
-    def receive_nowait(self) -> Delivery | None:
+    def take_nowait(self) -> Holding | None:
         """Return one that is there and may start at once; None if there is none."""
         while True:
             try:
@@ -55,18 +71,29 @@ class Buffer:
             if holding.is_doubtful:
                 self._core.hand_back(holding)
             elif holding.open and not self._core.inspection.expire(holding):
-                return self._give_out(holding)
+                return holding
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Give back what was received and is not handled after all."""
-        holding = delivery._holding  # noqa: SLF001 - it was made here
-        if holding.open:
-            self._core.hand_back(holding)
+    @contextmanager
+    def gathering(self) -> Generator[Gathering, None, None]:
+        """Keep what was taken, and is not given out yet, where it can be recalled."""
+        gathering = Gathering()
+        self._gatherings[gathering] = None
+        try:
+            yield gathering
+        finally:
+            del self._gatherings[gathering]
 
-    def _give_out(self, holding: Holding) -> Delivery:
+    def give_out(self, holding: Holding) -> Delivery:
+        """Start it, as far as we know."""
         holding.given_out = True
         self._core.history.started(holding)
         return Delivery(holding)
+
+    def give_back(self, holdings: Iterable[Holding]) -> None:
+        """Give back what is not handled after all."""
+        for holding in holdings:
+            if holding.open:
+                self._core.hand_back(holding)
 
     async def _is_ours(self, holding: Holding) -> bool:
         """Say whether it is; if that has to be asked and is cancelled, give it back."""
@@ -78,19 +105,24 @@ class Buffer:
             raise
 
     def close(self) -> None:
-        """End iteration, and give back what nobody has received."""
+        """End iteration, and give back what nobody has received; what was gathered comes last."""
         self._arrived.close()
+        for holding in self._gathered():
+            holding.given_out = True
         self.recall()
 
     def recall(self) -> None:
         """Give back what nobody has received."""
+        self.give_back([it for it in self._gathered() if not it.given_out])
         while True:
             try:
                 holding = self._waiting.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):
                 return
-            if holding.open:
-                self._core.hand_back(holding)
+            self.give_back([holding])
+
+    def _gathered(self) -> list[Holding]:
+        return [holding for gathering in self._gatherings for holding in gathering.holdings]
 
     def cancel(self) -> None:
         """Do nothing: the user's tasks are not ours to cancel."""
