@@ -29,9 +29,9 @@ class Batch:
     acks whatever the body has not settled. An `Exception` is told to the observer and suppressed,
     and each delivery that is open has failed: the settings are asked for each, as for one alone.
     But an `EventInvalid` says nothing of the others: it rejects a batch of one only. Anything else
-    (a cancellation, Ctrl-C) releases what is open and goes on. The block is cancelled, and its
-    cancellation suppressed, when ``handler_timeout`` is over, which is a failure of all that is
-    open, or when the lease of one of them is lost: then the others are released.
+    (a cancellation, Ctrl-C) releases what is open and goes on, also while entering. The block is
+    cancelled, and its cancellation suppressed, when ``handler_timeout`` is over, which is a failure
+    of all that is open, or when the lease of one of them is lost: then the others are released.
 
     Iterate over it, or take its ``len``. The verbs are those of its deliveries. Entering and
     leaving are checkpoints; the settlements are confirmed in the background.
@@ -40,6 +40,7 @@ class Batch:
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self._deliveries = tuple(deliveries)
         self._entered: tuple[Holding, ...] = ()
+        self._lost: list[Holding] = []
         self._scope: trio.CancelScope | None = None
 
     @property
@@ -71,13 +72,17 @@ class Batch:
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Batch:
-        await trio.lowlevel.checkpoint()
-        ours: list[Delivery] = []
-        for delivery in self._deliveries:
-            holding = delivery._holding  # noqa: SLF001 - see above
-            if await holding.context.lessor.check(holding):
-                ours.append(delivery)
-        self._deliveries = tuple(ours)
+        holdings = [delivery._holding for delivery in self._deliveries]  # noqa: SLF001 - see above
+        try:
+            await trio.lowlevel.checkpoint()
+            for holding in holdings:
+                await holding.context.lessor.check(holding)
+        except BaseException:
+            for holding in holdings:
+                holding.forgo()
+            raise
+        self._lost += [holding for holding in holdings if not holding.open]
+        self._deliveries = tuple(it for it in self._deliveries if it._holding.open)  # noqa: SLF001
         self.begin()
         return self
 
@@ -121,6 +126,9 @@ class Batch:
             rest = HandlerTimeout("the batch was not done in time")
         failure, onward = sort(rest)
         concerned = [it for it in holdings if it.open] or list(holdings[:1])
+        if failure is not None and not holdings:
+            for lost in self._lost[:1]:  # somebody has to hear of it
+                lost.context.keeper.failed(lost, failure)
         for holding in holdings:
             holding.end(
                 failure if holding in concerned else None,

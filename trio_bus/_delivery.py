@@ -49,10 +49,10 @@ class Delivery:
 
     ``async with delivery`` is the usual way: leaving the block acks; an `Exception` is told to
     the observer, settled as ``on_failure``, ``retry_on`` and ``reject_on`` say, and suppressed;
-    anything else (a cancellation, Ctrl-C) releases the entry and goes on. The block is cancelled,
-    and its cancellation suppressed, when the lease is lost or ``handler_timeout`` is over. What the
-    body settled itself is not settled again. Entering and leaving are checkpoints; the settlement
-    is confirmed in the background.
+    anything else (a cancellation, Ctrl-C) releases the entry and goes on, also while entering. The
+    block is cancelled, and its cancellation suppressed, when the lease is lost or
+    ``handler_timeout`` is over. What the body settled itself is not settled again. Entering and
+    leaving are checkpoints; the settlement is confirmed in the background.
 
     The five verbs settle or renew by hand. Each returns when the server confirmed it.
 
@@ -178,8 +178,12 @@ class Delivery:
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Delivery:
-        await trio.lowlevel.checkpoint()
-        await self._holding.context.lessor.check(self._holding)
+        try:
+            await trio.lowlevel.checkpoint()
+            await self._holding.context.lessor.check(self._holding)
+        except BaseException:
+            self._holding.forgo()
+            raise
         self._holding.begin()
         return self
 

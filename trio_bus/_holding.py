@@ -217,6 +217,11 @@ class Holding:
         if self.lost:
             scope.cancel("the lease was lost")
 
+    def forgo(self) -> None:
+        """Give it back: a block of it could not be entered. Not from under one that was."""
+        if self._scope is None:
+            self._submit_if_open(Release(self.receipt))
+
     def check_idle(self) -> None:
         """Raise `trio.BusyResourceError` where something runs with it."""
         if self._scope is not None:
