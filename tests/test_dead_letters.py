@@ -438,6 +438,23 @@ async def test_one_choice_has_to_be_made(choice: dict[str, Collection[EntryId]])
         bus.dead_letters("orders")
 
 
+@pytest.mark.parametrize(
+    ("ids", "named"),
+    [
+        ("1-0", "'1-0' is no collection"),
+        (b"1-0", "b'1-0' is no collection"),
+        (5, "5 is no collection"),
+        (["1-0"], "'1-0' is no EntryId"),
+        ([EntryId(1), 2], "2 is no EntryId"),
+    ],
+)
+async def test_what_is_no_id_is_refused(ids: object, named: str) -> None:
+    """It is not taken for one that is not there."""
+    async with open_bus("memory:") as bus:
+        with pytest.raises(ValidationError, match=f"^ids: {named}"):
+            await bus.redrive("orders", ids=ids)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("done", Done)
 @pytest.mark.parametrize("config", [KEPT, MOVED], ids=["kept", "moved"])
 async def test_what_was_cut_off_is_done_again(config: SubscriptionConfig, done: Done) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.faults import FlakyBackend
 from tests.harness import World, config, numbered, publish, until
@@ -20,6 +20,8 @@ from trio_bus import (
     Transition,
     open_subscription,
 )
+from trio_bus._subscription.permits import Permits
+from trio_bus._subscription.valve import Valve
 
 
 async def ok(_: Delivery) -> None:
@@ -174,6 +176,30 @@ async def test_what_comes_to_an_idle_subscription_starts_at_once(
             await trio.sleep(1)
             assert starts[-1] == began
     assert subscription.statistics().handled == 267
+
+
+async def test_a_permit_that_is_refused_is_free_for_company(autojump_clock: MockClock) -> None:
+    """Whoever waited for it may find that too many bytes are held by then; it wakes the reader."""
+    valve = Valve(10)
+    permits = Permits(8, 8, valve)
+    assert await permits.take(8) == 8
+    permits.give_back(0)  # the read has ended; what it brought has all of them
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(permits.take, 1)
+        await wait_all_tasks_blocked()
+        valve.hold(10)
+        company = trio.Event()
+
+        async def wait() -> None:
+            assert await permits.wait_company(2, 0.005) == 1
+            company.set()
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        permits.dropped()
+        with trio.fail_after(1):
+            await company.wait()
+        nursery.cancel_scope.cancel()
 
 
 # -- pausing ----------------------------------------------------------------------------------

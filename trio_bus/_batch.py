@@ -127,8 +127,8 @@ class Batch:
         failure, onward = sort(rest)
         concerned = [it for it in holdings if it.open] or list(holdings[:1])
         if failure is not None and not holdings:
-            for lost in self._lost[:1]:  # somebody has to hear of it
-                lost.context.keeper.failed(lost, failure)
+            for holding in self._lost[:1]:  # somebody has to hear of it
+                holding.context.keeper.failed(holding, failure)
         for holding in holdings:
             holding.end(
                 failure if holding in concerned else None,

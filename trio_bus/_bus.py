@@ -293,7 +293,7 @@ class Bus:
           dry_run: Change nothing: tell which ones it would be.
 
         Raises:
-          ValidationError: the topic or group is none, or not exactly one choice was made.
+          ValidationError: the topic, group or an id is none, or not exactly one choice was made.
           OutcomeUnknown, ConnectionLost: some may have been sent back. Ask again: they are not
             sent back twice.
           RemoteError: the server refused to list them.

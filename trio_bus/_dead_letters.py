@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 
 import attrs
 import trio
@@ -12,7 +12,7 @@ from ._dead_letter import DeadLetter, dead_letter_of, history_of, without_contex
 from ._entry_id import EntryId
 from ._errors import BusError, ValidationError
 from ._graves import Grave, Redriven
-from ._names import check_text
+from ._names import check_text, shown
 
 if TYPE_CHECKING:
     from ._backend import Buried, Record, StreamBackend
@@ -165,6 +165,8 @@ class Choice:
         made = (self.ids is not None, self.error_type is not None, self.everything)
         if sum(made) != 1:
             raise ValidationError("redrive: give one of ids, error_type and everything")
+        if self.ids is not None:
+            _check_ids(self.ids)
         if self.error_type is not None:
             check_text(self.error_type, "error_type")
 
@@ -173,6 +175,14 @@ class Choice:
         if self.ids is not None:
             return message.id in self.ids
         return self.everything or message.dead_letter.error_type == self.error_type
+
+
+def _check_ids(ids: object) -> None:
+    if isinstance(ids, str | bytes) or not isinstance(ids, Collection):
+        raise ValidationError(f"ids: {shown(ids)} is no collection of EntryId")
+    for entry_id in cast("Collection[object]", ids):
+        if not isinstance(entry_id, EntryId):
+            raise ValidationError(f"ids: {shown(entry_id)} is no EntryId; see EntryId.parse")
 
 
 async def redrive(

@@ -14,6 +14,7 @@ from trio_bus._names import shown
 
 if TYPE_CHECKING:
     from trio_bus._delivery import Delivery
+    from trio_bus._holding import Holding
 
     from .buffer import Buffer, Gathering
     from .core import Core
@@ -56,16 +57,20 @@ class Batches:
             holding = self._buffer.take_nowait() if gathering.holdings else None
             if holding is None and trio.current_time() >= until:
                 return
-            if holding is None:
-                with trio.move_on_at(until):
-                    holding = await self._buffer.take()
+            more = await self._next(until) if holding is None else [holding]
             gathering.sort_out()
             if not gathering.holdings:
-                until = math.inf if holding is None else trio.current_time() + self._max_wait
-            if holding is not None:
-                gathering.holdings.append(holding)
-                if holding.entry.suspect:  # nothing else comes while it is held
-                    return
+                until = trio.current_time() + self._max_wait if more else math.inf
+            gathering.holdings += more
+            if any(it.entry.suspect for it in more):  # nothing else comes while it is held
+                return
+
+    async def _next(self, until: float) -> list[Holding]:
+        """Wait for one more, until then."""
+        more: list[Holding] = []
+        with trio.move_on_at(until):
+            more.append(await self._buffer.take())
+        return more
 
     def _last(self, gathering: Gathering) -> Batch:
         """Return what there was when it was drained."""

@@ -46,7 +46,7 @@ class Permits:
             await self._free.acquire()
             if not self._valve.is_shut(despite):
                 break
-            self._free.release()
+            self._release()
         taken = 1
         while taken < at_most and self._free.value > 0:
             self._free.acquire_nowait()
