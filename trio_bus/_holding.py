@@ -219,8 +219,8 @@ class Holding:
 
     def forgo(self) -> None:
         """Give it back: a block of it could not be entered. Not from under one that was."""
-        if self._scope is None:
-            self._submit_if_open(Release(self.receipt))
+        if self._scope is None and self.open:
+            self.context.keeper.submit(self, Release(self.receipt))
 
     def check_idle(self) -> None:
         """Raise `trio.BusyResourceError` where something runs with it."""

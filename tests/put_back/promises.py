@@ -161,8 +161,8 @@ TESTING = (
             put(
                 "it takes what was released last",
                 f"{_MEMORY}/takeover.py",
-                "        _held_by(group, FREE),\n        _held_by(group, ABANDONED),\n",
-                "        _held_by(group, ABANDONED),\n        _held_by(group, FREE),\n",
+                "chain(_held_by(place.group, FREE), _held_by(place.group, ABANDONED))",
+                "chain(_held_by(place.group, ABANDONED), _held_by(place.group, FREE))",
             ),
         ),
     ),

@@ -119,7 +119,8 @@ class Buffer:
                 holding = self._waiting.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):
                 return
-            self.give_back([holding])
+            if holding.open:
+                self._core.hand_back(holding)
 
     def _gathered(self) -> list[Holding]:
         return [holding for gathering in self._gatherings for holding in gathering.holdings]
