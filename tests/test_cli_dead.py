@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import trio
@@ -55,6 +56,30 @@ def test_an_operator_handles_them(
     assert ask("show", order)[0] == 1
     assert ask("redrive", "--error-type", "KeyError")[0] == 0
     assert ask("redrive", "--all", "--group", "billing")[0] == 0
+
+
+def test_people_at_a_terminal_get_tables(
+    server_url: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide enough for what is there; where the extra is missing, they get lines."""
+    order = give_up(server_url, MOVED)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def ask(action: str, *more: str) -> str:
+        main(["dead", action, DEAD, *more, "--url", server_url])
+        return capfd.readouterr().out
+
+    listed = ask("list")
+    assert [word in listed for word in ("id", "group", "given up", "why", "error")] == [True] * 5
+    assert order in listed
+    assert "KeyError" in listed
+    assert len(ask("list", "--json").splitlines()) == 3
+    assert order in ask("redrive", order)
+    assert "missing" in ask("redrive", order)
+    monkeypatch.setitem(sys.modules, "rich.table", None)
+    assert len(ask("list").splitlines()) == 2, "lines"
 
 
 @pytest.mark.parametrize("more", [[], ["--all", "--error-type", "x"], ["7-7-7"], ["1-0", "--all"]])

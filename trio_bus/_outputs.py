@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 import attrs
-from redis.crc import key_slot
 
 from ._errors import ValidationError
 from ._modes import Confirmation
@@ -49,18 +48,3 @@ class Outputs:
                 f"record: {fields:,} fields; in a transaction, at most {MAX_ONCE_FIELDS:,}"
             )
         return output
-
-
-def check_one_slot(topic: str, output_topics: Iterable[str]) -> None:
-    """Check that one step can change all of these streams, on a cluster too.
-
-    Raises:
-      ValidationError: an output topic has another slot; the text names both.
-    """
-    slot = key_slot(topic.encode())
-    for output in output_topics:
-        if key_slot(output.encode()) != slot:
-            raise ValidationError(
-                f"output_topics: {shown(output)} does not share a slot with the topic"
-                f" {shown(topic)}: give both one hash tag, as in '{{orders}}' and '{{orders}}.done'"
-            )

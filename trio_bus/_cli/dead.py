@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import trio
 
@@ -16,6 +16,7 @@ from trio_bus._errors import ValidationError
 from trio_bus._graves import Redriven
 from trio_bus._names import check_group, check_topic
 
+from .dead_table import COLUMNS, drawer, row_of
 from .failing import FAILED, CommandError, hush, one_line
 from .pipes import write_all
 from .server import add_url, open_server, server_url
@@ -94,10 +95,17 @@ async def _run(
 
 
 async def _list(bus: Bus, arguments: argparse.Namespace) -> int:
+    draw = None if arguments.json else drawer()
+    rows: list[Sequence[str]] = []
     async for message in bus.dead_letters(arguments.topic, group=arguments.group):
         if arguments.error_type not in {None, message.dead_letter.error_type}:
             continue
-        await _print(_as_json(message) if arguments.json else _line(message))
+        if draw is None:
+            await _print(_as_json(message) if arguments.json else _line(message))
+        else:
+            rows.append(row_of(message))
+    if draw is not None:
+        draw(COLUMNS, rows)
     return 0
 
 
@@ -122,6 +130,10 @@ async def _redrive(bus: Bus, arguments: argparse.Namespace) -> int:
         group=arguments.group,
         dry_run=bool(arguments.dry_run),
     )
+    draw = None if arguments.json else drawer()
+    if draw is not None:
+        draw(("id", "group", "result"), _rows(outcome))
+        return FAILED if _is_failure(outcome) else 0
     for line in _results(outcome, as_json=bool(arguments.json)):
         await _print(line)
     return FAILED if _is_failure(outcome) else 0
@@ -203,15 +215,18 @@ def _context(letter: DeadLetter) -> dict[str, object]:
 
 def _results(outcome: RedriveOutcome, *, as_json: bool) -> Iterator[str]:
     """Yield a line for each, and for those that are not there."""
-    told = [(str(it.id), it.dead_letter.group, _told(it.result)) for it in outcome.results] + [
-        (str(entry_id), None, "missing") for entry_id in outcome.missing
-    ]
-    for entry_id, group, result in told:
+    for entry_id, group, result in _rows(outcome):
         if as_json:
-            line = {"id": entry_id, "group": group, "result": result}
+            line = {"id": entry_id, "group": group or None, "result": result}
             yield json.dumps(line, separators=(",", ":"))
         else:
             yield one_line(f"{entry_id} {result}" + (f" to {group!a}" if group else ""))
+
+
+def _rows(outcome: RedriveOutcome) -> list[tuple[str, str, str]]:
+    """Return id, group and result of each."""
+    told = [(str(it.id), it.dead_letter.group, _told(it.result)) for it in outcome.results]
+    return told + [(str(entry_id), "", "missing") for entry_id in outcome.missing]
 
 
 def _told(result: Redriven | Exception | None) -> str:

@@ -21,6 +21,7 @@ from trio_bus._observer import Scope, Transition
 from trio_bus._once import Append, Once
 from trio_bus._one_error import one_error
 from trio_bus._options import BusOptions
+from trio_bus._slots import check_one_slot
 
 from . import graves, schedule, scripts
 from .address import Address, read_address
@@ -157,8 +158,10 @@ class RedisBackend(StreamBackend):
 
         Raises:
           PermissionDenied: this user lacks a right that a consumer needs, now or later.
+          ValidationError: this is a cluster, and the dead-letter topic has another slot.
         """
         await check_subscribing(self._link, membership.topic)
+        await self._check_slots(membership)
         timeout = self._options.command_timeout
         channel = schedule.wake_channel(membership.topic)
         alarm = self._wakes.add(channel, membership.group)
@@ -170,6 +173,13 @@ class RedisBackend(StreamBackend):
             self._wakes.remove(channel, alarm)
             await member.aclose()
         await trio.lowlevel.checkpoint()
+
+    async def _check_slots(self, membership: Membership) -> None:
+        """See that whatever dies can be moved in one step."""
+        dead_letters = membership.dead_letter_topic
+        pipeline = self._link.current or await self._link.wait_connected()
+        if dead_letters is not None and pipeline.session.server.mode == "cluster":
+            check_one_slot(membership.topic, [dead_letters], "dead_letter_topic")
 
     async def info(self, topic: str) -> TopicInfo:
         """Say what the server knows of a topic; a topic that does not exist is empty."""

@@ -16,8 +16,9 @@ from trio_bus._errors import SubscriptionError, ValidationError
 from trio_bus._modes import AckMode
 from trio_bus._naming import naming
 from trio_bus._one_error import one_error
-from trio_bus._outputs import Outputs, check_one_slot
+from trio_bus._outputs import Outputs
 from trio_bus._parting import parting
+from trio_bus._slots import check_one_slot
 
 from .buffer import Buffer
 from .core import Core
@@ -158,7 +159,7 @@ async def _core(
 ) -> AsyncGenerator[tuple[Core, str], None]:
     """Create the group and join it."""
     bus.check_open()
-    check_one_slot(config.topic, config.output_topics)
+    check_one_slot(config.topic, config.output_topics, "output_topics")
     name = f"{config.consumer}-{chance.getrandbits(32):08x}"
     notifier = bus.notifier.at(config.topic, config.group, name)
     membership = Membership(
