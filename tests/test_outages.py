@@ -98,6 +98,24 @@ async def test_a_database_that_is_down_for_a_while_in_real_time_costs_nothing(
     assert (group.pending, group.released, group.delayed, group.dead) == (0, 0, 0, 0)
 
 
+@pytest.mark.long
+async def test_a_database_that_is_down_for_a_whole_minute_costs_nothing(any_world: World) -> None:
+    """In real time: the tries grow as rare as they may, and the leases of what waits run out."""
+    database, bus = Database(down=True), any_world.bus()
+    settings = attrs.evolve(guarded(), max_retry=1, claim_idle_timeout=10.0)
+    async with open_subscription(bus, settings, database.handle) as subscription:
+        await publish(bus, 30)
+        await until(lambda: subscription.statistics().outage)
+        await trio.sleep(60)
+        assert subscription.statistics().outage
+        database.down = False
+        await until(lambda: unharmed(subscription.statistics(), 30))
+    assert edges(any_world) == [Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED]
+    assert len(database.tried) < 100
+    group = await any_world.group()
+    assert (group.pending, group.released, group.delayed, group.dead) == (0, 0, 0, 0)
+
+
 async def test_each_probe_takes_another_entry(autojump_clock: MockClock, memory: World) -> None:
     """First what is new, then what waits for longest; one at a time."""
     database, bus = Database(down=True), memory.bus()
@@ -132,6 +150,25 @@ async def test_one_poison_message_is_no_outage(autojump_clock: MockClock, memory
             await publish(bus, 3)
             await until(lambda: subscription.statistics().rejected == number)  # noqa: B023 - now
     assert subscription.statistics().handled == 20
+
+
+async def test_poison_that_is_left_alone_ends_an_outage(
+    autojump_clock: MockClock, memory: World
+) -> None:
+    """Fewer entries than the threshold could not have begun it, and do not keep it alive."""
+
+    async def handle(_: Delivery) -> None:
+        await trio.sleep(0.01)
+        raise ValueError("poison")
+
+    bus = memory.bus()
+    async with open_subscription(bus, guarded(3), handle) as subscription:
+        ids = await publish(bus, 3)
+        await until(lambda: subscription.statistics().outage)
+        memory.delete_entry(ids[2])
+        await until(lambda: not subscription.statistics().outage, patience=120)
+        await until(lambda: subscription.statistics().rejected == 2)
+    assert edges(memory) == [Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED]
 
 
 async def test_without_a_threshold_failures_count(autojump_clock: MockClock, memory: World) -> None:
