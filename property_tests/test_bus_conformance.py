@@ -80,6 +80,7 @@ def test_the_programs_reach_whatever_can_happen(monkeypatch: pytest.MonkeyPatch)
         *((What.LEAVING, way.value) for way in Way),
         *(set(Transition) - NEVER),
         *(What.SUCCEEDED, What.FAILED, What.CANCELLED, What.DIED, What.VERB_FAILED),
+        *(What.BATCHED, What.REDRIVEN),
     }
     for _ in range(MOST_ROUNDS):
         case("test_random_programs").debug()

@@ -20,7 +20,7 @@ FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if TIMES > 1 else 0
 TOTAL = 5_050
 FEWER = {
     **dict.fromkeys(("restless", "scheduled"), 150),
-    **dict.fromkeys(("hurried", "poisoned", "prompt"), 100),
+    **dict.fromkeys(("hurried", "poisoned", "prompt", "batched", "redriven"), 100),
     "busy": 60,
 }
 """How many of those that take longer than the others, which share the rest."""

@@ -33,11 +33,15 @@ TRANSITIONS = {
 
 @contextmanager
 def program(
-    form: Form, open_backend: OpenBackend = open_memory, *, max_retry: int = 1
+    form: Form,
+    open_backend: OpenBackend = open_memory,
+    *,
+    max_retry: int = 1,
+    buries: bool = True,
 ) -> Generator[BusMachine]:
     """Begin a program with one subscriber; its rules are called one by one."""
     machine = cast("BusMachine", bus_conformance(open_backend, virtual_time=True).machine())
-    machine.begin([Rules(max_retry=max_retry)] * 3, ("a", "g"), form, 1)
+    machine.begin([Rules(max_retry=max_retry, buries=buries)] * 3, ("a", "g"), form, 1)
     try:
         yield machine
     finally:
@@ -162,6 +166,85 @@ def test_a_handler_that_is_not_cancelled_in_time_is_told() -> None:
         with pytest.raises(InvariantBroken, match=r"invariant 0, handler timeout: the handler of "):
             it.all_promises_are_kept()
         running._resists = True
+
+
+def test_each_of_a_batch_is_told_for_itself_what_to_do() -> None:
+    """What fails alone fails all that is open, when all of them have ended."""
+    with program(Form(batch_units=0.5, max_in_flight=3), max_retry=3) as it:
+        publish(it, 3)
+        told(it)
+        it.end_one(0, Do.RETRY)
+        it.end_one(1, Do.FAIL)
+        it.all_promises_are_kept()
+        assert len(it.play.running) == 1
+        it.end_one(0, Do.RETURN)
+        assert story(it) == text("""
+            program-1 calls retry
+            program-1 retried as it was told
+            program-1 handler returns
+            program-1 handler fails ExceptionGroup(HandlerFailed: as it was told)
+            program-1 handler fails ExceptionGroup(HandlerFailed: as it was told)
+            program-1 retried of a batch (1 sub-exception)
+            program-1 retried of a batch (1 sub-exception)
+        """)
+        it.let_time_pass(2.5)
+        assert len(it.play.running) == 3
+        it.end_all(Do.ACK)
+        it.finish()
+
+
+def test_a_program_iterates_over_batches() -> None:
+    """Which wait for a while, unless they are complete."""
+    with program(Form(pulls=True, batch_units=0.5, max_in_flight=3)) as it:
+        publish(it, 3)
+        assert not it.play.running
+        it.let_time_pass(1.0)
+        sizes = [line.count for line in it.play.journal.lines if line.what is What.BATCHED]
+        assert sizes in ([3, 3, 3], [1, 2, 2], [2, 2, 1])
+        it.end_all(Do.RETURN)
+        it.finish()
+
+
+@pytest.mark.parametrize("one", [False, True])
+@pytest.mark.parametrize("buries", [False, True])
+def test_what_is_dead_is_sent_back(*, one: bool, buries: bool) -> None:
+    """Into the group that gave it up, wherever it lies."""
+    with program(Form(), buries=buries) as it:
+        it.subscribe(("a", "h"), Form())
+        publish(it, 2)
+        it.end_all(Do.REJECT)
+        it.all_promises_are_kept()
+        (topic, first), (_, second) = it.play.operating.dead
+        assert (first, second) == ("g", "h")
+        it.redrive(1, one=one)
+        it.let_time_pass(0.25)
+        assert len(it.play.running) == (1 if one else 2)
+        assert all(running._about[1].group == "h" for running in it.play.running)
+        assert it.play.place_of_dead(topic, "h") == (it.play.topic("dead") if buries else topic)
+        it.finish()
+
+
+def test_a_batch_that_is_cancelled_is_told_for_each() -> None:
+    with program(Form(batch_units=0.0, max_in_flight=2, drain_units=0.0)) as it:
+        publish(it, 2)
+        told(it)
+        it.leave(0, Way.DRAIN)
+        words = "program-1 handler is cancelled BaseExceptionGroup(Cancelled, Cancelled)"
+        assert told(it).count(words) == 2
+        it.finish()
+
+
+def test_a_batch_of_which_all_is_settled_may_fail() -> None:
+    """That is told of the first."""
+    with program(Form(batch_units=0.0, max_in_flight=2)) as it:
+        publish(it, 2)
+        told(it)
+        for order in (Do.ACK, Do.FAIL):
+            for which in (0, 1):
+                it.tell(which, order)
+        ends = [line for line in told(it) if " handler " in line]
+        assert [" fails " in line for line in ends] == [True, False]
+        it.finish()
 
 
 @pytest.mark.parametrize("way", Way)

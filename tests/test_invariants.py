@@ -12,7 +12,7 @@ import pytest
 
 from trio_bus import AckMode, EntryId, SubscriptionConfig, Transition
 from trio_bus._backend import DeathCause, Record
-from trio_bus._dead_letter import CONTEXT
+from trio_bus._dead_letter import CONTEXT, ONLY
 from trio_bus._names import DEAD, DUE, FREE
 from trio_bus._observer import Scope
 from trio_bus.testing._invariants import (
@@ -50,11 +50,13 @@ from trio_bus.testing._invariants import (
     promptness,
     rate,
     readable,
+    redrives,
     reserved,
     settings,
     settled_once,
     sizes,
     tenure,
+    together,
 )
 from trio_bus.testing._line import SERVER, WORLD, Line, Pairs, What
 from trio_bus.testing._places import (
@@ -313,6 +315,22 @@ SCHEDULED = [
 SENT = attrs.evolve(PUBLISHING, headers=(("shop", "corner"),))
 RELEASED = at_server(What.RELEASED, ONE)
 
+PAIRED = joined(config=attrs.evolve(CONFIG, max_in_flight=2))
+BATCHES = say(What.BATCHING, count=2, seconds=0.5)
+RETRIED = told(Transition.RETRIED)
+
+
+def batch(time: float, *entries: EntryId, after: float = 0.0) -> list[Line]:
+    """Write that A gets these in a batch, so long after they were taken."""
+    taken = [told(Transition.STARTED, it, time=time, delivery=it.ms) for it in entries]
+    whole = say(What.BATCHED, time=time + after, count=len(entries), batch=int(time))
+    return [*taken, *(attrs.evolve(whole, entry_id=it, delivery=it.ms) for it in entries)]
+
+
+T0, R0 = together.Together, redrives.Redrives
+REDRIVEN, COPIED = (at_server(it, ONE, consumer="") for it in (What.REDRIVEN, What.COPIED))
+AGAIN = (BURIED, REDRIVEN, BURIED)
+OPENED = say(What.OPENING, config=CONFIG)
 W0, A0, P0, S0, C0 = (
     delays.Delays,
     answers.Answers,
@@ -426,6 +444,12 @@ ROWS = [
         "told of another",
         [member(), APART, told(Transition.SUSPECTED, TWO, delivery=None)],
         "the server sets apart as a suspect 1-0 for a-1, and its observer was not told",
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
+        "strayed",
+        [member(), at_server(What.DROPPED, ONE, detail="release: gone")],
         quiet=places(),
     ),
     Row(findings.Findings, "settled", [member(), BEGUN, BURIED], quiet=places()),
@@ -1541,6 +1565,138 @@ ROWS = [
             at(2, BEGUN),
         ],
         "is tried again, and",
+    ),
+    Row(T0, "complete", [PAIRED, BATCHES, *batch(0.0, ONE, TWO), *batch(1.0, ONE, after=0.5)]),
+    Row(T0, "a handler of many", [PAIRED, *batch(0.0, ONE, TWO)]),
+    Row(
+        T0,
+        "too many for its handler",
+        [joined(), *batch(0.0, ONE, TWO)],
+        "a batch has 2 deliveries, and 1 are allowed",
+    ),
+    Row(
+        T0,
+        "a handler that waits",
+        [PAIRED, *batch(0.0, ONE, after=0.1)],
+        "a batch waited for 0.100 s, and may for 0 s",
+    ),
+    Row(
+        T0,
+        "too large",
+        [PAIRED, attrs.evolve(BATCHES, count=1), *batch(0.0, ONE, TWO)],
+        "a batch has 2 deliveries, and 1 are allowed",
+    ),
+    Row(
+        T0,
+        "too late",
+        [PAIRED, BATCHES, *batch(0.0, ONE, after=0.6)],
+        "a batch waited for 0.600 s, and may for 0.5 s",
+    ),
+    Row(T0, "stood still", [PAIRED, BATCHES, fault(What.PAUSED), *batch(0.0, ONE, after=0.6)]),
+    Row(
+        T0,
+        "too early",
+        [PAIRED, BATCHES, *batch(0.0, ONE, after=0.1)],
+        "a batch of 1 is there after 0.100 s: 2 would be complete, or 0.5 s",
+    ),
+    Row(T0, "the last one", [PAIRED, BATCHES, *STEPS, *batch(0.0, ONE, after=0.1)]),
+    Row(T0, "tried again as it asked", [*batch(0.0, ONE), *verb("retry"), END, RETRIED]),
+    Row(T0, "failed", [*batch(0.0, ONE), FAILED, RETRIED]),
+    Row(T0, "left open too long", [joined(config=TIMED), *batch(0.0, ONE), END, RETRIED]),
+    Row(
+        T0,
+        "another one's failure",
+        [*batch(0.0, ONE), *verb("renew"), END, RETRIED],
+        "its handler returned with 1-0, among others, and it is retried",
+    ),
+    Row(
+        outages.Outages,
+        "told twice",
+        [*FELL, OUTAGE, OUTAGE],
+        "what goes on is told to begin again",
+    ),
+    Row(S, "sent back", [member(), BURIED, REDRIVEN, GIVEN, START]),
+    Row(S, "a copy", [member(), BURIED, COPIED, GIVEN], "1-0 is given again"),
+    Row(A3, "sent back", [GIVEN, at_server(What.GIVEN, ONE, 2), REDRIVEN, GIVEN]),
+    Row(
+        A3,
+        "goes on when sent back",
+        [GIVEN, REDRIVEN, at_server(What.GIVEN, ONE, 2)],
+        "attempt 2 of 1-0 should be 1",
+    ),
+    Row(D, "dead again", [member(), BURIED, REDRIVEN, BURIED]),
+    Row(
+        P,
+        "sent back and lost",
+        [published(ONE), OPENED, ACKED, REDRIVEN],
+        "counts",
+        quiet=places((ONE, DONE)),
+    ),
+    Row(P0, "sent back", [PAIRED, REDRIVEN, at(0.01, GIVEN)]),
+    Row(
+        P0,
+        "sent back and late",
+        [PAIRED, REDRIVEN, at(0.4, GIVEN)],
+        "1-0 is due since 0.000 s, and a-1 is free",
+    ),
+    Row(
+        hand_over.HandOver,
+        "sent back and late",
+        [PAIRED, REDRIVEN, *commands("read", 9.0)],
+        "was given back at",
+    ),
+    Row(
+        own_groups.OwnGroups,
+        "a copy",
+        [SENT, published(ONE), COPIED, attrs.evolve(START, entry_id=TWO)],
+    ),
+    Row(
+        own_groups.OwnGroups,
+        "two for one copy",
+        [
+            SENT,
+            published(ONE),
+            COPIED,
+            *(attrs.evolve(START, entry_id=EntryId(it)) for it in (2, 3)),
+        ],
+        "'m1' has 3 entries, and was published 2 times",
+    ),
+    Row(W, "for another group", [COPIED, told(Transition.ACKED, TWO)]),
+    Row(reserved.Reserved, "a copy", [COPIED], finish=places((ONE, DONE), record=letter())),
+    Row(R0, "dead", [member(), BURIED], quiet=places(letters=[letter()])),
+    Row(R0, "kept", [member(), BURIED], finish=places((ONE, DEAD))),
+    Row(R0, "nowhere", [member(), BURIED], "1-0 is dead, and lies nowhere", quiet=places()),
+    Row(R0, "deleted", [member(), BURIED, fault(What.DELETED, ONE)], quiet=places()),
+    Row(R0, "unseen", [member(), BURIED], quiet=figures()),
+    Row(R0, "destroyed", [member(), BURIED, DESTROYED], quiet=places()),
+    Row(R0, "sent back", [member(), BURIED, REDRIVEN], quiet=places((ONE, FREE))),
+    Row(
+        R0,
+        "twice",
+        [member(), BURIED, REDRIVEN, REDRIVEN],
+        "1-0 is sent back, and was not dead",
+    ),
+    Row(R0, "of a group that nobody watches", [REDRIVEN]),
+    Row(R0, "history", [member(), *AGAIN], quiet=places(letters=[letter() + letter()[1:]])),
+    Row(
+        R0,
+        "no history",
+        [member(), *AGAIN],
+        "1-0 was given up 2 times, and its dead letter tells of 1",
+        quiet=places(letters=[letter()]),
+    ),
+    Row(
+        R0,
+        "a copy for us",
+        [member(), BURIED, COPIED, attrs.evolve(START, entry_id=TWO)],
+        quiet=places((TWO, DONE), record=(*letter(), (ONLY, b"billing"))),
+    ),
+    Row(
+        R0,
+        "a copy for others",
+        [member(), BURIED, COPIED, attrs.evolve(START, entry_id=TWO)],
+        "2-0 is a copy for b'audit', and 'billing' started it",
+        quiet=places((TWO, DONE), record=(*letter(), (ONLY, b"audit"))),
     ),
 ]
 

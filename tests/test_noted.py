@@ -21,11 +21,13 @@ def test_a_setting_that_nobody_looks_at_is_found(monkeypatch: pytest.MonkeyPatch
 
 
 def test_who_has_retried_nothing_has_had_no_reason_to_look_at_each_setting() -> None:
-    told = Line(time=0.0, actor="web", what=What.TOLD, group="billing", consumer="a", delivery=1)
+    told = Line(time=0.0, actor="web", what=What.TOLD, group="billing", consumer="a", attempt=1)
     failed = attrs.evolve(told, what=What.ERROR, scope=Scope.HANDLER)
     retried = attrs.evolve(told, transition=Transition.RETRIED)
     assert groups_that_failed([retried]) == set()
-    assert groups_that_failed([failed, attrs.evolve(retried, delivery=2)]) == set()
+    assert groups_that_failed([failed, attrs.evolve(retried, attempt=2)]) == set()
+    asked = attrs.evolve(told, what=What.VERB)
+    assert groups_that_failed([asked, failed, retried]) == set()
     assert groups_that_failed([failed, retried]) == {"billing"}
 
 

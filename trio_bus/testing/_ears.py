@@ -20,6 +20,7 @@ from trio_bus._backend import (
 from trio_bus._codec import record_bytes
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
+from trio_bus._graves import Grave, Redriven
 from trio_bus._observer import ErrorEvent, TransitionEvent
 from trio_bus._settled import Settled
 
@@ -34,6 +35,8 @@ _SETTLED = {
     Bury: What.BURIED,
     Commit: What.ACKED,
 }
+
+_SENT_BACK = {Redriven.DONE, Redriven.COPIED}
 
 
 class JournalObserver:
@@ -78,6 +81,23 @@ class JournalObserver:
             detail=event.reason,
         )
         self._journal.write(line)
+
+
+def tell_redriven(
+    journal: Journal, dead: Sequence[Grave], results: Sequence[Redriven | RemoteError]
+) -> None:
+    """Write what was sent back, into which group."""
+    for grave, result in zip(dead, results, strict=True):
+        if result in _SENT_BACK:
+            line = Line(
+                time=journal.now(),
+                actor=SERVER,
+                what=What.REDRIVEN if result is Redriven.DONE else What.COPIED,
+                topic=grave.topic,
+                group=grave.group,
+                entry_id=grave.entry_id,
+            )
+            journal.write(line)
 
 
 class Witness:

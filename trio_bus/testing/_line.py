@@ -35,6 +35,8 @@ class What(Enum):
     SUCCEEDED = "handler returns"
     FAILED = "handler fails"
     CANCELLED = "handler is cancelled"
+    BATCHING = "asks for batches"
+    BATCHED = "gets it in a batch"
     VERB = "calls"
     VERB_DONE = "is answered"
     VERB_FAILED = "is told no"
@@ -55,6 +57,8 @@ class What(Enum):
     BOOKED = "keeps a suspect for its turn"
     UNBOOKED = "keeps a suspect no more"
     NO_EFFECT = "refuses to settle"
+    REDRIVEN = "sends back what was dead"
+    COPIED = "appends a copy of what was dead"
     # What goes wrong, on purpose.
     DIED = "dies"
     PAUSED = "stands still"
@@ -127,7 +131,7 @@ class Line:
     seconds: float | None = None
     """A delay, a lease, how far a clock was moved: what belongs to ``what``."""
     batch: int | None = None
-    """Of a message that was published with others: the number of the batch."""
+    """Of a message that was published with others, and of BATCHED: the number of the batch."""
     size: int | None = None
     """Bytes: of PUBLISHING and what comes of it, those of the payload; of JOINED, how many there
     may be; of GIVEN, those of the record."""
@@ -135,7 +139,7 @@ class Line:
     """Of STARTED: whether the handler is known to end at once when it is cancelled."""
     count: int | None = None
     """Of COMMAND: how many entries it is about, or may bring; of ACKED: how many outputs of a
-    transaction were appended with it."""
+    transaction were appended with it; of BATCHING and BATCHED: how many may be, and are, in one."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
     asked: Pairs = ()

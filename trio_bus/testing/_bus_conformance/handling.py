@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_bus._batch import Batch
 from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
 from trio_bus._errors import DeliveryFinalized, LeaseLost
 from trio_bus._transaction import Transaction
+from trio_bus.testing._batched import batched
 from trio_bus.testing._effects import effects_of
 from trio_bus.testing._invariants import InvariantBroken
 from trio_bus.testing._journal import Journal
+from trio_bus.testing._together import Together
 
 if TYPE_CHECKING:
     from .play import Play
@@ -114,18 +117,22 @@ class Running:
     async def run(self, unit: float) -> None:
         """Obey until told to end."""
         with self._journal.handling(*self._about):
-            while True:
-                order = await self._next()
-                if order is Do.RETURN:
-                    return
-                if order is Do.FAIL:
-                    raise HandlerFailed("as it was told")
-                if order is Do.FAIL_TWICE:
-                    raise ExceptionGroup("as it was told", [HandlerFailed("a"), HandlerFailed("b")])
-                if order in VERBS:
-                    await self._settle(order, unit)
-                else:
-                    self._resists = order is Do.RESIST
+            await self.obey(unit)
+
+    async def obey(self, unit: float) -> None:
+        """Obey until told to end, as one of those that are handled together."""
+        while True:
+            order = await self._next()
+            if order is Do.RETURN:
+                return
+            if order is Do.FAIL:
+                raise HandlerFailed("as it was told")
+            if order is Do.FAIL_TWICE:
+                raise ExceptionGroup("as it was told", [HandlerFailed("a"), HandlerFailed("b")])
+            if order in VERBS:
+                await self._settle(order, unit)
+            else:
+                self._resists = order is Do.RESIST
 
     async def _next(self) -> Do:
         """Wait for an order; whoever resists does not hear that it is cancelled meanwhile."""
@@ -184,11 +191,41 @@ class Running:
 
 async def handle(play: Play, running: Running) -> None:
     """Let a handler run, known to the play; at the end of the play it succeeds by itself."""
-    play.running.append(running)
-    if play.ending:
-        running.tell(Do.ACK)
-        running.tell(Do.RETURN)
+    _begin(play, running)
     try:
         await running.run(play.unit)
     finally:
         play.running.remove(running)
+
+
+async def handle_together(play: Play, together: Together, batch: Batch) -> None:
+    """Let a handler run that gets a batch: each of it is told for itself what to do.
+
+    All of them have ended when it ends, and it fails if one of them does.
+    """
+    journal, about = together.journal, (together.actor, together.config, together.consumer)
+    members = [Running(journal, *about, batched(batch, it)) for it in batch]
+    failures: list[Exception] = []
+
+    async def obey(running: Running) -> None:
+        try:
+            await running.obey(play.unit)
+        except Exception as failure:  # noqa: BLE001 - it is raised with the others
+            failures.append(failure)
+        finally:
+            play.running.remove(running)
+
+    with together.handling(batch.deliveries):
+        async with trio.open_nursery() as nursery:
+            for running in members:
+                _begin(play, running)
+                nursery.start_soon(obey, running)
+        if failures:
+            raise ExceptionGroup("of a batch", failures)
+
+
+def _begin(play: Play, running: Running) -> None:
+    play.running.append(running)
+    if play.ending:
+        running.tell(Do.ACK)
+        running.tell(Do.RETURN)

@@ -36,6 +36,14 @@ _forms = st.builds(
     handler_units=st.sampled_from((None, None, 1.5, 6.0)),
     drain_units=st.sampled_from((0.0, 1.0, 3.0)),
 )
+_batches = st.builds(
+    Form,
+    pulls=st.booleans(),
+    batch_units=st.sampled_from((0.0, 0.5, 2.0)),
+    max_in_flight=st.integers(2, 5),
+    handler_units=st.sampled_from((None, 6.0)),
+    drain_units=st.sampled_from((0.0, 1.0)),
+)
 _manual = st.builds(
     Form,
     ack_mode=st.just(AckMode.MANUAL),
@@ -82,7 +90,7 @@ class BusMachine(RuleBasedStateMachine):
     def finish(self) -> None:
         self.play.finish()
 
-    @rule(where=_groups, form=_forms | _manual | _at_most_once)
+    @rule(where=_groups, form=_forms | _manual | _at_most_once | _batches)
     def subscribe(self, where: tuple[str, str], form: Form) -> None:
         if len(self.play.programs) < 4:
             self.play.subscribe(where, form)
@@ -153,6 +161,11 @@ class BusMachine(RuleBasedStateMachine):
     def kill_at_work(self, which: int) -> None:
         self.play.kill_at_work(which)
         self.play.wait(LEASE + 1)
+
+    @precondition(lambda self: self.play.operating.dead)
+    @rule(which=_which, one=st.booleans())
+    def redrive(self, which: int, one: bool) -> None:  # noqa: FBT001 - drawn
+        self.play.operating.redrive(which, one=one)
 
     @rule(units=st.sampled_from((0.25, 1.0, 2.5)))
     def let_time_pass(self, units: float) -> None:

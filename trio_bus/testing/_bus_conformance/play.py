@@ -27,6 +27,7 @@ from trio_bus.testing._story import tell
 from trio_bus.testing._tasks import all_tasks
 
 from .handling import Do, Running
+from .operating import Operating
 from .program import Program, Way
 from .publishing import Publishing
 
@@ -70,6 +71,8 @@ class Form:
     """How one program subscribes."""
 
     pulls: bool = False
+    batch_units: float | None = None
+    """How long a batch may wait; None: each delivery has a handler of its own."""
     ack_mode: AckMode | None = None
     max_in_flight: int = 2
     max_in_flight_bytes: int | None = None
@@ -121,13 +124,16 @@ class Play:
             failed.pop_all()
         self.backend = self._opened.value
         self.publishing = Publishing(self)
+        self.operating = Operating(self)
 
     # -- what a rule may do --------------------------------------------------------------------
 
     def subscribe(self, where: tuple[str, str], form: Form) -> Program:
         """Start a program of that group, and wait until it is subscribed."""
         number = next(self.numbers)
-        program = Program(self, f"program-{number}", self.config(where, form), pulls=form.pulls)
+        wait = None if form.batch_units is None else form.batch_units * self.unit
+        config = self.config(where, form)
+        program = Program(self, f"program-{number}", config, pulls=form.pulls, batch_wait=wait)
         self.programs.append(program)
         self.pump.pump_until(lambda: program.subscription is not None or program.ended)
         return program
@@ -224,6 +230,11 @@ class Play:
     def topic(self, name: str) -> str:
         """Return what a topic is called on the backend."""
         return f"{{{self._prefix}}}.{name}"
+
+    def place_of_dead(self, topic: str, group: str) -> str:
+        """Return the topic in which that lies which a group of a topic gave up."""
+        (where,) = [it for it in GROUPS if (self.topic(it[0]), it[1]) == (topic, group)]
+        return self.topic("dead") if self._rules[where].buries else topic
 
     def config(self, where: tuple[str, str], form: Form) -> SubscriptionConfig:
         """Return the settings of a program of that group."""

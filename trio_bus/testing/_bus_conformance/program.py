@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_bus._batch import Batch
 from trio_bus._bus import Bus
 from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
@@ -14,8 +15,9 @@ from trio_bus._errors import BusError
 from trio_bus._options import BusOptions
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
 from trio_bus.testing._ears import JournalObserver
+from trio_bus.testing._together import Together
 
-from .handling import Running, handle
+from .handling import Running, handle, handle_together
 from .mortal import Mortal, MortalBackend
 
 if TYPE_CHECKING:
@@ -47,10 +49,20 @@ class BodyFailed(Exception):
 class Program:
     """One process with one subscription."""
 
-    def __init__(self, play: Play, actor: str, config: SubscriptionConfig, *, pulls: bool) -> None:
+    def __init__(
+        self,
+        play: Play,
+        actor: str,
+        config: SubscriptionConfig,
+        *,
+        pulls: bool,
+        batch_wait: float | None = None,
+    ) -> None:
         self.actor = actor
         self.config = config
         self.pulls = pulls
+        self._batch_wait = batch_wait
+        """How long a batch may wait, in seconds; None: there is none."""
         self._play = play
         self._mortal = Mortal(play.journal, actor)
         observer = JournalObserver(play.journal, actor)
@@ -123,7 +135,12 @@ class Program:
         journal.left(self.actor, self.name, self.config, how)
 
     async def _push(self) -> None:
-        async with open_subscription(self.bus, self.config, self._handle) as subscription:
+        opened = (
+            open_subscription(self.bus, self.config, self._handle)
+            if self._batch_wait is None
+            else open_subscription(self.bus, self.config, batch_handler=self._handle_all)
+        )
+        async with opened as subscription:
             self._join(subscription)
             await self._ordered.wait()
             await self._end(subscription)
@@ -140,6 +157,13 @@ class Program:
                 await self._end(deliveries)
 
     async def _iterate(self, deliveries: PullSubscription) -> None:
+        if self._batch_wait is not None:
+            self._together.asked(None, self._batch_wait)
+            async for batch in deliveries.batches(None, self._batch_wait):
+                self._got(batch)
+                async with batch:
+                    await handle_together(self._play, self._together, batch)
+            return
         async for delivery in deliveries:
             async with delivery:
                 await self._handle(delivery)
@@ -164,6 +188,18 @@ class Program:
                 raise BodyFailed
             case _:  # by the end of its block
                 pass
+
+    @property
+    def _together(self) -> Together:
+        return Together(self._play.journal, self.actor, self.config, self.name)
+
+    def _got(self, batch: Batch) -> None:
+        self._together.got(batch.deliveries, next(self._play.numbers))
+
+    async def _handle_all(self, batch: Batch) -> None:
+        await self._joined.wait()
+        self._got(batch)
+        await handle_together(self._play, self._together, batch)
 
     async def _handle(self, delivery: Delivery) -> None:
         await self._joined.wait()  # the first may come before the block has begun

@@ -14,9 +14,9 @@ _UNTOLD = {What.DIED, What.REPLY_LOST, What.SERVER_STOPPED, What.FAULT, What.PAU
 class Attempts(Rule):
     """The attempt of a delivery is 1 and the number of earlier deliveries that count.
 
-    All count but those that were released. A handler is told what the server counts. Where
-    no lines tell what the server does, the attempts that a consumer is told are held between the
-    retries that were told, and the deliveries.
+    All count but those that were released, and what was before it was sent back from the dead. A
+    handler is told what the server counts. Where no lines tell what the server does, the attempts
+    that a consumer is told are held between the retries that were told, and the deliveries.
     """
 
     number = 3
@@ -39,6 +39,7 @@ class Attempts(Rule):
             What.STARTED: self._hear_started,
             **each(BEGINNINGS, self._hear_beginning),
             Transition.RETRIED: self._hear_retried,
+            What.REDRIVEN: self._hear_redriven,
             **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
         }
 
@@ -46,6 +47,10 @@ class Attempts(Rule):
         for counts in (self._counted, self._begun, self._retried):
             forget_group(line, counts)
         self._given.clear()
+
+    def _hear_redriven(self, line: Line) -> None:
+        for counts in (self._counted, self._begun, self._retried):
+            counts.pop(key_of(line), None)
 
     def _hear_given(self, line: Line) -> None:
         key = key_of(line)

@@ -16,9 +16,10 @@ _DESTROYED = (What.GROUP_DESTROYED, What.TOPIC_DELETED)
 class Deaths(Rule):
     """An entry is dead-lettered when it is rejected, over its limit or unreadable; once, unchanged.
 
-    Never earlier: an exhausted one was delivered as often as it may be, a rejected one was
-    started. Never later: at the limit nothing is retried, and beyond it nothing starts. Its fields
-    are in the dead-letter topic byte by byte, before what is said of its death.
+    Once more where it was sent back. Never earlier: an exhausted one was delivered as often as it
+    may be, a rejected one was started. Never later: at the limit nothing is retried, and beyond it
+    nothing starts. Its fields are in the dead-letter topic byte by byte, before what is said of its
+    death.
     """
 
     number = 4
@@ -42,6 +43,7 @@ class Deaths(Rule):
             Transition.DEAD_LETTERED: self._hear_cause,
             What.RETRIED: self._hear_retried,
             Transition.RETRIED: self._hear_retried,
+            What.REDRIVEN: self._hear_redriven,
             **each(_DESTROYED, self._hear_destroyed),
         }
 
@@ -55,6 +57,9 @@ class Deaths(Rule):
 
     def _hear_destroyed(self, line: Line) -> None:
         forget_group(line, self._buried)
+
+    def _hear_redriven(self, line: Line) -> None:
+        self._buried.pop(key_of(line), None)
 
     def _limit(self, line: Line) -> int | None:
         return self._limits.get(line.consumer)

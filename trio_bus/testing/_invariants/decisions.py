@@ -108,6 +108,8 @@ class Decisions(Rule):
             )
         expired = line.cause is DeathCause.EXPIRED
         wanted = early or expired or verbs & {"ack", "commit"} or mine in self._returned
+        # What others have to handle, see `Redrives`, is acked unseen.
+        wanted = wanted or (line.topic in self.scene.copied and mine not in self._begun)
         if line.transition is Transition.ACKED and not wanted:
             self.broken(
                 f"{line.entry_id} is acked, and its handler neither returned nor asked", line

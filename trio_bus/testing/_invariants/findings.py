@@ -50,6 +50,8 @@ class Findings(Rule):
         consumer = self.scene.consumer(line.consumer)
         if line.entry_id is None or consumer.draining or consumer.dead:
             return
+        if line.what is What.DROPPED and line.detail:
+            return  # no claim: what strayed was given back, and is gone
         if line.entry_id not in {*consumer.held.values(), *consumer.given_up}:
             self._untold[line.consumer, _TOLD[line.what], line.entry_id] = line
 

@@ -16,7 +16,8 @@ GRACE = 0.25
 class HandOver(Rule):
     """What was given back starts at the next wake-up or tick that has a free permit.
 
-    Not after a lease: within ``reclaim_interval`` somebody has it who was free all the time.
+    So does what was sent back from the dead. Not after a lease: within ``reclaim_interval``
+    somebody has it who was free all the time.
     """
 
     number = 12
@@ -38,7 +39,7 @@ class HandOver(Rule):
         over = (What.GIVEN, What.ACKED, What.BURIED, What.DROPPED, What.SET_APART)
         lost = (What.DELETED, What.TRIMMED, What.GROUP_DESTROYED, What.TOPIC_DELETED)
         return {
-            What.RELEASED: self._hear_released,
+            **each((What.RELEASED, What.REDRIVEN), self._hear_released),
             What.ERROR: self._hear_error,
             **each(over, self._hear_over),
             **each(lost, self._hear_lost),

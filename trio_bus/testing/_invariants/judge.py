@@ -38,6 +38,7 @@ from .progress import Progress
 from .promptness import Promptness
 from .rate import Rate
 from .readable import Readable
+from .redrives import Redrives
 from .reserved import Reserved
 from .rule import Hear, Rule, Subject
 from .scene import Scene
@@ -45,13 +46,14 @@ from .settings import Settings
 from .settled_once import SettledOnce
 from .sizes import Sizes
 from .tenure import Tenure
+from .together import Together
 
 RULES: tuple[type[Rule], ...] = (
     *(Lives, Decisions, Findings, Delays, Answers, Promptness, Settings, Contents, Effects),
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
-    *(Pauses, Sizes, Outages),
+    *(Pauses, Sizes, Outages, Together, Redrives),
 )
 """All of them, by their numbers."""
 

@@ -10,7 +10,7 @@ from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import DONE, GroupPlaces, Places
 
-from .rule import Ears, Rule, each
+from .rule import Ears, Rule, each, key_of
 from .scene import Scene
 
 
@@ -38,6 +38,7 @@ class OnePlace(Rule):
         lost = (Transition.DEAD_LETTERED, Transition.UNCONFIRMED, Transition.LEASE_LOST)
         return {
             What.PUBLISHED: self._hear_confirmed,
+            What.REDRIVEN: self._hear_redriven,
             **each((*settled, *lost), self._hear_settled),
         }
 
@@ -52,6 +53,9 @@ class OnePlace(Rule):
     def _hear_settled(self, line: Line) -> None:
         if line.entry_id is not None:
             self._settled.setdefault((line.topic, line.group), set()).add(line.entry_id)
+
+    def _hear_redriven(self, line: Line) -> None:
+        self._settled.get((line.topic, line.group), set[EntryId]()).discard(key_of(line)[2])
 
     def check(self, places: Places) -> None:
         """Look for entries that are in no stream; and for settled ones where all is witnessed."""

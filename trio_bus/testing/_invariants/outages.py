@@ -30,8 +30,8 @@ class _Outage:
 class Outages(Rule):
     """An outage begins when ``failure_threshold`` distinct entries have failed, with no success.
 
-    While it lasts no failure is retried or exhausts its entry, one entry is tried at a time, and
-    none twice in a row while another one is due before it.
+    It is told once, and so is its end. While it lasts no failure is retried or exhausts its entry,
+    one entry is tried at a time, and none twice in a row while another one is due before it.
     """
 
     number = 10
@@ -80,6 +80,8 @@ class Outages(Rule):
         config = config or self.scene.configs.get((line.topic, line.group))
         most = None if config is None else config.failure_threshold
         failures = len(self._failures.get(line.consumer, ()))
+        if line.consumer in self._outages:
+            self.broken("what goes on is told to begin again", line)
         if most is not None and failures < most:
             self.broken(
                 f"{failures} entries failed in a row, and failure_threshold is {most}", line

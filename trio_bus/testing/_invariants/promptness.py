@@ -29,8 +29,9 @@ class _Given:
 class Promptness(Rule):
     """What is due is taken when it is due, by whoever was free all the time.
 
-    Retried, given back or scheduled: within 25 ms and the time that the answers take, and not at
-    the next tick. Whoever makes something due tells those who wait when that will be.
+    Retried, given back, sent back from the dead or scheduled: within 25 ms and the time that the
+    answers take, and not at the next tick. Whoever makes something due tells those who wait when
+    that will be.
     """
 
     number = 0
@@ -50,7 +51,7 @@ class Promptness(Rule):
         """Listen to what will be due, and to who gets it."""
         over = (What.ACKED, What.BURIED, What.DROPPED, What.SET_APART)
         return {
-            **each((What.RELEASED, What.RETRIED), self._hear_kept),
+            **each((What.RELEASED, What.RETRIED, What.REDRIVEN), self._hear_kept),
             **each(over, self._hear_over),
             What.GIVEN: self._hear_given,
             What.SCHEDULING: self._hear_scheduling,

@@ -11,7 +11,8 @@ from .rule import Rule
 class Reserved(Rule):
     """A publisher cannot set the headers that we reserve.
 
-    So a record that says of itself that it was buried is in a dead-letter topic, and nowhere else.
+    So a record that says of itself that it was buried is in a dead-letter topic, and nowhere else;
+    or it is a copy of one that was there.
     """
 
     number = 18
@@ -28,5 +29,7 @@ class Reserved(Rule):
             if topic in graves:
                 continue
             for key, record in (there.records or {}).items():
-                if any(field.startswith(CONTEXT_PREFIX) for field, _ in record):
+                if topic not in self.scene.copied and any(
+                    field.startswith(CONTEXT_PREFIX) for field, _ in record
+                ):
                     self.broken(f"{key} in {topic!r} says of itself that it was buried")

@@ -97,6 +97,8 @@ class Scene:
         """Groups that have suspects: one of those may hold back everything beside it."""
         self.suspects: dict[tuple[str, str, EntryId], str] = {}
         """Entries that were set apart, and who was given them then; nobody: they wait."""
+        self.copied: set[str] = set()
+        """Topics that got copies of dead letters."""
         self.destroyed: set[tuple[str, str]] = set()
         """Groups that somebody destroyed, alone or with their topic."""
         self._ears = self._make_ears()
@@ -155,6 +157,7 @@ class Scene:
             What.TRIMMED: self._hear_loss,
             What.GROUP_DESTROYED: self._hear_destruction,
             What.TOPIC_DELETED: self._hear_destruction,
+            What.COPIED: lambda line: self.copied.add(line.topic),
             What.HEALED: self._hear_healing,
         }
 

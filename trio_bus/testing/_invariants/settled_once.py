@@ -15,8 +15,9 @@ _OUT_OF_STEP = {What.PAUSED, What.CLOCK_STEPPED}
 class SettledOnce(Rule):
     """An entry that was acked or dead-lettered never starts again while its group lives.
 
-    Where lines tell what the server does, that it is not given to anybody either, and not settled
-    again. With AUTO_ON_RECEIVE it starts once after its ack.
+    But what is dead may be sent back, into that group. Where lines tell what the server does, that
+    it is not given to anybody either, and not settled again. With AUTO_ON_RECEIVE it starts once
+    after its ack.
     """
 
     number = 2
@@ -40,11 +41,16 @@ class SettledOnce(Rule):
             **each(told, self._hear_told),
             What.GIVEN: self._hear_given,
             What.STARTED: self._hear_started,
+            What.REDRIVEN: self._hear_redriven,
             **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
         }
 
     def _hear_destroyed(self, line: Line) -> None:
         forget_group(line, self._settled)
+
+    def _hear_redriven(self, line: Line) -> None:
+        self._settled.pop(key_of(line), None)
+        self._started = {it for it in self._started if it[1] != key_of(line)}
 
     def _hear_settled(self, line: Line) -> None:
         earlier = self._settled.get(key_of(line))

@@ -45,12 +45,6 @@ class Acting:
     async def act(self, subscription: AnySubscription, delivery: Delivery, step: Step) -> None:
         """Do what is planned for this start."""
         match step.handling:
-            case Handling.LATE:
-                with trio.CancelScope(shield=True):
-                    await self._work(step.seconds)
-            case Handling.STUBBORN | Handling.SWALLOW | Handling.MESSY:
-                if await self._resist(step):
-                    return
             case Handling.RENEW:
                 await self._work(step.seconds / 2)
                 await delivery.renew()
@@ -59,10 +53,23 @@ class Acting:
                 await self._commit(delivery, step)
                 return
             case _:
-                await self._toil(step)
+                if await self.work(step):
+                    return
         if self._world.database_is_down:
             raise HandlerFailed("the database is down")
-        await self._finish(subscription, delivery, step)
+        await self.finish(subscription, delivery, step)
+
+    async def work(self, step: Step) -> bool:
+        """Take the time that it takes; say whether to return at once."""
+        match step.handling:
+            case Handling.LATE:
+                with trio.CancelScope(shield=True):
+                    await self._work(step.seconds)
+            case Handling.STUBBORN | Handling.SWALLOW | Handling.MESSY:
+                return await self._resist(step)
+            case _:
+                await self._toil(step)
+        return False
 
     async def _commit(self, delivery: Delivery, step: Step) -> None:
         """Publish in a transaction, before the work and after it."""
@@ -92,7 +99,7 @@ class Acting:
             raise
         return False
 
-    async def _finish(self, subscription: AnySubscription, delivery: Delivery, step: Step) -> None:
+    async def finish(self, subscription: AnySubscription, delivery: Delivery, step: Step) -> None:
         """End the delivery, or leave that to its scope."""
         match step.handling:
             case Handling.FAIL:

@@ -15,7 +15,7 @@ from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, RemoteErr
 from trio_bus._graves import Grave, Redriven
 from trio_bus._info import TopicInfo
 from trio_bus._once import Append, Once
-from trio_bus.testing._ears import Witness
+from trio_bus.testing._ears import Witness, tell_redriven
 
 from .member import WiredMember
 from .wire import Wire
@@ -123,7 +123,16 @@ class WiredBackend(StreamBackend):
         )
 
     async def redrive(self, dead: Sequence[Grave]) -> list[Redriven | RemoteError]:
-        """Send them back."""
-        return await self.wire.call(
-            "redrive", lambda: self.wire.host.streams.redrive(dead), unknown=OutcomeUnknown
-        )
+        """Send them back, or half of them."""
+        half = self.wire.is_halved("redrive")
+        some = dead[: len(dead) // 2] if half else dead
+
+        async def act() -> list[Redriven | RemoteError]:
+            results = await self.wire.host.streams.redrive(some)
+            tell_redriven(self.wire.journal, some, results)
+            return results
+
+        results = await self.wire.call("redrive", act, unknown=OutcomeUnknown, count=len(dead))
+        if half:
+            raise OutcomeUnknown("redrive: the connection was lost in the middle")
+        return results

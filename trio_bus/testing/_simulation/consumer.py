@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_bus._batch import Batch
 from trio_bus._bus import Bus
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
+from trio_bus.testing._together import Together
 from trio_bus.testing._wording import kind_of
 
 from .acting import Acting, AnySubscription
+from .batching import BatchActing
 from .heard import heard
 from .plan import ConsumerPlan, Leaving
 
@@ -85,7 +88,15 @@ class Consumer:
         async def handle(delivery: Delivery) -> None:
             await self._handle(name[0], delivery)
 
-        async with open_subscription(self._bus, self._noted, handle) as subscription:
+        async def handle_all(batch: Batch) -> None:
+            await self._handle_all(name[0], batch)
+
+        opened = (
+            open_subscription(self._bus, self._noted, batch_handler=handle_all)
+            if self._plan.group.batching
+            else open_subscription(self._bus, self._noted, handle)
+        )
+        async with opened as subscription:
             name.append(subscription)
             self._joined(subscription)
             await self._wait(subscription, seconds)
@@ -101,7 +112,9 @@ class Consumer:
         self._joined(deliveries)
         async with trio.open_nursery() as nursery:
             for _ in range(self._plan.tasks):
-                nursery.start_soon(self._iterate, deliveries)
+                together = self._plan.group.batching
+                iterate = self._iterate_over_batches if together else self._iterate
+                nursery.start_soon(iterate, deliveries)
             await self._wait(deliveries, seconds)
             await self._leave(deliveries, leaving, scope)
             if leaving is Leaving.LEAVE:
@@ -111,6 +124,15 @@ class Consumer:
         async for delivery in deliveries:
             async with delivery:
                 await self._handle(deliveries, delivery)
+        self._left.set()
+
+    async def _iterate_over_batches(self, deliveries: PullSubscription) -> None:
+        size, wait = self._plan.max_size, self._plan.max_wait
+        self._together(deliveries).asked(size, wait)
+        async for batch in deliveries.batches(size, wait):
+            self._together(deliveries).got(batch.deliveries, self._world.next_number())
+            async with batch:
+                await self._act_on(deliveries, batch)
         self._left.set()
 
     async def _wait(self, subscription: AnySubscription, seconds: float) -> None:
@@ -158,6 +180,18 @@ class Consumer:
                 await Acting(self._world, self._plan, self._process, self._left).act(
                     subscription, delivery, step
                 )
+
+    def _together(self, subscription: AnySubscription) -> Together:
+        return Together(self._journal, self._actor, self._config, subscription.name)
+
+    async def _handle_all(self, subscription: AnySubscription, batch: Batch) -> None:
+        self._together(subscription).got(batch.deliveries, self._world.next_number())
+        await self._act_on(subscription, batch)
+
+    async def _act_on(self, subscription: AnySubscription, batch: Batch) -> None:
+        acting = Acting(self._world, self._plan, self._process, self._left)
+        together = self._together(subscription)
+        await BatchActing(self._world, self._plan, acting, together).handle(subscription, batch)
 
 
 async def _wait_and_cancel(event: trio.Event, scope: trio.CancelScope) -> None:

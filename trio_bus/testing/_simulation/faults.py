@@ -17,6 +17,8 @@ class Trouble(Enum):
     """The connection is lost before the server did it, or after: then the reply is lost."""
     HALF = "half"
     """Of several records or settlements the server does some, and the connection is lost."""
+    STRANDED = "stranded"
+    """An operation is sent, its process stands still, and the connection is lost: nobody did it."""
     REFUSED = "refused"
     """The server has no memory left: it refuses what writes."""
     DEAF = "deaf"

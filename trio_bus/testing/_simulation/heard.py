@@ -1,8 +1,5 @@
 """A delivery whose verbs the journal hears."""
 
-# pyright: reportPrivateUsage=false
-# Two deliveries of one holding are one and the same.
-
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
@@ -14,6 +11,7 @@ import attrs
 from trio_bus._decision import Reason
 from trio_bus._delivery import Delivery
 from trio_bus._transaction import Transaction
+from trio_bus.testing._stand_in import Verbs, stand_in
 
 
 class Telling(Protocol):
@@ -26,38 +24,39 @@ class Telling(Protocol):
 
 def heard(delivery: Delivery, telling: Telling) -> Delivery:
     """Return the same delivery, with verbs that are heard."""
-    return HeardDelivery(delivery._holding, telling)  # noqa: SLF001 - see above
+    return stand_in(delivery, HeardVerbs(delivery, telling))
 
 
-@attrs.define(eq=False, repr=False)
-class HeardDelivery(Delivery):  # type: ignore[misc]  # final for users; only we have to listen
-    """A delivery like any other, which says what its handler calls."""
+@attrs.frozen
+class HeardVerbs:
+    """Says what a handler calls."""
 
+    _inner: Verbs
     _telling: Telling
 
     async def ack(self) -> None:
         """Say so, and do it."""
         with self._telling("ack"):
-            await super().ack()
+            await self._inner.ack()
 
     async def retry(self, reason: Reason, delay: float | None = None) -> None:
         """Say so, and do it."""
         with self._telling("retry", delay=delay):
-            await super().retry(reason, delay)
+            await self._inner.retry(reason, delay)
 
     async def reject(self, reason: Reason) -> None:
         """Say so, and do it."""
         with self._telling("reject"):
-            await super().reject(reason)
+            await self._inner.reject(reason)
 
     async def release(self, delay: float | None = None) -> None:
         """Say so, and do it."""
         with self._telling("release", delay=delay):
-            await super().release(delay)
+            await self._inner.release(delay)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Do it, and say how it ends."""
-        return self._transact(super().transaction())
+        return self._transact(self._inner.transaction())
 
     @asynccontextmanager
     async def _transact(
@@ -75,4 +74,4 @@ class HeardDelivery(Delivery):  # type: ignore[misc]  # final for users; only we
     async def renew(self) -> None:
         """Say so, and do it."""
         with self._telling("renew"):
-            await super().renew()
+            await self._inner.renew()

@@ -45,11 +45,14 @@ def groups_that_failed(lines: Iterable[Line]) -> set[str]:
     Whoever lived through that has had a reason to look at each of them.
     """
     failed: set[object] = set()
+    asked: set[object] = set()
     found: set[str] = set()
     for line in lines:
-        delivery = (line.consumer, line.delivery)
-        if line.what is What.ERROR and line.scope is Scope.HANDLER:
+        delivery = (line.consumer, line.entry_id, line.attempt)
+        if line.what is What.VERB:
+            asked.add(delivery)
+        elif line.what is What.ERROR and line.scope is Scope.HANDLER:
             failed.add(delivery)
-        elif line.transition is Transition.RETRIED and delivery in failed:
+        elif line.transition is Transition.RETRIED and delivery in failed and delivery not in asked:
             found.add(line.group)
     return found

@@ -23,12 +23,19 @@ DEAD_TOPIC = "{orders}.dead"
 EFFECTS_TOPIC = "{orders}.effects"
 PUBLISHER = "publisher"
 """How the places of publishers begin."""
+OPERATOR = "operator"
+"""The place of whoever handles what is dead."""
+_OF_OPERATORS = ("redrive", "redrive", "buried")
 _OF_PUBLISHERS = ("append", "append", "schedule", "cancel")
 """What faults hit that hit a publisher: what matters most, more often."""
 _LONG = {
     *(Handling.HANG, Handling.LATE, Handling.STUBBORN, Handling.SWALLOW, Handling.MESSY),
     Handling.COMMIT_LATE,
 }
+
+
+_LATER = ("more", "batches", "operator", "poison")
+"""Chances of their own: the seeds of before make the choices of before."""
 
 
 @unique
@@ -50,6 +57,7 @@ class GroupPlan:
     """What the settings were made of."""
     ack_mode: AckMode
     pulling: bool
+    batching: bool = False
 
     @property
     def name(self) -> str:
@@ -76,6 +84,26 @@ class MessagePlan:
     """By group."""
 
 
+@unique
+class Choosing(Enum):
+    """Which dead letters an operator sends back."""
+
+    ALL = "all"
+    IDS = "by their ids"
+    ERROR = "by their error"
+    NONE = "none: only try"
+
+
+@attrs.frozen(kw_only=True)
+class RedrivePlan:
+    """One time that an operator sends back what is dead."""
+
+    when: float
+    choosing: Choosing
+    group: str | None
+    """Only what that group gave up."""
+
+
 @attrs.frozen(kw_only=True)
 class ConsumerPlan:
     """One place where a consumer of a group runs: how long it stays, and how it leaves."""
@@ -89,6 +117,9 @@ class ConsumerPlan:
     """Of a program that iterates: how many do so."""
     pauses: tuple[float, ...] = ()
     """How long it works, is paused, works, is paused."""
+    max_size: int | None = None
+    max_wait: float = 0.0
+    """Of a program that iterates over batches."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,13 +136,15 @@ class Plan:
     consumers: tuple[ConsumerPlan, ...]
     messages: tuple[MessagePlan, ...]
     faults: tuple[Fault, ...]
+    redrives: tuple[RedrivePlan, ...] = ()
     outage: tuple[float, float] = (0.0, 0.0)
     """From when to when the database of the handlers is down."""
 
     @property
     def patience(self) -> float:
         """Seconds after the last fault within which everything has to be finished."""
-        return sum(self._work(message) for message in self.messages) + 10
+        lives = 1 + len(self.redrives)
+        return lives * sum(self._work(message) for message in self.messages) + 10
 
     def _work(self, message: MessagePlan) -> float:
         """Say how long one message may take in the worst case: its starts, one after the other."""
@@ -129,7 +162,8 @@ class Plan:
 def draw(scenario: Scenario, seed: int) -> Plan:
     """Make every choice of this seed."""
     name = f"{scenario.name}:{seed}"
-    return _Draw(scenario, Chance(name), Chance(f"{name}:more")).plan(seed)
+    chances = [Chance(it) for it in (name, *(f"{name}:{it}" for it in _LATER))]
+    return _Draw(scenario, *chances).plan(seed)
 
 
 @attrs.frozen
@@ -138,12 +172,16 @@ class _Draw:
     chance: Chance
     more: Chance
     """For what was added later: the seeds of before make the choices of before."""
+    batches: Chance
+    """For batches."""
+    operator: Chance
+    poison: Chance
 
     def plan(self, seed: int) -> Plan:
         groups = tuple(self.group(name) for name in self.scenario.groups)
         consumers = tuple(it for group in groups for it in self.consumers(group))
         count = self.between(self.scenario.messages)
-        messages = tuple(self.message(number, groups) for number in range(count))
+        messages = self.poisoned([self.message(number, groups) for number in range(count)])
         looks = Chance(f"{self.scenario.name}:{seed}:looks")
         return Plan(
             scenario=self.scenario,
@@ -156,6 +194,7 @@ class _Draw:
             messages=messages,
             faults=self.faults(consumers, groups),
             outage=self.outage(),
+            redrives=self.redrives(),
         )
 
     def between(self, numbers: Numbers) -> int:
@@ -199,6 +238,7 @@ class _Draw:
             asked=tuple(settings.items()),
             ack_mode=ack_mode,
             pulling=pulling,
+            batching=self.batches.choice(self.scenario.batching),
         )
 
     def consumers(self, group: GroupPlan) -> list[ConsumerPlan]:
@@ -213,15 +253,33 @@ class _Draw:
                 ),
                 tasks=self.chance.choice([1, 2]),
                 pauses=self.pauses(),
+                max_size=self.max_size(group),
+                max_wait=self.batches.choice(self.scenario.max_waits),
             )
             for number in range(self.between(self.scenario.consumers))
         ]
+
+    def max_size(self, group: GroupPlan) -> int | None:
+        return self.batches.choice([None, self.batches.randint(1, group.config.max_in_flight)])
 
     def outage(self) -> tuple[float, float]:
         if not self.scenario.outages:
             return (0.0, 0.0)
         begins = round(self.more.random() * self.scenario.seconds / 2, 2)
         return (begins, begins + self.more.choice(self.scenario.outages))
+
+    def redrives(self) -> tuple[RedrivePlan, ...]:
+        count = self.operator.randint(*self.scenario.redrives)
+        groups = [None, *self.scenario.groups]
+        found = [
+            RedrivePlan(
+                when=round(self.operator.random() * self.scenario.seconds, 2),
+                choosing=self.operator.choice([*Choosing, Choosing.ALL, Choosing.ALL]),
+                group=self.operator.choice(groups),
+            )
+            for _ in range(count)
+        ]
+        return tuple(sorted(found, key=lambda it: it.when))
 
     def pauses(self) -> tuple[float, ...]:
         if not self.scenario.pauses:
@@ -237,6 +295,16 @@ class _Draw:
             publisher=self.chance.randrange(self.scenario.publishers),
             steps={group.name: self.steps(group) for group in groups},
         )
+
+    def poisoned(self, messages: list[MessagePlan]) -> tuple[MessagePlan, ...]:
+        if self.scenario.poison is None:
+            return tuple(messages)
+        some = self.poison.sample(range(len(messages)), self.poison.randint(*self.scenario.poison))
+        return tuple(self._poison(it) if it.number in some else it for it in messages)
+
+    def _poison(self, message: MessagePlan) -> MessagePlan:
+        step = Step(self.poison.choice([Handling.FAIL, Handling.FAIL_TWICE]), 0.0)
+        return attrs.evolve(message, steps=dict.fromkeys(message.steps, (step,)))
 
     def steps(self, group: GroupPlan) -> tuple[Step, ...]:
         return tuple(self.step(group) for _ in range(self.between(self.scenario.steps)))
@@ -257,7 +325,9 @@ class _Draw:
         if not self.scenario.troubles:
             return ()
         publishers = [f"{PUBLISHER}-{number}" for number in range(self.scenario.publishers)]
+        operators = [OPERATOR] * 3 if self.scenario.redrives != (0, 0) else []
         places = [*(it.place for it in consumers), *(it.place for it in consumers), *publishers]
+        places += operators
         lease = max(group.config.claim_idle_timeout for group in groups)
         found = [self.fault(places, lease) for _ in range(self.between(self.scenario.faults))]
         return tuple(sorted(found, key=lambda fault: fault.when))
@@ -275,12 +345,20 @@ class _Draw:
             operation = self.chance.choice(
                 _OF_PUBLISHERS if publishes else self.scenario.operations
             )
+        if process == OPERATOR:
+            half = trouble is Trouble.HALF
+            operation = "redrive" if half else self.operator.choice(_OF_OPERATORS)
         return Fault(
             when=self.moment(),
             trouble=trouble,
             process=process,
             operation=operation,
             seconds=round(self.chance.choice([0.1, 0.5, 1.0, 2.0]) * lease, 3),
-            after=trouble is Trouble.HALF or self.chance.random() < 0.6,
+            after=_is_after(trouble, drawn=self.chance.random() < 0.6),
             number=number,
         )
+
+
+def _is_after(trouble: Trouble, *, drawn: bool) -> bool:
+    """Say whether the server has done it when that hits: some faults leave no choice."""
+    return trouble is Trouble.HALF or (drawn and trouble is not Trouble.STRANDED)

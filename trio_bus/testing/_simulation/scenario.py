@@ -103,6 +103,8 @@ class Scenario:
     )
     outages: tuple[float, ...] = attrs.field(default=(), validator=each(seconds()))
     """How long the database of all handlers is down, from some moment on: they fail then."""
+    poison: Numbers | None = attrs.field(default=None, validator=optional(numbers(0)))
+    """How many messages fail whenever they are handled, whatever ``handlings`` says."""
     handler_timeouts: tuple[float | None, ...] = attrs.field(
         default=(None,), validator=some(optional(seconds()))
     )
@@ -112,6 +114,10 @@ class Scenario:
     )
     pulling: tuple[bool, ...] = attrs.field(default=(False,), validator=some(one_of(bool)))
     """Whether a program iterates over its deliveries; it settles them itself then (MANUAL)."""
+    batching: tuple[bool, ...] = attrs.field(default=(False,), validator=some(one_of(bool)))
+    """Whether deliveries are handled together, in batches."""
+    max_waits: tuple[float, ...] = attrs.field(default=(0.0,), validator=some(seconds()))
+    """How long a batch may wait, of a program that iterates over batches."""
     burying: tuple[bool, ...] = attrs.field(default=(True,), validator=some(one_of(bool)))
     """Whether there is a dead-letter topic."""
     handlings: tuple[Handling, ...] = attrs.field(
@@ -128,6 +134,8 @@ class Scenario:
     """How long a consumer stays before it is left and opened again."""
     pauses: tuple[float, ...] = attrs.field(default=(), validator=each(seconds(above=True)))
     """After how long a consumer is paused, for how long it is, and so on; none: it never is."""
+    redrives: Numbers = attrs.field(default=(0, 0), validator=numbers(0))
+    """How often an operator sends back what is dead."""
     latencies: tuple[float, ...] = attrs.field(default=(0.0,), validator=some(seconds()))
     """How long an operation is on its way at most, and as long on its way back."""
     troubles: tuple[Trouble, ...] = attrs.field(default=(), validator=each(one_of(Trouble)))

@@ -98,7 +98,7 @@ class Wire:
         """
         await self.process.breathe()
         self.check(operation, consumer, count, seconds)
-        await self._depart(operation)
+        await self._depart(operation, unknown)
         done: list[T] = []
         returned = False
         try:
@@ -115,17 +115,21 @@ class Wire:
             raise unknown(f"{operation}: the connection was lost before the answer came")
         return done[0]
 
-    async def _depart(self, operation: str) -> None:
+    async def _depart(self, operation: str, unknown: type[BusError]) -> None:
         """Begin an operation, if there is a connection and no fault.
 
         Raises:
           ConnectionLost: there is none.
+          BusError: *unknown*, where it was sent.
           RemoteError: the server refuses it.
         """
         fault = self._next(operation, after=False)
         if self.host.is_down:
             await trio.lowlevel.checkpoint()
             raise ConnectionLost(f"{operation}: the server is down")
+        if fault is not None and fault.trouble is Trouble.STRANDED:
+            await self._strand(fault.seconds)
+            raise unknown(f"{operation}: the connection was lost, and nobody did it")
         if fault is not None:
             await self._meet(operation, fault)
 
@@ -146,6 +150,17 @@ class Wire:
         self.journal.command(actor, consumer, operation, count=count, seconds=seconds)
         if self.calls > MOST_CALLS:
             raise Hot(f"{self.process.name}: {self.calls} operations, the last one: {operation}")
+
+    async def _strand(self, seconds: float) -> None:
+        """Stand still, while what was sent is nowhere."""
+        name = self.process.name
+        self.journal.fault(What.PAUSED, actor=name, seconds=seconds)
+        self.process.stop()
+        try:
+            await self.host.linger(seconds)
+        finally:
+            self.journal.fault(What.RESUMED, actor=name)
+            self.process.go_on()
 
     async def _meet(self, operation: str, fault: Fault) -> None:
         if fault.trouble is Trouble.SLOW:

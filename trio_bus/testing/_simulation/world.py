@@ -29,7 +29,8 @@ from .handling import Handling, Step
 from .host import Host
 from .judging import Judging
 from .noted import Noted, groups_that_failed
-from .plan import PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
+from .operator import Operator
+from .plan import OPERATOR, PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
 from .process import Process
 from .publisher import Publisher
 from .rest import is_at_rest
@@ -84,7 +85,10 @@ class World:
         self._chance = Chance(plan.seed)
         self._starts: Counter[tuple[str, int]] = Counter()
         self._transactions = count()
+        self._batches = count(1)
         self._publishing = plan.scenario.publishers
+        self._operating = bool(plan.redrives)
+        self._operators = 0
         self.settings = {group.name: Noted(group.config) for group in plan.groups}
         """Of each group, as its subscriptions get them."""
 
@@ -111,6 +115,8 @@ class World:
                 nursery.start_soon(self._publish, number)
             for consumer in self.plan.consumers:
                 nursery.start_soon(self._consume, consumer)
+            if self.plan.redrives:
+                nursery.start_soon(self._operate)
             await Troubles(self).run()
             self.journal.healed()
             self.host.heal()
@@ -166,6 +172,10 @@ class World:
         """Return a number that no other transaction has."""
         return next(self._transactions)
 
+    def next_number(self) -> int:
+        """Return a number that no other batch has."""
+        return next(self._batches)
+
     async def append_foreign(self, plan: MessagePlan) -> None:
         """Append what no message can be made of."""
         record: Record = ((b"who", b"knows"), (b"number", b"%d" % plan.number))
@@ -207,6 +217,19 @@ class World:
                 return
             await trio.sleep(COMES_BACK)
 
+    async def _operate(self) -> None:
+        """Run the operator; another one takes the place when that one dies."""
+        todo = list(self.plan.redrives)
+        while todo:
+            self._operators += 1
+            process = Process(OPERATOR, self._operators)
+            options = BusOptions(
+                observer=JournalObserver(self.journal, process.name), codec=self.plan.codec
+            )
+            await process.live(Operator(self, process, self._bus(process, options), todo).run)
+            await trio.sleep(COMES_BACK)
+        self._operating = False
+
     def _bus(self, process: Process, options: BusOptions) -> Bus:
         wire = Wire(self.host, process, self.journal, self.plan.latency, self._chance)
         self.host.wires[process.place] = wire
@@ -234,6 +257,11 @@ class World:
                 raise Unfinished(f"{self.plan.patience:g} s after the last fault")
 
     def _is_quiet(self) -> bool:
-        at_work = self._publishing or self.running or self.judging.somebody_holds_something
+        at_work = (
+            self._publishing
+            or self._operating
+            or self.running
+            or self.judging.somebody_holds_something
+        )
         groups = [group.name for group in self.plan.groups]
         return not at_work and is_at_rest(self.host.streams, TOPIC, groups)

@@ -1,0 +1,103 @@
+"""Promises about batches: how large they are, how long they wait, and whose outcome is whose."""
+
+from __future__ import annotations
+
+from math import inf
+
+from trio_bus._observer import Transition
+from trio_bus.testing._line import Line, What
+
+from .rule import Ears, Rule, each
+from .scene import Scene
+
+_GRACE = 0.001
+"""Seconds."""
+_VERBS = {"ack", "retry", "reject", "release"}
+_Mine = tuple[str, int | None]
+"""A consumer, and the number of its delivery."""
+
+
+class Together(Rule):
+    """A batch is complete with ``max_size`` deliveries, or ``max_wait`` seconds after its first.
+
+    Or when its subscription drains, and never earlier or larger. That of a ``batch_handler`` has
+    ``max_in_flight`` at most, and waits for nothing. What its handler returned with, and had not
+    settled, is not tried again: nobody else's failure is its own.
+    """
+
+    number = 0
+    name = "together"
+    seen_by = "batches that programs get, and when each delivery was taken; how handlers end"
+    weakened_by = "where time is real, or a process stood still, only sizes are known"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._asked: dict[str, Line] = {}
+        self._taken: dict[_Mine, float] = {}
+        self._batches: dict[tuple[str, int | None], list[Line]] = {}
+        self._numbers: dict[tuple[str, object], int | None] = {}
+        self._settled: set[_Mine] = set()
+        self._returned: set[_Mine] = set()
+
+    def hears(self) -> Ears:
+        """Listen to what comes in batches, and to what becomes of it."""
+        return {
+            What.BATCHING: self._hear_asked,
+            Transition.STARTED: self._hear_taken,
+            What.BATCHED: self._hear_batched,
+            What.VERB: self._hear_verb,
+            What.SUCCEEDED: self._hear_return,
+            **each((Transition.RETRIED, Transition.DEAD_LETTERED), self._hear_end),
+        }
+
+    def _hear_asked(self, line: Line) -> None:
+        self._asked[line.consumer] = line
+
+    def _hear_taken(self, line: Line) -> None:
+        self._taken[line.consumer, line.delivery] = line.time
+
+    def _hear_batched(self, line: Line) -> None:
+        self._numbers[line.consumer, line.entry_id] = line.delivery
+        lines = self._batches.setdefault((line.consumer, line.batch), [])
+        lines.append(line)
+        if len(lines) == line.count:
+            self._judge(self._batches.pop((line.consumer, line.batch)), line)
+
+    def _judge(self, lines: list[Line], line: Line) -> None:
+        asked, consumer = self._asked.get(line.consumer), self.scene.consumer(line.consumer)
+        most = None if consumer.config is None else consumer.config.max_in_flight
+        if asked is not None:
+            most = asked.count
+        if most is not None and len(lines) > most:
+            self.broken(f"a batch has {len(lines)} deliveries, and {most} are allowed", line)
+        if not self.scene.punctual or What.PAUSED in self.scene.faults:
+            return
+        max_wait = 0.0 if asked is None else asked.seconds or 0.0
+        first = min(self._taken.get((it.consumer, it.delivery), inf) for it in lines)
+        waited = line.time - first
+        if waited > max_wait + _GRACE:
+            self.broken(f"a batch waited for {waited:.3f} s, and may for {max_wait:g} s", line)
+        short = asked is not None and len(lines) < (most or 0) and waited < max_wait - _GRACE
+        if short and not (consumer.draining or consumer.dead):
+            words = f"a batch of {len(lines)} is there after {waited:.3f} s"
+            self.broken(f"{words}: {most} would be complete, or {max_wait:g} s", line)
+
+    def _mine(self, line: Line) -> _Mine:
+        return line.consumer, self._numbers.get((line.consumer, line.entry_id))
+
+    def _hear_verb(self, line: Line) -> None:
+        if line.detail.partition(" ")[0] in _VERBS:
+            self._settled.add(self._mine(line))
+
+    def _hear_return(self, line: Line) -> None:
+        mine = self._mine(line)
+        config = self.scene.consumer(line.consumer).config
+        waits = config is not None and config.handler_timeout is not None  # it may be left open
+        if mine not in self._settled and not waits:
+            self._returned.add(mine)
+
+    def _hear_end(self, line: Line) -> None:
+        if line.delivery is not None and (line.consumer, line.delivery) in self._returned:
+            assert line.transition is not None
+            words = f"its handler returned with {line.entry_id}, among others"
+            self.broken(f"{words}, and it is {line.transition.value}", line)
