@@ -4,6 +4,5 @@ from __future__ import annotations
 
 APART: dict[str, str] = {
     "no test meets a real server": "it is a fault of the tests",
-    "an unknown commit is believed in": "an outage, a takeover and an answer in one moment",
 }
 """By the name of the fault."""

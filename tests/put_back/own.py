@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from .own_batches import BATCHES
 from .own_flow import FLOW
 from .own_leasing import LEASING
 from .own_memory import MEMORY
+from .own_redriving import REDRIVING
 from .own_runtime import RUNTIME
 from .own_servers import SERVERS
 from .own_transactions import TRANSACTIONS
 
-OWN = (*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW)
+OWN = (*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW, *BATCHES, *REDRIVING)
 """No test says that it guards against one of them: a suite has to find each by itself."""

@@ -47,6 +47,12 @@ FLOW = (
                 "if len(self._failed) < self._threshold:",
                 "if len(self._failed) + 1 < self._threshold:",
             ),
+            put(
+                "as any failure does",
+                f"{_SUBSCRIPTION}/outage.py",
+                "        if self.lasts.value:\n            self._look_back",
+                "        if not self.lasts:\n            self._look_back",
+            ),
         ),
     ),
 )
