@@ -316,13 +316,14 @@ SENT = attrs.evolve(PUBLISHING, headers=(("shop", "corner"),))
 RELEASED = at_server(What.RELEASED, ONE)
 
 PAIRED = joined(config=attrs.evolve(CONFIG, max_in_flight=2))
-BATCHES = say(What.BATCHING, count=2, seconds=0.5)
+BATCHES = say(What.BATCHING, count=2, seconds=0.5, batch=0)
 RETRIED = told(Transition.RETRIED)
 
 
 def batch(time: float, *entries: EntryId, after: float = 0.0) -> list[Line]:
     """Write that A gets these in a batch, so long after they were taken."""
-    taken = [told(Transition.STARTED, it, time=time, delivery=it.ms) for it in entries]
+    steps = (Transition.RECEIVED, Transition.STARTED)
+    taken = [told(step, it, time=time, delivery=it.ms) for it in entries for step in steps]
     whole = say(What.BATCHED, time=time + after, count=len(entries), batch=int(time))
     return [*taken, *(attrs.evolve(whole, entry_id=it, delivery=it.ms) for it in entries)]
 
@@ -1566,7 +1567,9 @@ ROWS = [
         ],
         "is tried again, and",
     ),
-    Row(T0, "complete", [PAIRED, BATCHES, *batch(0.0, ONE, TWO), *batch(1.0, ONE, after=0.5)]),
+    Row(T0, "complete", [PAIRED, BATCHES, *batch(0.0, ONE, TWO)]),
+    Row(T0, "in time", [PAIRED, BATCHES, *batch(0.0, ONE, after=0.5)]),
+    Row(T0, "it lay there", [PAIRED, attrs.evolve(BATCHES, time=2.0), *batch(0.0, ONE, after=2.5)]),
     Row(T0, "a handler of many", [PAIRED, *batch(0.0, ONE, TWO)]),
     Row(
         T0,
@@ -1599,7 +1602,11 @@ ROWS = [
         [PAIRED, BATCHES, *batch(0.0, ONE, after=0.1)],
         "a batch of 1 is there after 0.100 s: 2 would be complete, or 0.5 s",
     ),
-    Row(T0, "the last one", [PAIRED, BATCHES, *STEPS, *batch(0.0, ONE, after=0.1)]),
+    Row(
+        T0,
+        "a suspect",
+        [PAIRED, BATCHES, told(Transition.SUSPECTED, delivery=None), *batch(0.0, ONE, after=0.1)],
+    ),
     Row(T0, "tried again as it asked", [*batch(0.0, ONE), *verb("retry"), END, RETRIED]),
     Row(T0, "failed", [*batch(0.0, ONE), FAILED, RETRIED]),
     Row(T0, "left open too long", [joined(config=TIMED), *batch(0.0, ONE), END, RETRIED]),

@@ -293,7 +293,6 @@ async def test_an_unknown_outcome_is_asked_again(
     assert len(world.recorder.ids(Transition.ACKED)) == 1
 
 
-@pytest.mark.guards("an unknown commit is believed in")
 async def test_what_is_pending_elsewhere_was_not_committed(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:

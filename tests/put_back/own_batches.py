@@ -41,8 +41,8 @@ BATCHES = (
             put(
                 "one more",
                 _BATCHES,
-                "while len(received) < self._max_size:",
-                "while len(received) <= self._max_size:",
+                "while len(gathering.holdings) < self._max_size:",
+                "while len(gathering.holdings) <= self._max_size:",
             ),
         ),
     ),
@@ -53,15 +53,14 @@ BATCHES = (
             put(
                 "with each that comes",
                 _BATCHES,
-                "                received.append(delivery)\n",
-                "                received.append(delivery)\n"
-                "                until = trio.current_time() + self._max_wait\n",
+                "            if not gathering.holdings:\n",
+                "            if more:\n",
             ),
             put(
                 "not at all",
                 _BATCHES,
-                "until = trio.current_time() + self._max_wait",
-                "until = trio.current_time()",
+                "until = trio.current_time() + self._max_wait if more",
+                "until = trio.current_time() if more",
             ),
         ),
     ),

@@ -45,7 +45,7 @@ class Batches:
                     if deliveries := self._start(gathering):
                         return Batch(deliveries)
             except trio.EndOfChannel:
-                return self._last(gathering)
+                raise StopAsyncIteration from None
             except BaseException:
                 self._buffer.give_back(gathering.holdings)
                 raise
@@ -71,13 +71,6 @@ class Batches:
         with trio.move_on_at(until):
             more.append(await self._buffer.take())
         return more
-
-    def _last(self, gathering: Gathering) -> Batch:
-        """Return what there was when it was drained."""
-        gathering.sort_out()
-        if deliveries := self._start(gathering):
-            return Batch(deliveries)
-        raise StopAsyncIteration
 
     def _start(self, gathering: Gathering) -> list[Delivery]:
         """Give out what has not expired meanwhile."""

@@ -105,15 +105,14 @@ class Buffer:
             raise
 
     def close(self) -> None:
-        """End iteration, and give back what nobody has received; what was gathered comes last."""
+        """End iteration, and give back what nobody has received."""
         self._arrived.close()
-        for holding in self._gathered():
-            holding.given_out = True
         self.recall()
 
     def recall(self) -> None:
         """Give back what nobody has received."""
-        self.give_back([it for it in self._gathered() if not it.given_out])
+        for gathering in self._gatherings:
+            self.give_back(gathering.holdings)
         while True:
             try:
                 holding = self._waiting.receive_nowait()
@@ -121,9 +120,6 @@ class Buffer:
                 return
             if holding.open:
                 self._core.hand_back(holding)
-
-    def _gathered(self) -> list[Holding]:
-        return [holding for gathering in self._gatherings for holding in gathering.holdings]
 
     def cancel(self) -> None:
         """Do nothing: the user's tasks are not ours to cancel."""

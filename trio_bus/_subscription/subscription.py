@@ -180,8 +180,8 @@ class PullSubscription(_Running, trio.abc.ReceiveChannel["Delivery"]):
         """Iterate over batches instead: ``async for batch in deliveries.batches(100, 0.5)``.
 
         A batch is complete with *max_size* deliveries, or *max_wait* seconds after its first. It
-        has at least one. What was received for one that is not complete when iterating is cancelled
-        is given back; when the subscription is drained it is the last batch.
+        has at least one. What was received for one that is not complete when iteration is cancelled
+        or the subscription drained, is given back.
 
         Args:
           max_size: From 1 to ``max_in_flight``, which is what None means.

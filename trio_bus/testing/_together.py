@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from ._line import Line, What
 from ._wording import headers_of, is_cancelled, kind_of
 
 if TYPE_CHECKING:
+    from trio_bus._batch import Batch
     from trio_bus._config import SubscriptionConfig
     from trio_bus._delivery import Delivery
 
@@ -29,10 +30,10 @@ class Together:
     config: SubscriptionConfig
     consumer: str
 
-    def asked(self, max_size: int | None, max_wait: float) -> None:
-        """Say that its program iterates over batches of that size, which wait for so long."""
+    def asked(self, max_size: int | None, max_wait: float, number: int) -> None:
+        """Say that its program asks for a batch of that size, which waits for so long."""
         most = self.config.max_in_flight if max_size is None else max_size
-        self._write(What.BATCHING, count=most, seconds=max_wait)
+        self._write(What.BATCHING, count=most, seconds=max_wait, batch=number)
 
     def got(self, deliveries: Sequence[Delivery], number: int) -> None:
         """Say that these are a batch, which has a number that no other batch has."""
@@ -88,6 +89,27 @@ class Together:
             batch=batch,
         )
         self.journal.write(line)
+
+
+@attrs.frozen
+class Asking:
+    """Iterates over batches, and says when each is asked for and what it is."""
+
+    _together: Together
+    _batches: AsyncIterator[Batch]
+    _max_size: int | None
+    _max_wait: float
+    _number: Callable[[], int]
+
+    def __aiter__(self) -> Asking:
+        return self
+
+    async def __anext__(self) -> Batch:
+        number = self._number()
+        self._together.asked(self._max_size, self._max_wait, number)
+        batch = await anext(self._batches)
+        self._together.got(batch.deliveries, number)
+        return batch
 
 
 def _tell(

@@ -15,7 +15,7 @@ from trio_bus._errors import BusError
 from trio_bus._options import BusOptions
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
 from trio_bus.testing._ears import JournalObserver
-from trio_bus.testing._together import Together
+from trio_bus.testing._together import Asking, Together
 
 from .handling import Running, handle, handle_together
 from .mortal import Mortal, MortalBackend
@@ -158,9 +158,8 @@ class Program:
 
     async def _iterate(self, deliveries: PullSubscription) -> None:
         if self._batch_wait is not None:
-            self._together.asked(None, self._batch_wait)
-            async for batch in deliveries.batches(None, self._batch_wait):
-                self._got(batch)
+            batches, number = deliveries.batches(None, self._batch_wait), self._number
+            async for batch in Asking(self._together, batches, None, self._batch_wait, number):
                 async with batch:
                     await handle_together(self._play, self._together, batch)
             return
@@ -193,12 +192,12 @@ class Program:
     def _together(self) -> Together:
         return Together(self._play.journal, self.actor, self.config, self.name)
 
-    def _got(self, batch: Batch) -> None:
-        self._together.got(batch.deliveries, next(self._play.numbers))
+    def _number(self) -> int:
+        return next(self._play.numbers)
 
     async def _handle_all(self, batch: Batch) -> None:
         await self._joined.wait()
-        self._got(batch)
+        self._together.got(batch.deliveries, self._number())
         await handle_together(self._play, self._together, batch)
 
     async def _handle(self, delivery: Delivery) -> None:

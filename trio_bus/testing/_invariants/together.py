@@ -20,20 +20,21 @@ _Mine = tuple[str, int | None]
 class Together(Rule):
     """A batch is complete with ``max_size`` deliveries, or ``max_wait`` seconds after its first.
 
-    Or when its subscription drains, and never earlier or larger. That of a ``batch_handler`` has
+    Never earlier or larger, unless it is a suspect, alone. That of a ``batch_handler`` has
     ``max_in_flight`` at most, and waits for nothing. What its handler returned with, and had not
     settled, is not tried again: nobody else's failure is its own.
     """
 
     number = 0
     name = "together"
-    seen_by = "batches that programs get, and when each delivery was taken; how handlers end"
-    weakened_by = "where time is real, or a process stood still, only sizes are known"
+    seen_by = "batches that programs ask for and get, and when each delivery came; how handlers end"
+    weakened_by = "where time is real, or a process stood still, only sizes are known; faults delay"
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._asked: dict[str, Line] = {}
-        self._taken: dict[_Mine, float] = {}
+        self._asked: dict[tuple[str, int | None], Line] = {}
+        self._received: dict[_Mine, float] = {}
+        self._started: dict[_Mine, float] = {}
         self._batches: dict[tuple[str, int | None], list[Line]] = {}
         self._numbers: dict[tuple[str, object], int | None] = {}
         self._settled: set[_Mine] = set()
@@ -43,7 +44,8 @@ class Together(Rule):
         """Listen to what comes in batches, and to what becomes of it."""
         return {
             What.BATCHING: self._hear_asked,
-            Transition.STARTED: self._hear_taken,
+            **each((Transition.RECEIVED, Transition.TAKEN_OVER), self._hear_received),
+            Transition.STARTED: self._hear_started,
             What.BATCHED: self._hear_batched,
             What.VERB: self._hear_verb,
             What.SUCCEEDED: self._hear_return,
@@ -51,10 +53,13 @@ class Together(Rule):
         }
 
     def _hear_asked(self, line: Line) -> None:
-        self._asked[line.consumer] = line
+        self._asked[line.consumer, line.batch] = line
 
-    def _hear_taken(self, line: Line) -> None:
-        self._taken[line.consumer, line.delivery] = line.time
+    def _hear_received(self, line: Line) -> None:
+        self._received[line.consumer, line.delivery] = line.time
+
+    def _hear_started(self, line: Line) -> None:
+        self._started[line.consumer, line.delivery] = line.time
 
     def _hear_batched(self, line: Line) -> None:
         self._numbers[line.consumer, line.entry_id] = line.delivery
@@ -64,7 +69,8 @@ class Together(Rule):
             self._judge(self._batches.pop((line.consumer, line.batch)), line)
 
     def _judge(self, lines: list[Line], line: Line) -> None:
-        asked, consumer = self._asked.get(line.consumer), self.scene.consumer(line.consumer)
+        asked = self._asked.pop((line.consumer, line.batch), None)
+        consumer = self.scene.consumer(line.consumer)
         most = None if consumer.config is None else consumer.config.max_in_flight
         if asked is not None:
             most = asked.count
@@ -73,14 +79,22 @@ class Together(Rule):
         if not self.scene.punctual or What.PAUSED in self.scene.faults:
             return
         max_wait = 0.0 if asked is None else asked.seconds or 0.0
-        first = min(self._taken.get((it.consumer, it.delivery), inf) for it in lines)
-        waited = line.time - first
-        if waited > max_wait + _GRACE:
+        waited = line.time - self._taken(lines, asked)
+        if waited > max_wait + _GRACE and not self.scene.faults:
             self.broken(f"a batch waited for {waited:.3f} s, and may for {max_wait:g} s", line)
         short = asked is not None and len(lines) < (most or 0) and waited < max_wait - _GRACE
-        if short and not (consumer.draining or consumer.dead):
+        if short and not consumer.dead and not self._is_suspect(lines[0]):
             words = f"a batch of {len(lines)} is there after {waited:.3f} s"
             self.broken(f"{words}: {most} would be complete, or {max_wait:g} s", line)
+
+    def _taken(self, lines: list[Line], asked: Line | None) -> float:
+        """Say when the first of them was taken: what is read may wait to be asked for."""
+        when = self._started if asked is None else self._received
+        first = min(when.get((it.consumer, it.delivery), inf) for it in lines)
+        return first if asked is None else max(first, asked.time)
+
+    def _is_suspect(self, line: Line) -> bool:
+        return (line.topic, line.group) in self.scene.suspicious
 
     def _mine(self, line: Line) -> _Mine:
         return line.consumer, self._numbers.get((line.consumer, line.entry_id))

@@ -14,7 +14,7 @@ from trio_bus._bus import Bus
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
-from trio_bus.testing._together import Together
+from trio_bus.testing._together import Asking, Together
 from trio_bus.testing._wording import kind_of
 
 from .acting import Acting, AnySubscription
@@ -128,9 +128,9 @@ class Consumer:
 
     async def _iterate_over_batches(self, deliveries: PullSubscription) -> None:
         size, wait = self._plan.max_size, self._plan.max_wait
-        self._together(deliveries).asked(size, wait)
-        async for batch in deliveries.batches(size, wait):
-            self._together(deliveries).got(batch.deliveries, self._world.next_number())
+        batches = deliveries.batches(size, wait)
+        together, number = self._together(deliveries), self._world.next_number
+        async for batch in Asking(together, batches, size, wait, number):
             async with batch:
                 await self._act_on(deliveries, batch)
         self._left.set()
