@@ -100,6 +100,15 @@ class WiredBackend(StreamBackend):
             "create_group", lambda: streams.create_group(topic, group, start)
         )
 
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create a private group."""
+        streams = self.wire.host.streams
+        return await self.wire.call(
+            "create_group", lambda: streams.create_private(topic, group, start, expiry)
+        )
+
     def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
         """Be that consumer."""
         return self._join(membership)
