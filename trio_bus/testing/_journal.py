@@ -10,7 +10,7 @@ import trio
 
 from trio_bus._headers import NO_HEADERS
 
-from ._line import WORLD, Line, Pairs, What
+from ._line import SERVER, WORLD, Line, Pairs, What
 from ._wording import headers_of, is_cancelled, kind_of, kind_of_failure, label_of
 
 if TYPE_CHECKING:
@@ -141,6 +141,11 @@ class Journal:
     ) -> None:
         """Say that a process asks the server for something: about how many, for how long."""
         self.say(actor, What.COMMAND, operation, consumer=consumer, count=count, seconds=seconds)
+
+    def begun(self, topic: str, group: str, begin: EntryId | None, expiry: float) -> None:
+        """Say that the server begins a private group after that entry; None: it was there."""
+        if begin is not None:
+            self.say(SERVER, What.BEGUN, topic=topic, group=group, entry_id=begin, seconds=expiry)
 
     # -- publishing ----------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class What(Enum):
     BOOKED = "keeps a suspect for its turn"
     UNBOOKED = "keeps a suspect no more"
     NO_EFFECT = "refuses to settle"
+    BEGUN = "begins a private group"
+    KEPT = "keeps a private group"
     # What goes wrong, on purpose.
     DIED = "dies"
     PAUSED = "stands still"
@@ -125,7 +127,7 @@ class Line:
     scope: Scope | None = None
     """Of ERROR."""
     seconds: float | None = None
-    """A delay, a lease, how far a clock was moved: what belongs to ``what``."""
+    """A delay, a lease, an expiry, how far a clock was moved: what belongs to ``what``."""
     batch: int | None = None
     """Of a message that was published with others: the number of the batch."""
     size: int | None = None

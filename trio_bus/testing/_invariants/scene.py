@@ -98,7 +98,7 @@ class Scene:
         self.suspects: dict[tuple[str, str, EntryId], str] = {}
         """Entries that were set apart, and who was given them then; nobody: they wait."""
         self.destroyed: set[tuple[str, str]] = set()
-        """Groups that somebody destroyed, alone or with their topic."""
+        """Groups that somebody destroyed, alone or with their topic, or that began anew."""
         self._ears = self._make_ears()
 
     @property
@@ -155,6 +155,7 @@ class Scene:
             What.TRIMMED: self._hear_loss,
             What.GROUP_DESTROYED: self._hear_destruction,
             What.TOPIC_DELETED: self._hear_destruction,
+            What.BEGUN: self._hear_destruction,
             What.HEALED: self._hear_healing,
         }
 
@@ -170,7 +171,7 @@ class Scene:
         self._place(line).lease = line.seconds or 0.0
 
     def _hear_opening(self, line: Line) -> None:
-        if line.config is not None:
+        if line.config is not None and line.group:  # who fans out has none before it is open
             self.configs[line.topic, line.group] = line.config
 
     def _hear_joined(self, line: Line) -> None:

@@ -6,7 +6,7 @@ from trio_bus._modes import AckMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import Scene
 
 _OUT_OF_STEP = {What.PAUSED, What.CLOCK_STEPPED}
@@ -40,7 +40,7 @@ class SettledOnce(Rule):
             **each(told, self._hear_told),
             What.GIVEN: self._hear_given,
             What.STARTED: self._hear_started,
-            **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
         }
 
     def _hear_destroyed(self, line: Line) -> None:

@@ -104,10 +104,13 @@ class WiredBackend(StreamBackend):
         self, topic: str, group: str, start: EntryId | None, expiry: float
     ) -> EntryId | None:
         """Create a private group."""
-        streams = self.wire.host.streams
-        return await self.wire.call(
-            "create_group", lambda: streams.create_private(topic, group, start, expiry)
-        )
+
+        async def act() -> EntryId | None:
+            begin = await self.wire.host.streams.create_private(topic, group, start, expiry)
+            self.wire.journal.begun(topic, group, begin, expiry)
+            return begin
+
+        return await self.wire.call("create_group", act)
 
     def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
         """Be that consumer."""

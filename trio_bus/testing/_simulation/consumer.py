@@ -38,7 +38,7 @@ class Consumer:
         self._journal = world.journal
         self._actor = process.name
         self._config = plan.group.config
-        self._noted = world.settings[plan.group.name].config
+        self._noted = world.settings[plan.group.name]
         self._left = trio.Event()
         self._name = ""
         """Of the subscription that is open."""
@@ -68,13 +68,14 @@ class Consumer:
 
     def _joined(self, subscription: AnySubscription) -> None:
         self._name = subscription.name
+        self._world.settings[self._config.group_of(self._name)] = self._noted
         self._journal.joined(self._actor, self._name, self._config, self._world.plan.largest)
 
     async def _stay(self, seconds: float, leaving: Leaving) -> None:
         self._journal.opening(self._actor, self._config, self._plan.group.asked)
         with trio.CancelScope() as scope:
             if self._plan.group.pulling:
-                async with open_subscription(self._bus, self._noted) as deliveries:
+                async with open_subscription(self._bus, self._noted.config) as deliveries:
                     await self._pull(deliveries, seconds, leaving, scope)
             else:
                 await self._push(seconds, leaving, scope)
@@ -85,7 +86,7 @@ class Consumer:
         async def handle(delivery: Delivery) -> None:
             await self._handle(name[0], delivery)
 
-        async with open_subscription(self._bus, self._noted, handle) as subscription:
+        async with open_subscription(self._bus, self._noted.config, handle) as subscription:
             name.append(subscription)
             self._joined(subscription)
             await self._wait(subscription, seconds)

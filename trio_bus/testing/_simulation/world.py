@@ -235,5 +235,6 @@ class World:
 
     def _is_quiet(self) -> bool:
         at_work = self._publishing or self.running or self.judging.somebody_holds_something
-        groups = [group.name for group in self.plan.groups]
+        groups = [group.name for group in self.plan.groups if not group.fans_out]
+        groups += self.judging.private_groups
         return not at_work and is_at_rest(self.host.streams, TOPIC, groups)
