@@ -95,6 +95,19 @@ def check_group(text: object, field: str = "group") -> str:
     return _check_member(check_text(text, field), field, MAX_NAME_BYTES)
 
 
+def check_any_group(text: object, field: str = "group") -> str:
+    """Return *text* if it may be the name of a group that exists: a private one, too.
+
+    Raises:
+      ValidationError: the text names *field* and the value.
+    """
+    name = check_text(text, field)
+    if is_private(name):
+        check_consumer(name.removeprefix(_FAN_OUT), field)
+        return name
+    return check_group(name, field)
+
+
 def check_consumer(text: object, field: str = "consumer", *, reserve: int = 0) -> str:
     """Return *text* if it may name a consumer; the rules are those of a group.
 
