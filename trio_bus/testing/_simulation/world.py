@@ -111,12 +111,15 @@ class World:
                 nursery.start_soon(self._publish, number)
             for consumer in self.plan.consumers:
                 nursery.start_soon(self._consume, consumer)
-            await Troubles(self).run()
-            self.journal.healed()
-            self.host.heal()
-            await self._rest()
-            self.judging.quiet()
-            self.over.set()
+            try:
+                await Troubles(self).run()
+                self.journal.healed()
+                self.host.heal()
+                await self._rest()
+                self.judging.quiet()
+                self.over.set()
+            finally:
+                self.host.heal()  # whoever stands still could not end
 
     def _judge_settings(self) -> None:
         """See that whoever had a reason to look at each setting did so: else it does nothing."""
