@@ -220,9 +220,10 @@ COMPETES = say(What.JOINED, group=OWN, config=CONFIG)
 OTHER = own(What.KEPT, group="~fan-b-1", consumer=B, time=1.5, seconds=1.0)
 
 
-def own_places() -> Places:
+def own_places(place: str = DONE) -> Places:
     """Return exact places of the private group of A: it is behind both entries."""
-    group = GroupPlaces(last_delivered=TWO, counts={}, holders=frozenset(), spots={})
+    spots = {ONE: Spot(DONE), TWO: Spot(place)}
+    group = GroupPlaces(last_delivered=TWO, counts={}, holders=frozenset(), spots=spots)
     records = {ONE: BYTES, TWO: BYTES}
     return Places({"orders": TopicPlaces(length=2, groups={OWN: group}, records=records)})
 
@@ -1579,11 +1580,38 @@ ROWS = [
         [
             *(published(ONE), own(What.BEGUN, ONE, seconds=1.0), FANNED, published(TWO, "m2")),
             *(own(What.GIVEN, TWO), own(What.KEPT, time=0.5, seconds=1.0), OTHER),
+            own(What.ACKED, TWO),
         ],
         look=own_places(),
         quiet=own_places(),
     ),
-    Row(fan_out.FanOut, "somebody else's", [own(What.KEPT), own(What.GIVEN, ONE), COMPETES]),
+    Row(
+        fan_out.FanOut,
+        "somebody else's",
+        [
+            *(say(What.PUBLISHED), own(What.KEPT), own(What.GIVEN, ONE)),
+            *(own(What.ACKED, ONE), COMPETES),
+        ],
+    ),
+    Row(
+        fan_out.FanOut,
+        "passed over",
+        [own(What.BEGUN, ONE), own(What.GIVEN, TWO), own(What.NO_EFFECT, TWO, detail="retry: no")],
+        "2-0 counts as done in '~fan-a-1': nobody finished it",
+        quiet=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "acked when its group was gone",
+        [own(What.BEGUN, ONE), own(What.GIVEN, TWO), own(What.NO_EFFECT, TWO, detail="ack: lost")],
+        quiet=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "held",
+        [own(What.BEGUN, ONE), own(What.GIVEN, TWO)],
+        quiet=own_places(A),
+    ),
     Row(fan_out.FanOut, "unknown", look=own_places(), quiet=own_places()),
     Row(
         fan_out.FanOut,

@@ -10,7 +10,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._modes import BalanceMode, StartPosition
 from trio_bus._names import is_private
 from trio_bus.testing._line import Line, What
-from trio_bus.testing._places import Places, TopicPlaces
+from trio_bus.testing._places import DONE, GroupPlaces, Places, TopicPlaces
 
 from .rule import Ears, Rule, each
 from .scene import Scene
@@ -31,6 +31,7 @@ class _Own:
     """What was confirmed last before that."""
     kept_until: float
     given: set[EntryId] = attrs.field(factory=set[EntryId])
+    finished: set[EntryId] = attrs.field(factory=set[EntryId])
     looks: int = 0
     """How often others have looked since its expiry was over."""
     destroyed: bool = False
@@ -40,14 +41,14 @@ class _Own:
 class FanOut(Rule):
     """With FAN_OUT every subscription gets every message from its start on, and its group goes.
 
-    What its group was not given lies before its start, or was deleted. When it is left its group
-    is gone. A group that nobody keeps is gone once others have looked after ``fan_out_expiry``; one
-    that is kept is not removed.
+    What its group was not given lies before its start, or was deleted; what it was given is
+    finished by itself alone. When it is left its group is gone. A group that nobody keeps is gone
+    once others have looked after ``fan_out_expiry``; one that is kept is not removed.
     """
 
     number = 0
     name = "fan-out"
-    seen_by = "what the server begins, keeps and gives; which groups are there"
+    seen_by = "what the server begins, keeps, gives and ends; groups, and where entries are"
     weakened_by = (
         "topics that were deleted; after a fault a group may outlive a subscription that was left; "
         "a clock that was moved, and real time, keep it for longer or shorter"
@@ -66,6 +67,7 @@ class FanOut(Rule):
             What.JOINED: self._hear_joined,
             What.KEPT: self._hear_kept,
             What.GIVEN: self._hear_given,
+            **each((What.ACKED, What.BURIED, What.DROPPED, What.NO_EFFECT), self._hear_finished),
             What.LEFT: self._hear_left,
             **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
         }
@@ -106,6 +108,12 @@ class FanOut(Rule):
         if own is not None and line.entry_id is not None:
             own.given.add(line.entry_id)
 
+    def _hear_finished(self, line: Line) -> None:
+        own = self._own.get((line.topic, line.group))
+        ends = line.what is not What.NO_EFFECT or line.detail.startswith("ack: ")
+        if own is not None and line.entry_id is not None and ends:
+            own.finished.add(line.entry_id)
+
     def _hear_left(self, line: Line) -> None:
         own = self._own.get((line.topic, line.group))
         if own is not None:
@@ -135,11 +143,20 @@ class FanOut(Rule):
         for topic, there in places.topics.items():
             for group in filter(is_private, there.groups):
                 own = self._own.get((topic, group))
-                last = there.groups[group].last_delivered
-                entries = self._entries(topic, there)
-                missing = [] if own is None else _missing(own, entries, last)
-                if missing:
-                    self.broken(f"{missing[0]} was never given to {group!r}")
+                if own is not None:
+                    self._look_at(group, own, there.groups[group], self._entries(topic, there))
+
+    def _look_at(
+        self, name: str, own: _Own, group: GroupPlaces, entries: Iterable[EntryId]
+    ) -> None:
+        for entry_id in sorted(entries):
+            if not own.begin < entry_id <= group.last_delivered:
+                continue
+            if entry_id not in own.given:
+                self.broken(f"{entry_id} was never given to {name!r}")
+            spot = None if group.spots is None else group.spots[entry_id]
+            if spot is not None and spot.place == DONE and entry_id not in own.finished:
+                self.broken(f"{entry_id} counts as done in {name!r}: nobody finished it")
 
     def finish(self, places: Places | None) -> None:
         """Look once more."""
@@ -152,7 +169,3 @@ class FanOut(Rule):
             return there.records
         deleted = self.scene.deleted
         return (it for it in self._confirmed.get(topic, ()) if (topic, it) not in deleted)
-
-
-def _missing(own: _Own, entries: Iterable[EntryId], last: EntryId) -> list[EntryId]:
-    return sorted(it for it in entries if own.begin < it <= last and it not in own.given)
