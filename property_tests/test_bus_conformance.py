@@ -13,7 +13,7 @@ from hypothesis import Phase, settings
 from tests.profiles import times
 from tests.redis_world import options
 from tests.servers import end_connections
-from trio_bus import AckMode, MemoryBackend, Transition, open_redis
+from trio_bus import AckMode, BalanceMode, MemoryBackend, Transition, open_redis
 from trio_bus.testing import bus_conformance
 from trio_bus.testing._bus_conformance.handling import VERBS
 from trio_bus.testing._bus_conformance.play import Play
@@ -69,13 +69,13 @@ def test_the_programs_reach_whatever_can_happen(monkeypatch: pytest.MonkeyPatch)
         for line in play.journal.lines:
             seen.update((line.subject, (line.what, line.detail)))
             if line.config is not None:
-                seen.update((line.config.ack_mode,))
+                seen.update((line.config.ack_mode, line.config.balance_mode))
 
     monkeypatch.setattr(Play, "finish", count)
     case = bus_conformance(open_memory, virtual_time=True)
     case.settings = WIDE
     wanted: set[object] = {
-        *(None, AckMode.MANUAL, AckMode.AUTO_ON_RECEIVE),
+        *(None, AckMode.MANUAL, AckMode.AUTO_ON_RECEIVE, *BalanceMode),
         *((What.VERB, verb.value) for verb in VERBS),
         *((What.LEAVING, way.value) for way in Way),
         *(set(Transition) - NEVER),

@@ -17,6 +17,7 @@ from tests.ledger import DONE, UNDELIVERED, Spot
 from tests.redis_world import DEATH
 from tests.stage import GROUP, RECORD, Stage
 from trio_bus import (
+    BalanceMode,
     Batch,
     BatchOutcome,
     BusOptions,
@@ -215,6 +216,17 @@ async def create_group(stage: Stage, cut: Cut) -> None:
     assert not (cut.early and found)
 
 
+@row("StreamBackend.create_private")
+async def create_private(stage: Stage, cut: Cut) -> None:
+    """It may have happened."""
+    returned = await cut(
+        lambda: stage.backend.create_private(stage.topic, "~fan-us", EntryId(0), 60.0)
+    )
+    found = await stage.private_groups()
+    assert found == {"~fan-us"} if returned else found <= {"~fan-us"}
+    assert not (cut.early and found)
+
+
 @row("StreamBackend.join", "GroupMember.aclose")
 async def join(stage: Stage, cut: Cut) -> None:
     """Entering, reading, leaving: what was read before leaving stays ours, and is not forgotten."""
@@ -391,6 +403,19 @@ async def give_up_booking(stage: Stage, cut: Cut) -> None:
 
 
 @row("GroupMember.look")
+async def remove_expired(stage: Stage, cut: Cut) -> None:
+    """A private group that nobody keeps goes, now or at the next look."""
+    await stage.backend.create_private(stage.topic, "~fan-them", EntryId(0), 0.0)
+    async with stage.member() as (member, _):
+        returned = await cut(member.look)
+        found = await stage.private_groups()
+        assert not found if returned else found <= {"~fan-them"}
+        assert found or not cut.early
+        await member.look()
+    assert not await stage.private_groups()
+
+
+@row("GroupMember.look")
 async def tend(stage: Stage, cut: Cut) -> None:
     """An idle consumer goes, or stays; what another held is where all can take it, or held."""
     await stage.hand_back([Release])
@@ -457,6 +482,23 @@ async def forget(stage: Stage, cut: Cut) -> None:
         left = await stage.consumers()
         assert left == set() if returned else left <= {"us"}
         assert left or not cut.early
+
+
+@row("GroupMember.forget")
+async def forget_private(stage: Stage, cut: Cut) -> None:
+    """It goes with what is pending there, or stays whole."""
+    await stage.append(1)
+    await stage.backend.create_private(stage.topic, "~fan-us", EntryId(0), 60.0)
+    own = attrs.evolve(stage.membership(), group="~fan-us", expiry=60.0)
+    async with stage.backend.join(own) as member:
+        (entry,) = await member.read(1, 1.0)
+        returned = await cut(member.forget)
+        found = await stage.private_groups()
+        assert not found if returned else found <= {"~fan-us"}
+        assert found or not cut.early
+        (result,) = await member.settle([Release(entry.receipt)])
+        assert result is (Settled.DONE if found else Settled.LOST)
+        await member.forget()
 
 
 # One delivery.
@@ -652,6 +694,26 @@ async def subscription(stage: Stage, cut: Cut) -> None:
                 await trio.sleep(0.001)
 
     await _whole(stage, cut, call)
+
+
+@row("open_subscription")
+async def fan_out_subscription(stage: Stage, cut: Cut) -> None:
+    """Its group goes with it; one that was not open yet may leave an empty one to its expiry."""
+    config = attrs.evolve(stage.config, group="", balance_mode=BalanceMode.FAN_OUT)
+    opened = False
+
+    async def call() -> None:
+        nonlocal opened
+        async with open_subscription(stage.bus, config, _brief) as subscription:
+            opened = True
+            await stage.append(3)
+            while subscription.statistics().handled < 3:
+                await trio.sleep(0.001)
+
+    returned = await cut(call)
+    left = await stage.private_groups()
+    assert len(left) <= 1
+    assert not (left and (returned or opened))
 
 
 @row("open_subscription")

@@ -23,6 +23,7 @@ from trio_bus._backend import (
     Death,
     DeathCause,
     Entry,
+    Membership,
     Record,
     Release,
     Retry,
@@ -232,6 +233,82 @@ async def judge_create_old(world: World, outcome: Outcome, cut: Cut) -> None:
     (group,) = (await world.direct.info(world.topic)).groups
     assert group.last_delivered == OLDEST
     await check_accounts(world)
+
+
+OWN = "~fan-own"
+
+
+async def create_own(world: World) -> object:
+    return await world.backend.create_private(world.topic, OWN, OLDEST, 60.0)
+
+
+async def judge_create_own(world: World, outcome: Outcome, cut: Cut) -> None:
+    """It is new once, whoever is told."""
+    if not raised(outcome, cut):
+        assert outcome.result == OLDEST
+    again = await world.direct.create_private(world.topic, OWN, OLDEST, 60.0)
+    assert again == (OLDEST if cut.is_not_executed else None)
+    assert await private_groups(world) == {OWN}
+    await check_accounts(world)
+
+
+async def have_own(world: World) -> None:
+    """Let there be a private group with something pending."""
+    await world.add(1)
+    assert await world.direct.create_private(world.topic, OWN, OLDEST, 60.0) == OLDEST
+    async with world.backend.join(own(world)) as member:
+        assert len(await member.read(1, 5)) == 1
+
+
+def own(world: World) -> Membership:
+    """Return that of the private group."""
+    return attrs.evolve(membership_of(world.topic, "own", 60), group=OWN, expiry=60.0)
+
+
+async def create_own_again(world: World) -> object:
+    return await world.backend.create_private(world.topic, OWN, None, 0.0)
+
+
+async def judge_create_own_again(world: World, outcome: Outcome, cut: Cut) -> None:
+    """It stays as it is, and is kept as long as it was."""
+    assert raised(outcome, cut) or outcome.result is None
+    await world.member.look()
+    assert await private_groups(world) == {OWN}
+    await check_accounts(world)
+
+
+async def forget_own(world: World) -> object:
+    async with world.backend.join(own(world)) as member:
+        return await member.forget()
+
+
+async def judge_forget_own(world: World, outcome: Outcome, cut: Cut) -> None:
+    """It goes as a whole, or stays. Joining comes before: a connection may be new after that."""
+    gone = outcome.error is None or cut.is_executed
+    assert outcome.error is not None or outcome.result is True
+    assert await private_groups(world) == (set() if gone else {OWN})
+    await check_accounts(world)
+
+
+async def leave_own(world: World) -> None:
+    """Let there be one that nobody keeps."""
+    assert await world.direct.create_private(world.topic, OWN, OLDEST, 0.0) == OLDEST
+
+
+async def judge_removed(world: World, outcome: Outcome, cut: Cut) -> None:
+    """A look that was answered is no failure; what it does not remove, the next one does."""
+    assert (outcome.error is None) == (cut.answered > 0)
+    if cut.is_executed:
+        assert not await private_groups(world)
+    await world.member.look()
+    assert not await private_groups(world)
+    await check_accounts(world)
+
+
+async def private_groups(world: World) -> set[str]:
+    """Return their names."""
+    groups = (await world.direct.info(world.topic)).groups
+    return {group.name for group in groups if group.is_private}
 
 
 async def join_another(world: World) -> object:
@@ -698,6 +775,10 @@ ROWS = [
     ),
     Row("create_group", "new", nothing, create_new, judge_create_new),
     Row("create_group", "there already", nothing, create_old, judge_create_old),
+    Row("create_private", "new", nothing, create_own, judge_create_own),
+    Row("create_private", "there already", have_own, create_own_again, judge_create_own_again),
+    Row("forget", "a private group", have_own, forget_own, judge_forget_own),
+    Row("look", "a private group is over", leave_own, tend, judge_removed),
     Row("join", "another", nothing, join_another, judge_join),
     Row("info", "with a group", hold_three, ask_info, judge_info),
     Row("read", "what waits", three_wait, read_waiting, judge_read(3)),

@@ -18,6 +18,7 @@ from tests.pretender import HELLO_OK, pretender
 from trio_bus import (
     AckMode,
     Backoff,
+    BalanceMode,
     Bus,
     BusOptions,
     Confirmation,
@@ -53,6 +54,9 @@ SUBSCRIPTION = SubscriptionConfig(
     dead_letter_topic="{orders}.dead",
 )
 PLAIN = SubscriptionConfig("orders", "billing")
+FAN_OUT = SubscriptionConfig(
+    "orders", balance_mode=BalanceMode.FAN_OUT, claim_idle_timeout=1.0, reclaim_interval=0.1
+)
 LONG = attrs.evolve(PLAIN, claim_idle_timeout=3600.0)  # no read is longer than a part of a lease
 STEADY = Backoff(first=1.0, factor=2.0, cap=300.0, jitter=0.0)
 PERSISTED = PublishOptions(confirmation=Confirmation.PERSISTED)
@@ -84,6 +88,18 @@ class Effect(Generic[S]):
         for value, seen in self.expected:
             settings = loose(type(self.base))(**{**_fields(self.base), self.option: value})
             assert await self.observe(settings) == seen, f"{self} = {value!r}"
+
+
+class _Balance(Effect[SubscriptionConfig]):
+    """Who competes names a group."""
+
+    async def check(self) -> None:
+        """Fail unless each value shows what is expected of it."""
+        for value, seen in self.expected:
+            if value is BalanceMode.FAN_OUT:
+                assert await self.observe(self.base) == seen
+            else:
+                assert await self.observe(PLAIN) == seen
 
 
 def _fields(
@@ -157,6 +173,24 @@ async def _group(settings: SubscriptionConfig) -> object:
 async def _consumer(settings: SubscriptionConfig) -> object:
     async with open_subscription(Shop().bus, settings) as subscription:
         return subscription.name.rpartition("-")[0]
+
+
+async def _two(settings: SubscriptionConfig) -> object:
+    shop = Shop()
+    async with open_subscription(shop.bus, settings, shop.finish):
+        await shop.subscribe(settings, shop.finish)
+        await trio.sleep(1)
+    return len(shop.starts)
+
+
+async def _expiry(settings: SubscriptionConfig) -> object:
+    """Look at what is left of somebody who opened it and died."""
+    shop = Shop()
+    group = settings.group_of("ghost")
+    await shop.backend.create_private("orders", group, None, settings.fan_out_expiry)
+    async with open_subscription(shop.bus, SUBSCRIPTION, shop.finish):
+        await trio.sleep(10)
+        return group in [it.name for it in (await shop.bus.info("orders")).groups]
 
 
 async def _start(settings: SubscriptionConfig) -> object:
@@ -362,6 +396,8 @@ OF_SUBSCRIPTIONS = [
         _ack_mode,
         PLAIN,
     ),
+    _Balance("balance_mode", FAN_OUT, [(BalanceMode.COMPETING, 1), (BalanceMode.FAN_OUT, 2)], _two),
+    subscription("fan_out_expiry", [(4.0, False), (300.0, True)], _expiry, FAN_OUT),
     subscription("max_in_flight", [(1, 1), (4, 4)], _max_in_flight),
     subscription("max_in_flight_bytes", [(1, 1), (1000, 2)], _max_in_flight_bytes),
     subscription(

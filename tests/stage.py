@@ -115,8 +115,13 @@ class Stage:
 
     async def consumers(self) -> set[str]:
         """Name the consumers of our group."""
-        (group,) = (await self.backend.info(self.topic)).groups
+        (group,) = [it for it in (await self.backend.info(self.topic)).groups if it.name == GROUP]
         return {consumer.name for consumer in group.consumers}
+
+    async def private_groups(self) -> set[str]:
+        """Name the private groups of the topic."""
+        found = (await self.backend.info(self.topic)).groups
+        return {group.name for group in found if group.is_private}
 
     async def hand_back(self, make: Sequence[Callable[[Receipt], Settlement]]) -> list[EntryId]:
         """Append entries that another consumer reads and settles like this; return their ids."""

@@ -37,6 +37,55 @@ def test_appends() -> None:
         """)
 
 
+def test_private_groups() -> None:
+    """Kept or not, left or not, begun anew or not."""
+    with program() as it:
+        it.append("a", (None, None), 0.0, None)
+        for start, cancel in ((1, 0), (1, None), (None, None)):
+            it.create_private(start, cancel)
+        it.have_a_group_alone(0, 4.0, "", "forget")
+        it.create_private(None, None)
+        it.have_a_group_alone(0, 11.0, "renew", "look")
+        it.have_a_group_alone(0, 9.0, "look", "read")
+        assert story(it) == text("""
+            append to a a record, a record: [a#1, a#2]
+            create_private a.~fan-p after a#2: was cancelled
+            create_private a.~fan-p after a#2: a#2
+            create_private a.~fan-p after the newest entry: None
+            create_private a.~fan-p after 0-0: None
+            append to a a record: [a#3]
+            a.~fan-p.p reads at most 2: [a#3 (attempt 1)]
+            0.2 s pass
+            a.~fan-p.p looks: claimable: False, nothing due, refusal: None
+            0.2 s pass
+            a.~fan-p.p is forgotten: True
+            a.~fan-p.p reads at most 2: raised GroupMissing(NOGROUP No such key 'a' or consumer
+                    group '~fan-p' in XREADGROUP with GROUP option)
+            create_private a.~fan-p after the newest entry: a#3
+            create_private a.~fan-p after 0-0: None
+            append to a a record: [a#4]
+            a.~fan-p.p reads at most 2: [a#4 (attempt 1)]
+            a.~fan-p.p renews a#4 (attempt 1): {}
+            0.55 s pass
+            a.g.x looks: claimable: False, nothing due, refusal: None
+            a.~fan-p.p looks: raised GroupMissing(NOGROUP No such key 'a' or consumer group
+                    '~fan-p')
+            a.~fan-p.p renews a#4 (attempt 1): raised GroupMissing(NOGROUP No such key 'a' or
+                    consumer group '~fan-p')
+            0.55 s pass
+            a.~fan-p.p reads at most 2: raised GroupMissing(NOGROUP No such key 'a' or consumer
+                    group '~fan-p' in XREADGROUP with GROUP option)
+            create_private a.~fan-p after 0-0: 0-0
+            append to a a record: [a#5]
+            a.~fan-p.p reads at most 2: [a#1 (attempt 1), a#2 (attempt 1)]
+            a.~fan-p.p looks: claimable: False, nothing due, refusal: None
+            0.45 s pass
+            a.~fan-p.p looks: claimable: False, nothing due, refusal: None
+            0.45 s pass
+            a.~fan-p.p reads at most 2: [a#3 (attempt 1), a#4 (attempt 1)]
+        """)
+
+
 def test_schedules() -> None:
     with program() as it:
         it.schedule("a", "1-m", 1.5, 2.0, None)

@@ -291,6 +291,22 @@ def test_what_killed_two_programs_starts_alone() -> None:
         it.finish()
 
 
+def test_programs_that_fan_out_get_everything_and_what_the_dead_leave_is_removed() -> None:
+    with program(Form()) as it:
+        for _ in range(2):
+            it.fan_out(("a", ""), Form())
+        publish(it)
+        assert len({running.actor for running in it.play.running}) == 3
+        it.kill(2)
+        own = [program.group for program in it.play.programs]
+        assert it.play.places().topics[it.play.topic("a")].groups.keys() == set(own)
+        it.let_handlers_outlive_a_lease()
+        it.let_time_pass(2.5)
+        assert it.play.places().topics[it.play.topic("a")].groups.keys() == set(own[:2])
+        it.finish()
+        assert it.play.places().topics[it.play.topic("a")].groups.keys() == {"g", "h"}
+
+
 def test_odd_things_are_published() -> None:
     with program(Form()) as it:
         for odd in Odd:

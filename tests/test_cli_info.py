@@ -63,6 +63,18 @@ def test_people_get_a_line_for_each_fact() -> None:
     ]
 
 
+def test_a_private_group_is_one_line() -> None:
+    """It has one consumer, whose name it says."""
+    now, worker = HOUR.time, ConsumerInfo("worker-1", 0, 0.25)
+    own = attrs.evolve(IDLE, name="~fan-worker-1", lag=2, consumers=(worker,))
+    info = TopicInfo("orders", 1, (own,), HOUR)
+    assert list(report(info, now))[1:] == [
+        f"private group '~fan-worker-1': undelivered 2, {NOTHING}, nothing to do, idle for 0.2 s"
+    ]
+    (told,) = cast("list[dict[str, object]]", as_json(info)["groups"])
+    assert (told["name"], told["is_private"]) == ("~fan-worker-1", True)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -105,8 +117,9 @@ def test_programs_get_everything() -> None:
         ],
         "oldest": "1700000001000-0",
         "suspects": 5,
+        "is_private": False,
     }
-    assert {field.name for field in attrs.fields(GroupInfo)} == set(groups[1])
+    assert {field.name for field in attrs.fields(GroupInfo)} == set(groups[1]) - {"is_private"}
 
 
 def test_a_topic_of_a_server(server_url: str) -> None:

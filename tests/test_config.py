@@ -15,7 +15,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._envelope import EnvelopeCodec
 from trio_bus._errors import ValidationError
 from trio_bus._fields import FieldsCodec
-from trio_bus._modes import AckMode, Confirmation, Guarantee, StartPosition
+from trio_bus._modes import AckMode, BalanceMode, Confirmation, Guarantee, StartPosition
 from trio_bus._names import shown
 from trio_bus._observer import LoggingObserver
 from trio_bus._options import BusOptions, PublishOptions
@@ -55,6 +55,8 @@ def test_defaults_are_those_of_the_manual() -> None:
         "consumer": "consumer",
         "start": None,
         "ack_mode": None,
+        "balance_mode": BalanceMode.COMPETING,
+        "fan_out_expiry": 300.0,
         "max_in_flight": 16,
         "max_in_flight_bytes": None,
         "max_pending_acks": None,

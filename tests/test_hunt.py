@@ -74,7 +74,7 @@ async def test_a_fault_is_caught_by_the_simulator_as_the_table_says() -> None:
 async def test_a_copy_without_a_fault_is_caught_by_nothing() -> None:
     with copied(ROOT) as copy:
         found = await ask(copy, BY_NAME["public suites"])
-    assert found == Finding(33)
+    assert found == Finding(34)
 
 
 async def test_a_source_that_does_not_work_is_not_caught() -> None:

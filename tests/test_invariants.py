@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 import attrs
 import pytest
 
-from trio_bus import AckMode, EntryId, SubscriptionConfig, Transition
+from trio_bus import AckMode, EntryId, StartPosition, SubscriptionConfig, Transition
 from trio_bus._backend import DeathCause, Record
 from trio_bus._dead_letter import CONTEXT, ONLY
 from trio_bus._names import DEAD, DUE, FREE
@@ -35,6 +35,7 @@ from trio_bus.testing._invariants import (
     effects,
     ends,
     errors,
+    fan_out,
     findings,
     hand_over,
     in_flight,
@@ -203,6 +204,36 @@ def outputs(*made: str) -> Places:
 def output_figures(length: int) -> Places:
     """Return places in which outputs can only be counted."""
     return Places({OUTPUTS: TopicPlaces(length=length, groups={})})
+
+
+OWN = "~fan-a-1"
+ZERO = EntryId(0)
+FANS = SubscriptionConfig.fan_out("orders")
+OLD = attrs.evolve(FANS, start=StartPosition.OLDEST)
+
+
+def own(what: What, entry_id: EntryId | None = None, **more: Unpack[Parts]) -> Line:
+    """Write what the server does with the private group of A."""
+    return attrs.evolve(say(what, entry_id, actor=SERVER, group=OWN, detail="look"), **more)
+
+
+FANNED = say(What.JOINED, group=OWN, config=FANS)
+COMPETES = say(What.JOINED, group=OWN, config=CONFIG)
+OTHER = own(What.KEPT, group="~fan-b-1", consumer=B, time=1.5, seconds=1.0)
+
+
+def own_places(place: str = DONE) -> Places:
+    """Return exact places of the private group of A: it is behind both entries."""
+    spots = {ONE: Spot(DONE), TWO: Spot(place)}
+    group = GroupPlaces(last_delivered=TWO, counts={}, holders=frozenset(), spots=spots)
+    records = {ONE: BYTES, TWO: BYTES}
+    return Places({"orders": TopicPlaces(length=2, groups={OWN: group}, records=records)})
+
+
+def own_figures() -> Places:
+    """Return the same, where only figures can be seen."""
+    group = GroupPlaces(last_delivered=TWO, counts={}, holders=frozenset())
+    return Places({"orders": TopicPlaces(length=2, groups={OWN: group})})
 
 
 @attrs.frozen
@@ -1704,6 +1735,134 @@ ROWS = [
         [member(), BURIED, COPIED, attrs.evolve(START, entry_id=TWO)],
         "2-0 is a copy for b'audit', and 'billing' started it",
         quiet=places((TWO, DONE), record=(*letter(), (ONLY, b"audit"))),
+    ),
+    # 0: everybody gets everything
+    Row(
+        fan_out.FanOut,
+        "a whole life",
+        [
+            *(published(ONE), own(What.BEGUN, ONE, seconds=1.0), FANNED, published(TWO, "m2")),
+            *(own(What.GIVEN, TWO), own(What.KEPT, time=0.5, seconds=1.0), OTHER),
+            own(What.ACKED, TWO),
+        ],
+        look=own_places(),
+        quiet=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "somebody else's",
+        [
+            *(say(What.PUBLISHED), own(What.KEPT), own(What.GIVEN, ONE)),
+            *(own(What.ACKED, ONE), COMPETES),
+        ],
+    ),
+    Row(
+        fan_out.FanOut,
+        "passed over",
+        [own(What.BEGUN, ONE), own(What.GIVEN, TWO), own(What.NO_EFFECT, TWO, detail="retry: no")],
+        "2-0 counts as done in '~fan-a-1': nobody finished it",
+        quiet=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "acked when its group was gone",
+        [own(What.BEGUN, ONE), own(What.GIVEN, TWO), own(What.NO_EFFECT, TWO, detail="ack: lost")],
+        quiet=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "held",
+        [own(What.BEGUN, ONE), own(What.GIVEN, TWO)],
+        quiet=own_places(A),
+    ),
+    Row(fan_out.FanOut, "unknown", look=own_places(), quiet=own_places()),
+    Row(
+        fan_out.FanOut,
+        "the past",
+        [published(ONE), own(What.BEGUN, ZERO, seconds=1.0), FANNED],
+        "begins after 0-0, and not with what is new",
+    ),
+    Row(
+        fan_out.FanOut,
+        "the past is wanted",
+        [published(ONE), own(What.BEGUN, ZERO, seconds=1.0), attrs.evolve(FANNED, config=OLD)],
+    ),
+    Row(
+        fan_out.FanOut,
+        "missed",
+        [own(What.BEGUN, ZERO, seconds=1.0), FANNED, own(What.GIVEN, TWO)],
+        "1-0 was never given to '~fan-a-1'",
+        quiet=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "missed, by what was confirmed",
+        [own(What.BEGUN, ZERO, seconds=1.0), FANNED, published(ONE), own(What.GIVEN, TWO)],
+        "1-0 was never given to '~fan-a-1'",
+        quiet=own_figures(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "deleted before",
+        [own(What.BEGUN, ZERO, seconds=1.0), FANNED, published(ONE), fault(What.DELETED, ONE)],
+        quiet=own_figures(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "begins anew",
+        [own(What.BEGUN, ONE, seconds=1.0), own(What.BEGUN, ONE, time=1.5, seconds=1.0)],
+    ),
+    Row(
+        fan_out.FanOut,
+        "removed while it was kept",
+        [
+            *(own(What.BEGUN, ONE, seconds=1.0), own(What.KEPT, time=0.5, seconds=1.0)),
+            own(What.BEGUN, ONE, time=1.4, seconds=1.0),
+        ],
+        "'~fan-a-1' was removed, and is kept until 1.500 s",
+    ),
+    Row(
+        fan_out.FanOut,
+        "destroyed while it was kept",
+        [
+            *(own(What.BEGUN, ONE, seconds=1.0), say(What.GROUP_DESTROYED, group=OWN)),
+            own(What.BEGUN, ONE, time=0.1, seconds=1.0),
+        ],
+    ),
+    Row(
+        fan_out.FanOut,
+        "of a topic that was deleted",
+        [
+            *(published(TWO), own(What.BEGUN, ONE, seconds=1.0)),
+            attrs.evolve(fault(What.TOPIC_DELETED), group=""),
+            *(own(What.BEGUN, ZERO, time=0.1, seconds=1.0), FANNED),
+        ],
+    ),
+    Row(
+        fan_out.FanOut,
+        "kept by nobody",
+        [own(What.BEGUN, ONE, seconds=1.0), OTHER, OTHER, attrs.evolve(OTHER, topic="bills")],
+        "'~fan-a-1' is there, and was kept until 1.000 s",
+        look=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "kept again",
+        [own(What.BEGUN, ONE, seconds=1.0), OTHER, own(What.KEPT, time=2.0, seconds=1.0), OTHER],
+        look=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "left",
+        [own(What.BEGUN, ONE, seconds=1.0), FANNED, attrs.evolve(LEFT, group=OWN)],
+        "'~fan-a-1' is there, and its subscription was left",
+        finish=own_places(),
+    ),
+    Row(
+        fan_out.FanOut,
+        "left while something was wrong",
+        [own(What.BEGUN, ONE), fault(What.FAULT), attrs.evolve(LEFT, group=OWN)],
+        finish=own_places(),
     ),
 ]
 

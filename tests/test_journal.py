@@ -73,6 +73,14 @@ def test_the_dead_write_nothing() -> None:
     assert heard == journal.lines
 
 
+def test_a_private_group_begins_once() -> None:
+    journal = Journal(lambda: 1.0)
+    for begin in (EntryId(5, 0), None):
+        journal.begun("orders", "~fan-a-1", begin, 2.0)
+    (line,) = journal.lines
+    assert str(line) == "begins a private group 5-0 orders/~fan-a-1 2 s"
+
+
 def test_a_witness_writes_what_the_server_did() -> None:
     journal = _journal()
     where = Membership(topic="orders", group="billing", consumer="c-1", lease=1.0, max_attempt=2)

@@ -33,9 +33,15 @@ def test_who_has_retried_nothing_has_had_no_reason_to_look_at_each_setting() -> 
 
 def test_settings_note_what_is_looked_at_and_are_the_same() -> None:
     noted = Noted(SubscriptionConfig("orders", "billing", max_in_flight=3))
-    assert len(noted.unread) == len(attrs.fields(SubscriptionConfig))
+    expected = {field.name for field in attrs.fields(SubscriptionConfig)}
+    assert set(noted.unread) == expected - {"fan_out_expiry"}
     assert noted.config.max_in_flight == 3
     assert noted.config.pending_ack_limit == 6
     left = set(noted.unread)
     assert not left & {"max_in_flight", "max_pending_acks"}
     assert "max_retry" in left
+
+
+def test_where_each_has_its_own_group_every_setting_has_an_effect() -> None:
+    noted = Noted(SubscriptionConfig.fan_out("orders"))
+    assert len(noted.unread) == len(attrs.fields(SubscriptionConfig))

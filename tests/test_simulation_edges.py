@@ -14,8 +14,9 @@ from tests.test_suspects import GROUP, THEM, TOPIC, US, suspect
 from trio_bus import Delivery, EntryId, MemoryBackend, Unsupported
 from trio_bus._chance import Chance
 from trio_bus.testing import Form, InvariantBroken, Scenario, SimulationFailed, Trouble, simulate
+from trio_bus.testing._invariants import Judge
 from trio_bus.testing._journal import Journal
-from trio_bus.testing._line import SERVER, WORLD, What
+from trio_bus.testing._line import SERVER, WORLD, Line, What
 from trio_bus.testing._simulation import run, wire, world
 from trio_bus.testing._simulation.backend import WiredBackend
 from trio_bus.testing._simulation.faults import Fault
@@ -48,6 +49,20 @@ def test_what_never_ends_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MOST_CALLS", 10**9)
     told = failure(Scenario(name="shielded", messages=(1, 1), consumers=(1, 1), handler=hang))
     assert str(told).startswith("Endless: it did not end; these tasks wait:")
+
+
+def test_whoever_stands_still_when_an_invariant_breaks_does_not_keep_the_world(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hear(_: Judge, line: Line) -> None:
+        if line.what is What.PAUSED:
+            raise InvariantBroken(1, "stillness", "somebody stands still", line)
+
+    monkeypatch.setattr(Judge, "hear", hear)
+    monkeypatch.setattr(run, "Watch", partial(Watch, most=2000))
+    still = Scenario(name="still", messages=(1, 1), troubles=(Trouble.PAUSED,), faults=(6, 6))
+    for seed in range(3):
+        assert failure(still, seed).invariant is not None
 
 
 @pytest.mark.any_python

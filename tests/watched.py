@@ -151,6 +151,12 @@ class WatchedBackend(StreamBackend):
         """Create a group."""
         return await self.inner.create_group(topic, group, start)
 
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create a private group."""
+        return await self.inner.create_private(topic, group, start, expiry)
+
     def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
         """Join as a member that is watched."""
         return self._join(membership)

@@ -58,7 +58,7 @@ from ._headers import Headers
 from ._info import ConsumerInfo, GroupInfo, TopicInfo
 from ._memory import MemoryBackend
 from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
-from ._modes import AckMode, Confirmation, Guarantee, StartPosition
+from ._modes import AckMode, BalanceMode, Confirmation, Guarantee, StartPosition
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
 from ._options import BusOptions, PublishOptions
 from ._redis import RedisBackend, open_redis
@@ -80,6 +80,7 @@ __all__ = [
     "AckMode",
     "AuthenticationFailed",
     "Backoff",
+    "BalanceMode",
     "Batch",
     "BatchOutcome",
     "Bus",

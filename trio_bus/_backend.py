@@ -7,7 +7,8 @@ the key of that name.
 Manual-wide rules hold (async = checkpoint; ``Cancelled`` = it did not happen), with exceptions:
 `GroupMember.settle` and, of `StreamBackend`, `append`, `append_persisted`, `schedule`, `redrive`
 and `cancel_scheduled`, when cancelled, *may have happened*. So may what can be asked for again
-without harm: `create_group`, `look`, `renew`, `forget` and what is done to a booking.
+without harm: `create_group`, `create_private`, `look`, `renew`, `forget` and what is done to a
+booking.
 
 Faults surface as `ConnectionLost` (try again later), `GroupMissing` (create the group again) or
 another `RemoteError`. Backends reconnect by themselves and do not retry by themselves.
@@ -112,6 +113,8 @@ class Membership:
     dead_letter_topic: str | None = None
     tend_every: float = 0.0
     """Seconds for which a group is left alone after any of its members tended it."""
+    expiry: float | None = None
+    """Where the group is private: seconds for which it outlives the last look or renewal."""
 
 
 class GroupMember(abc.ABC):
@@ -143,6 +146,9 @@ class GroupMember(abc.ABC):
         its lease are laid where every member can take them, whoever looks, and all are woken for
         them: not our own. Other consumers that own nothing are removed when they were idle for two
         leases, and for four times ``tend_every``; who looks is not idle.
+
+        Each look keeps a private group for another expiry, and removes a bounded number of other
+        private groups of this topic whose expiry is over, with all that belongs to them.
         """
 
     @abc.abstractmethod
@@ -199,12 +205,16 @@ class GroupMember(abc.ABC):
         """Start the lease of each anew; return those where that is over, and why.
 
         `Settled.LOST` or `Settled.ABSENT`; `Settled.GONE` ends the wait for an entry that was
-        deleted or trimmed while it was ours. Never `Settled.DONE`.
+        deleted or trimmed while it was ours. Never `Settled.DONE`. Keeps a private group, as
+        `look` does.
         """
 
     @abc.abstractmethod
     async def forget(self) -> bool:
-        """Remove this consumer unless it owns entries; say whether it is gone."""
+        """Remove this consumer unless it owns entries; say whether it is gone.
+
+        A private group goes with it, whatever is pending there, and so do our keys beside it.
+        """
 
 
 class StreamBackend(abc.ABC):
@@ -323,6 +333,18 @@ class StreamBackend(abc.ABC):
 
         A new one begins after *start*; None means after the newest entry. What an earlier group
         of that name left behind is cleared. An existing one is not changed.
+        """
+
+    @abc.abstractmethod
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create the group of one consumer alone; return after which entry it begins.
+
+        *start* is as in `create_group`; but a group that would begin after all that the stream ever
+        had begins with the oldest entry: it is another stream then. None is returned if the group
+        exists, and nothing is changed. In *expiry* seconds from now others may remove it; see
+        `GroupMember.look`.
         """
 
     @abc.abstractmethod

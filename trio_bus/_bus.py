@@ -18,7 +18,7 @@ from ._errors import BusClosed, BusError, PublishError, ValidationError
 from ._gate import Gate
 from ._info import TopicInfo
 from ._modes import Confirmation, Guarantee
-from ._names import check_group, check_topic
+from ._names import check_any_group, check_topic
 from ._naming import naming
 from ._notifier import Notifier
 from ._observer import Scope
@@ -265,7 +265,7 @@ class Bus:
         cleaning up.
         """
         self.check_open()
-        checked = None if group is None else check_group(group)
+        checked = None if group is None else check_any_group(group)
         return DeadLetters(self.backend, self.gate, self.check_open, check_topic(topic), checked)
 
     async def redrive(

@@ -5,7 +5,7 @@ a TOML file. Durations are in seconds.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Self, TypeVar, cast
 
 import attrs
 import cattrs
@@ -15,8 +15,8 @@ from ._backoff import Backoff, backoff_from_table
 from ._decision import Decision
 from ._entry_id import EntryId
 from ._errors import ValidationError
-from ._modes import AckMode, StartPosition
-from ._names import check_consumer, check_group, check_topic, shown
+from ._modes import AckMode, BalanceMode, StartPosition
+from ._names import check_consumer, check_group, check_topic, private_group, shown
 from ._tables import Count, Seconds, Text, member_of, only_in_code, raw, start_from_table
 
 _RETRY_SETTINGS = {
@@ -31,6 +31,8 @@ _ErrorTypes = tuple[type[Exception], ...]
 OnFailure = Callable[[Exception, int], Decision | None]
 
 _DEFAULT_BACKOFF = Backoff()
+_DEFAULT_EXPIRY = 300.0
+_TICKS_PER_EXPIRY = 4
 
 
 def _error_types(value: type[Exception] | tuple[type[Exception], ...]) -> _ErrorTypes:
@@ -52,7 +54,7 @@ def _topic(value: str) -> str:
 
 
 def _group(value: str) -> str:
-    return check_group(value)
+    return value if value == "" else check_group(value)
 
 
 def _consumer(value: str) -> str:
@@ -73,24 +75,44 @@ def _output_topics(value: Sequence[str]) -> tuple[str, ...]:
     return topics
 
 
+def _default_retry(config: "SubscriptionConfig") -> int:
+    return 0 if config.balance_mode is BalanceMode.FAN_OUT else 3
+
+
 @attrs.frozen
 class SubscriptionConfig:
     """What a subscription reads, how much at a time, and what it does with failures."""
 
     topic: Text = attrs.field(converter=_topic)
     """What to read."""
-    group: Text = attrs.field(converter=_group)
-    """Whom to share the work with: each group handles every entry once."""
+    group: Text = attrs.field(default="", converter=_group)
+    """Whom to share the work with: each group handles every entry once. FAN_OUT names none."""
     consumer: Text = attrs.field(default="consumer", kw_only=True, converter=_consumer)
     """How the name of this consumer begins, at most 216 UTF-8 bytes; a random end is added."""
     start: Annotated[
         StartPosition | EntryId | None, cattrs.override(struct_hook=start_from_table)
     ] = attrs.field(default=None, kw_only=True, validator=_check_start)
-    """Where a new group begins; an entry id means after that entry. None means OLDEST."""
+    """Where a new group begins; an entry id means after that entry.
+
+    None means OLDEST, and NEWEST with FAN_OUT.
+    """
     ack_mode: Annotated[AckMode | None, cattrs.override(struct_hook=member_of(AckMode))] = (
         attrs.field(default=None, kw_only=True, validator=checks.optional(checks.one_of(AckMode)))
     )
     """When an entry is done. None: AUTO_ON_HANDLER_SUCCESS with a handler, MANUAL without."""
+    balance_mode: Annotated[BalanceMode, cattrs.override(struct_hook=member_of(BalanceMode))] = (
+        attrs.field(
+            default=BalanceMode.COMPETING, kw_only=True, validator=checks.one_of(BalanceMode)
+        )
+    )
+    """Who gets a message: one of those that name the group, or every subscription."""
+    fan_out_expiry: Seconds = attrs.field(
+        default=_DEFAULT_EXPIRY, kw_only=True, validator=checks.seconds(0.1)
+    )
+    """How long the own group of a FAN_OUT subscription outlives the last sign of its life.
+
+    At least ``claim_idle_timeout``, and four times ``reclaim_interval``.
+    """
     max_in_flight: Count = attrs.field(default=16, kw_only=True, validator=checks.count(1))
     """How many deliveries may be handled at a time; at least 1."""
     max_in_flight_bytes: Annotated[int | None, raw] = attrs.field(
@@ -103,8 +125,15 @@ class SubscriptionConfig:
         default=None, kw_only=True, validator=checks.optional(checks.count(1))
     )
     """How many settlements may wait to be confirmed; at least 1. See `pending_ack_limit`."""
-    max_retry: Count = attrs.field(default=3, kw_only=True, validator=checks.count(0))
-    """How often a failed entry is started again before it is dead-lettered; at least 0."""
+    max_retry: Count = attrs.field(
+        default=attrs.Factory(_default_retry, takes_self=True),
+        kw_only=True,
+        validator=checks.count(0),
+    )
+    """How often a failed entry is started again before it is dead-lettered; at least 0.
+
+    Unless it is given: 3, and 0 with FAN_OUT.
+    """
     retry_backoff: Annotated[Backoff, cattrs.override(struct_hook=backoff_from_table)] = (
         attrs.field(default=_DEFAULT_BACKOFF, kw_only=True, validator=checks.one_of(Backoff))
     )
@@ -184,6 +213,25 @@ class SubscriptionConfig:
                 raise ValidationError(
                     f"output_topics: {shown(self.output_topics)} has no effect with AUTO_ON_RECEIVE"
                 )
+        if self.balance_mode is BalanceMode.FAN_OUT:
+            self._check_fan_out()
+        else:
+            self._check_competing()
+
+    @classmethod
+    def fan_out(cls, topic: str) -> Self:
+        """Return the settings of a subscription that gets every message, from now on.
+
+        For other settings, ``attrs.evolve`` it, or give ``balance_mode`` to the constructor.
+
+        Raises:
+          ValidationError: that is no topic.
+        """
+        return cls(topic, balance_mode=BalanceMode.FAN_OUT)
+
+    def group_of(self, consumer: str) -> str:
+        """Return the group that the consumer of that name is in: ``group``, or one of its own."""
+        return self.group or private_group(consumer)
 
     @property
     def pending_ack_limit(self) -> int:
@@ -203,7 +251,27 @@ class SubscriptionConfig:
             if field.name not in _RETRY_SETTINGS:
                 continue
             value = cast("object", getattr(self, field.name))
-            if value != field.default:
+            usual = _default_retry(self) if field.name == "max_retry" else field.default
+            if value != usual:
                 raise ValidationError(
                     f"{field.name}: {shown(value)} has no effect with AUTO_ON_RECEIVE"
                 )
+
+    def _check_competing(self) -> None:
+        check_group(self.group)
+        if self.fan_out_expiry != _DEFAULT_EXPIRY:
+            raise ValidationError(
+                f"fan_out_expiry: {self.fan_out_expiry} has no effect with COMPETING"
+            )
+
+    def _check_fan_out(self) -> None:
+        if self.group:
+            raise ValidationError(
+                f"group: {shown(self.group)}: with FAN_OUT each subscription has its own"
+            )
+        least = max(self.claim_idle_timeout, _TICKS_PER_EXPIRY * self.reclaim_interval)
+        if self.fan_out_expiry < least:
+            raise ValidationError(
+                f"fan_out_expiry: {self.fan_out_expiry} is not at least {least}: the greater of"
+                " claim_idle_timeout and four times reclaim_interval"
+            )

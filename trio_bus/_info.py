@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ._entry_id import EntryId
+from ._names import is_private
 
 
 @attrs.frozen
@@ -38,6 +39,11 @@ class GroupInfo:
     consumers: tuple[ConsumerInfo, ...]
     oldest: EntryId | None = None
     suspects: int = 0
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is that of one FAN_OUT subscription, and goes when that goes."""
+        return is_private(self.name)
 
 
 @attrs.frozen

@@ -16,6 +16,16 @@ class AckMode(Enum):
 
 
 @unique
+class BalanceMode(Enum):
+    """Who gets a message."""
+
+    COMPETING = "competing"
+    """One of the consumers that name the same group."""
+    FAN_OUT = "fan_out"
+    """Every subscription: each has a group of its own, which goes when it goes."""
+
+
+@unique
 class StartPosition(Enum):
     """Where in its topic a new group begins."""
 

@@ -18,6 +18,8 @@ SUSPECT = "~suspect"
 RESERVED_CONSUMERS = frozenset({FREE, DUE, ABANDONED, SUSPECT, DEAD})
 """The consumers of every group that are no members: they hold what is not running."""
 
+_FAN_OUT = "~fan-"
+
 MAX_TOPIC_BYTES = 1024
 MAX_NAME_BYTES = 256
 """The limit of a group and of a consumer, in UTF-8 bytes."""
@@ -93,6 +95,19 @@ def check_group(text: object, field: str = "group") -> str:
     return _check_member(check_text(text, field), field, MAX_NAME_BYTES)
 
 
+def check_any_group(text: object, field: str = "group") -> str:
+    """Return *text* if it may be the name of a group that exists: a private one, too.
+
+    Raises:
+      ValidationError: the text names *field* and the value.
+    """
+    name = check_text(text, field)
+    if is_private(name):
+        check_consumer(name.removeprefix(_FAN_OUT), field)
+        return name
+    return check_group(name, field)
+
+
 def check_consumer(text: object, field: str = "consumer", *, reserve: int = 0) -> str:
     """Return *text* if it may name a consumer; the rules are those of a group.
 
@@ -105,6 +120,16 @@ def check_consumer(text: object, field: str = "consumer", *, reserve: int = 0) -
       ValidationError: the text names *field* and the value.
     """
     return _check_member(check_text(text, field), field, MAX_NAME_BYTES - reserve)
+
+
+def private_group(consumer: str) -> str:
+    """Name the group that a consumer has for itself; nobody else may name one so."""
+    return _FAN_OUT + consumer
+
+
+def is_private(group: str) -> bool:
+    """Say whether a group belongs to one consumer alone."""
+    return group.startswith(_FAN_OUT)
 
 
 def own_key(topic: str, kind: str, group: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .own_batches import BATCHES
+from .own_fan_out import FAN_OUT
 from .own_flow import FLOW
 from .own_leasing import LEASING
 from .own_memory import MEMORY
@@ -11,5 +12,8 @@ from .own_runtime import RUNTIME
 from .own_servers import SERVERS
 from .own_transactions import TRANSACTIONS
 
-OWN = (*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW, *BATCHES, *REDRIVING)
+OWN = (
+    *(*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW, *BATCHES, *REDRIVING),
+    *FAN_OUT,
+)
 """No test says that it guards against one of them: a suite has to find each by itself."""

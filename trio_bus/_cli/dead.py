@@ -14,7 +14,7 @@ from trio_bus._dead_letters import DeadMessage, RedriveOutcome
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ValidationError
 from trio_bus._graves import Redriven
-from trio_bus._names import check_group, check_topic
+from trio_bus._names import check_any_group, check_topic
 
 from .dead_table import COLUMNS, drawer, row_of
 from .failing import FAILED, CommandError, hush, one_line
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it; return the exit code."""
     check_topic(arguments.topic)
     if arguments.group is not None:
-        check_group(arguments.group)
+        check_any_group(arguments.group)
     if arguments.action == "redrive":
         made = (bool(arguments.ids), arguments.error_type is not None, bool(arguments.all))
         if sum(made) != 1:

@@ -115,16 +115,27 @@ async def _cancel_without_reader(scope: trio.CancelScope) -> None:
 
 
 def report(info: TopicInfo, now: datetime) -> Iterator[str]:
-    """Yield a line for the topic, for each group, and for each of its consumers."""
+    """Yield a line for the topic, for each group, and for each of its consumers.
+
+    Of a private group, which has one, they are the same line.
+    """
     facts = ["1 entry" if info.length == 1 else f"{info.length:,} entries"]
     if info.oldest is not None:
         facts.append(f"the oldest from {_age(info.oldest, now)} ago")
     yield f"topic {info.topic!a}: {', '.join([*facts, f'{info.scheduled:,} scheduled'])}"
     for group in info.groups:
-        yield f"group {group.name!a}: {_group(group, now)}"
-        for consumer in group.consumers:
-            held, idle = consumer.pending, duration(consumer.idle)
-            yield f"consumer {consumer.name!a} of {group.name!a}: {held:,} pending, idle for {idle}"
+        if group.is_private:
+            idle = "".join(f", idle for {duration(it.idle)}" for it in group.consumers)
+            yield f"private group {group.name!a}: {_group(group, now)}{idle}"
+        else:
+            yield f"group {group.name!a}: {_group(group, now)}"
+            yield from _consumers(group)
+
+
+def _consumers(group: GroupInfo) -> Iterator[str]:
+    for consumer in group.consumers:
+        held, idle = consumer.pending, duration(consumer.idle)
+        yield f"consumer {consumer.name!a} of {group.name!a}: {held:,} pending, idle for {idle}"
 
 
 def _group(group: GroupInfo, now: datetime) -> str:
@@ -168,6 +179,7 @@ def as_json(info: TopicInfo) -> dict[str, object]:
         "groups": [
             {
                 **attrs.asdict(group),
+                "is_private": group.is_private,
                 "last_delivered": _id(group.last_delivered),
                 "oldest": _id(group.oldest),
             }

@@ -23,8 +23,9 @@ from .appending import append_once
 from .errors import StreamError
 from .group import Consumer, Group
 from .group_commands import xgroup_create, xgroup_destroy
-from .ids import MAX_ID
+from .ids import MAX_ID, MIN_ID
 from .member import MemoryMember
+from .private import keep
 from .schedule import instant_ms
 from .server import Server, refusals, translate
 from .stream import Stream
@@ -152,6 +153,30 @@ class MemoryBackend(StreamBackend):
                 return False
             self._server.store.delete(own_key(topic, "due", group))
             return True
+
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create the group of one consumer alone; see `StreamBackend.create_private`.
+
+        Raises:
+          WrongType: the key of this topic holds something else.
+        """
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            stream = self._server.store.make_stream(topic)
+            if group in stream.groups:
+                return None
+            begin = stream.last_id if start is None else start
+            if begin > stream.last_id:
+                begin = MIN_ID
+            stream.groups[group] = Group(begin)
+            self._server.store.delete(own_key(topic, "due", group))
+            us = Membership(
+                topic=topic, group=group, consumer="", lease=0.0, max_attempt=1, expiry=expiry
+            )
+            keep(self._server.store, us, now_ms)
+            return begin
 
     @asynccontextmanager
     async def join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:

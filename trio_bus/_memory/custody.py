@@ -20,6 +20,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._names import DEAD, DUE, FREE, SUSPECT, own_key
 from trio_bus._settled import Settled
 
+from . import private
 from .group import Group
 from .sorted_set import SortedSet
 from .store import Store
@@ -105,6 +106,7 @@ class Custody:
           StreamError: NOGROUP, WRONGTYPE.
         """
         place = self.place()
+        private.keep(self._store, self.membership, now_ms)
         over: dict[EntryId, Settled] = {}
         for receipt in receipts:
             if not self._owns(place.group, receipt):
@@ -117,12 +119,15 @@ class Custody:
         return over
 
     def forget(self) -> bool:
-        """Remove our consumer unless it owns entries; say whether it is gone.
+        """Remove our consumer unless it owns entries, or our private group; say whether it is gone.
 
         Raises:
           StreamError: WRONGTYPE.
         """
         us = self.membership
+        if us.expiry is not None:
+            private.remove(self._store, us.topic, us.group)
+            return True
         found = self._store.find_group(us.topic, us.group)
         if found is None or us.consumer not in found[1].consumers:
             return True

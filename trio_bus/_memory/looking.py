@@ -7,6 +7,7 @@ from collections.abc import Callable
 from trio_bus._errors import RemoteError
 from trio_bus._look import Look
 
+from . import private
 from .custody import Custody, Place
 from .errors import StreamError
 from .schedule import Schedule
@@ -27,6 +28,8 @@ def look(
       StreamError: NOGROUP, WRONGTYPE.
     """
     place = custody.place()
+    private.keep(store, custody.membership, now_ms)
+    private.remove_expired(store, custody.membership.topic, now_ms)
     refusal = _append_due(store, custody.membership.topic, schedule, now_ms)
     tended = tend(custody, now_ms)
     if tended.moved:

@@ -23,7 +23,7 @@ from trio_bus._one_error import one_error
 from trio_bus._options import BusOptions
 from trio_bus._slots import check_one_slot
 
-from . import graves, schedule, scripts
+from . import graves, private, schedule, scripts
 from .address import Address, read_address
 from .appending import chunks, results, unsent
 from .connecting import connect
@@ -151,6 +151,12 @@ class RedisBackend(StreamBackend):
         except PermissionDenied:
             await check_subscribing(self._link, topic)  # it names what some servers do not
             raise
+
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create the group of one consumer alone; see `StreamBackend.create_private`."""
+        return await private.create(self._link, topic, group, start, expiry)
 
     @asynccontextmanager
     async def join(self, membership: Membership) -> AsyncGenerator[GroupMember]:

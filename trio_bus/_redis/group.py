@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 
 import attrs
 
@@ -23,7 +24,7 @@ from trio_bus._backend import (
 )
 from trio_bus._dead_letter import encode_text
 from trio_bus._entry_id import EntryId
-from trio_bus._errors import RemoteError
+from trio_bus._errors import ConnectionLost, RemoteError
 from trio_bus._look import Look
 from trio_bus._names import own_key
 from trio_bus._patience import patience
@@ -35,6 +36,7 @@ from .committing import committing
 from .errors import to_exception
 from .graves import notes_key
 from .link import Link
+from .private import expiry_ms, private_groups_key, remove, remove_expired
 from .replies import as_entry_id, as_int, as_list, as_record, as_row, as_text, checked
 from .resp import Argument, Command, ErrorReply, Reply
 from .schedule import schedule_keys, wake_channel
@@ -80,7 +82,10 @@ class Group:
         due = own_key(membership.topic, "due", membership.group)
         self._keys = (membership.topic, due)
         tending = own_key(membership.topic, "tending", membership.group)
-        self._look_keys = (*self._keys, *schedule_keys(membership.topic), tending)
+        private = private_groups_key(membership.topic)
+        self._look_keys = (*self._keys, *schedule_keys(membership.topic), tending, private)
+        self._renew_keys = (membership.topic, private)
+        self._expiry_ms = expiry_ms(membership.expiry)
         self._channel = wake_channel(membership.topic)
         dead_letters = membership.dead_letter_topic
         buried = (*self._keys, notes_key(membership.topic, membership.group))
@@ -103,10 +108,13 @@ class Group:
             *self._who,
             self._channel,
             *self._times,
-            *(1 + _EXTRA_LOOKS, _MOST_DUE, _LARGEST_DUE),
+            *(1 + _EXTRA_LOOKS, _MOST_DUE, _LARGEST_DUE, self._expiry_ms),
         )
         reply = await self._run("look", self._look_keys, arguments)
-        claimable, due_ms, refusal, gone = as_row(reply, 4)
+        claimable, due_ms, refusal, gone, expired = as_row(reply, 5)
+        with suppress(ConnectionLost):  # the look has happened; the next one removes them
+            groups = [as_text(name) for name in as_list(expired)]
+            await remove_expired(self._link, self._us.topic, groups)
         wait_ms, why = as_int(due_ms), as_text(refusal).removeprefix("-")
         return Look(
             claimable=as_int(claimable) == 1,
@@ -153,7 +161,9 @@ class Group:
         pairs = [pair for receipt in receipts for pair in _pair(receipt)]
         calls = [
             ScriptCall(
-                "renew", self._keys[:1], (*self._who, *pairs[at : at + 2 * _RENEWED_PER_CALL])
+                "renew",
+                self._renew_keys,
+                (*self._who, self._expiry_ms, *pairs[at : at + 2 * _RENEWED_PER_CALL]),
             )
             for at in range(0, len(pairs), 2 * _RENEWED_PER_CALL)
         ]
@@ -162,7 +172,10 @@ class Group:
         return {as_entry_id(entry_id): _ANSWERS[as_int(code)] for entry_id, code in rows}
 
     async def forget(self) -> bool:
-        """Remove this consumer unless it owns entries."""
+        """Remove this consumer unless it owns entries, or its private group."""
+        if self._us.expiry is not None:
+            await remove(self._link, self._us.topic, self._us.group)
+            return True
         return as_int(await self._run("forget", self._keys[:1], self._who)) == 1
 
     async def pending(self) -> list[Receipt]:

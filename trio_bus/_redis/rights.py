@@ -16,6 +16,7 @@ PUBLISHING = ("xadd",)
 SUBSCRIBING = (
     *("eval", "evalsha", "time", "xadd", "xack", "xclaim", "xdel", "xlen", "xpending", "xrange"),
     *("xreadgroup", "xgroup|create", "xgroup|delconsumer", "xinfo|consumers", "xinfo|groups"),
+    "xgroup|destroy",
     *("zadd", "zcard", "zrangebyscore", "zrem", "zscore", "publish"),
     *("del", "get", "set", "pexpire", "pttl", "hdel", "hexists", "hget", "hincrby", "hset"),
 )
@@ -80,6 +81,7 @@ def _probes(topic: str) -> Iterator[tuple[str, Command]]:
     yield "xack", ("XACK", topic, _NOBODY, "0-1")
     yield "xrange", ("XRANGE", topic, "0-1", "0-1")
     yield "xgroup|create", ("XGROUP", "CREATE", topic, _NOBODY, "no id")
+    yield "xgroup|destroy", ("XGROUP", "DESTROY", topic, _NOBODY)
     yield "xgroup|delconsumer", ("XGROUP", "DELCONSUMER", topic, _NOBODY, "c")
     yield "xinfo|consumers", ("XINFO", "CONSUMERS", topic, _NOBODY)
     yield "evalsha", ("EVALSHA", _UNKNOWN_SHA, 0)

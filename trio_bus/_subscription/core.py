@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from trio_bus._notifier import Notifier
     from trio_bus._outputs import Outputs
 
+    from .progress import Progress
+
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
 
@@ -69,6 +71,8 @@ class Core:
         config: SubscriptionConfig,
         ack_mode: AckMode,
         *,
+        group: str,
+        progress: Progress,
         member: GroupMember,
         gate: Gate,
         notifier: Notifier,
@@ -77,6 +81,7 @@ class Core:
     ) -> None:
         self.config = config
         self.ack_mode = ack_mode
+        self.group = group
         self.member = member
         self.notifier = notifier
         self.pause: Pause = Pause(chance.random)
@@ -94,7 +99,7 @@ class Core:
         self._numbers = itertools.count(1)
         # The latest delivery of each entry that is held.
         self._by_id: dict[EntryId, Holding] = {}
-        self.history: History = History(notifier, now)
+        self.history: History = History(notifier, now, progress)
         self.last_errors: dict[Scope, Exception] = {}
         self.state: AsyncValue[SubscriptionState] = AsyncValue(SubscriptionState.RUNNING)
         self.fatal: BusError | None = None

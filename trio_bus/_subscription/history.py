@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trio_bus._notifier import Notifier
     from trio_bus._settling import Settling
 
+    from .progress import Progress
+
 _ENDS: dict[type[Settlement], Transition] = {
     Ack: Transition.ACKED,
     Retry: Transition.RETRIED,
@@ -43,9 +45,10 @@ class History:
     Invariant: a delivery that was told as received ends once, with one count.
     """
 
-    def __init__(self, notifier: Notifier, now: Callable[[], datetime]) -> None:
+    def __init__(self, notifier: Notifier, now: Callable[[], datetime], progress: Progress) -> None:
         self._notifier = notifier
         self._now = now
+        self.progress = progress
         self.counts: Counter[Transition] = Counter()
         """How many began and ended which way. EXPIRED: acked because it had expired."""
         self.failures = 0
@@ -55,6 +58,7 @@ class History:
         """These became ours: RECEIVED or TAKEN_OVER."""
         for holding in holdings:
             self.counts[transition] += 1
+            self.progress.received(holding.entry.id)
             self._tell(transition, holding)
 
     def started(self, holding: Holding) -> None:
@@ -81,6 +85,7 @@ class History:
     def settled(self, settling: Settling) -> None:
         """The server has answered a settlement, or will not be asked any more."""
         holding = settling.holding
+        self.progress.settled(settling)
         if settling.outcome is None:
             self._end(holding, Transition.UNCONFIRMED, str(settling.last_error or ""), settling)
         elif settling.outcome is Settled.LOST:
@@ -102,6 +107,7 @@ class History:
     def buried(self, receipt: Receipt) -> None:
         """Taking over found it over the limit."""
         self.counts[Transition.DEAD_LETTERED] += 1
+        self.progress.finished(receipt.id)
         self._notifier.transition(
             Transition.DEAD_LETTERED,
             receipt.id,
@@ -118,6 +124,7 @@ class History:
     def gone(self, entry_id: EntryId) -> None:
         """Taking over found it deleted."""
         self.counts[Transition.VANISHED] += 1
+        self.progress.finished(entry_id)
         self._notifier.transition(Transition.VANISHED, entry_id)
 
     def paused(self) -> None:

@@ -30,7 +30,7 @@ class Inspection:
 
     def passes(self, holding: Holding) -> bool:
         """Decode it and say whether it can start; settle it otherwise."""
-        if not is_for(holding.entry.record, self._core.config.group):
+        if not is_for(holding.entry.record, self._core.group):
             self._core.submit(holding, Ack(holding.receipt))
             return False
         try:

@@ -13,7 +13,7 @@ from trio_bus._backend import Membership
 from trio_bus._chance import chance
 from trio_bus._config import SubscriptionConfig
 from trio_bus._errors import SubscriptionError, ValidationError
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, BalanceMode
 from trio_bus._naming import naming
 from trio_bus._one_error import one_error
 from trio_bus._outputs import Outputs
@@ -23,7 +23,7 @@ from trio_bus._slots import check_one_slot
 from .buffer import Buffer
 from .core import Core
 from .dispatcher import BatchDispatcher, BatchHandler, Dispatcher, Handler
-from .group import first_id
+from .group import open_group
 from .life import Life
 from .subscription import PullSubscription, Subscription
 
@@ -161,22 +161,26 @@ async def _core(
     bus.check_open()
     check_one_slot(config.topic, config.output_topics, "output_topics")
     name = f"{config.consumer}-{chance.getrandbits(32):08x}"
-    notifier = bus.notifier.at(config.topic, config.group, name)
+    group, is_private = config.group_of(name), config.balance_mode is BalanceMode.FAN_OUT
+    notifier = bus.notifier.at(config.topic, group, name)
     membership = Membership(
         topic=config.topic,
-        group=config.group,
+        group=group,
         consumer=name,
         lease=config.claim_idle_timeout,
         max_attempt=config.max_attempt,
         dead_letter_topic=config.dead_letter_topic,
         tend_every=config.reclaim_interval / 2,  # whoever ticks alone does it at each tick
+        expiry=config.fan_out_expiry if is_private else None,
     )
     with naming(config.topic):
-        await bus.backend.create_group(config.topic, config.group, first_id(config))
+        progress = await open_group(bus.backend, config, name)
     async with bus.backend.join(membership) as member:
         core = Core(
             config,
             ack_mode,
+            group=group,
+            progress=progress,
             member=member,
             gate=bus.gate,
             notifier=notifier,

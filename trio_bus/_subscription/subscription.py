@@ -157,7 +157,7 @@ class _Running:
     def __repr__(self) -> str:
         config = self._core.config
         kind, state = type(self).__name__, self._core.state.value.value
-        return f"<{kind} {self._name!r} of {config.group!r} on {config.topic!r}: {state}>"
+        return f"<{kind} {self._name!r} of {self._core.group!r} on {config.topic!r}: {state}>"
 
 
 @final

@@ -160,6 +160,20 @@ class Witness:
             if receipt.id not in over:
                 self._write(What.RENEWED, receipt)
 
+    def kept(self, why: str) -> None:
+        """Keep the group of this member, if it is private: it has just looked, or renewed."""
+        us = self._membership
+        if us.expiry is not None:
+            self._journal.say(
+                SERVER,
+                What.KEPT,
+                why,
+                topic=us.topic,
+                group=us.group,
+                consumer=us.consumer,
+                seconds=us.expiry,
+            )
+
     def _settled(self, settlement: Settlement, result: Settled | RemoteError) -> None:
         if result is Settled.DONE:
             delay = settlement.delay if isinstance(settlement, Retry | Release) else None

@@ -149,6 +149,14 @@ class InterposedBackend(StreamBackend, Generic[B]):
         """Create a group."""
         return await self.run("create_group", lambda: self.inner.create_group(topic, group, start))
 
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create a private group."""
+        return await self.run(
+            "create_private", lambda: self.inner.create_private(topic, group, start, expiry)
+        )
+
     def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
         """Be that consumer."""
         return self._join(membership)

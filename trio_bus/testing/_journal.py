@@ -10,7 +10,7 @@ import trio
 
 from trio_bus._headers import NO_HEADERS
 
-from ._line import WORLD, Line, Pairs, What
+from ._line import SERVER, WORLD, Line, Pairs, What
 from ._wording import headers_of, is_cancelled, kind_of, kind_of_failure, label_of
 
 if TYPE_CHECKING:
@@ -142,6 +142,11 @@ class Journal:
         """Say that a process asks the server for something: about how many, for how long."""
         self.say(actor, What.COMMAND, operation, consumer=consumer, count=count, seconds=seconds)
 
+    def begun(self, topic: str, group: str, begin: EntryId | None, expiry: float) -> None:
+        """Say that the server begins a private group after that entry; None: it was there."""
+        if begin is not None:
+            self.say(SERVER, What.BEGUN, topic=topic, group=group, entry_id=begin, seconds=expiry)
+
     # -- publishing ----------------------------------------------------------------------------
 
     def publishing(
@@ -223,7 +228,7 @@ class Journal:
             actor=actor,
             what=what,
             topic=config.topic,
-            group=config.group,
+            group=config.group_of(consumer) if consumer else config.group,
             consumer=consumer,
             detail=detail,
             config=config,
@@ -363,7 +368,7 @@ class Handler:
             actor=self._actor,
             what=what,
             topic=self._config.topic,
-            group=self._config.group,
+            group=self._config.group_of(self._consumer),
             consumer=self._consumer,
             entry_id=self._delivery.entry_id,
             attempt=self._attempt,

@@ -59,6 +59,8 @@ class What(Enum):
     NO_EFFECT = "refuses to settle"
     REDRIVEN = "sends back what was dead"
     COPIED = "appends a copy of what was dead"
+    BEGUN = "begins a private group"
+    KEPT = "keeps a private group"
     # What goes wrong, on purpose.
     DIED = "dies"
     PAUSED = "stands still"
@@ -129,7 +131,7 @@ class Line:
     scope: Scope | None = None
     """Of ERROR."""
     seconds: float | None = None
-    """A delay, a lease, how far a clock was moved: what belongs to ``what``."""
+    """A delay, a lease, an expiry, how far a clock was moved: what belongs to ``what``."""
     batch: int | None = None
     """Of a message that was published with others, and of BATCHED: the number of the batch."""
     size: int | None = None

@@ -38,8 +38,8 @@ class Done(Enum):
 OPERATIONS = frozenset(
     {
         *("append", "append_persisted", "append_nowait", "schedule", "cancel_scheduled"),
-        *("create_group", "info", "read", "look", "take_over", "take_booked", "keep_booking"),
-        *("give_up_booking", "settle", "renew", "forget", "buried", "redrive"),
+        *("create_group", "create_private", "info", "read", "look", "take_over", "take_booked"),
+        *("keep_booking", "give_up_booking", "settle", "renew", "forget", "buried", "redrive"),
     }
 )
 DIVISIBLE = frozenset({"append", "append_persisted", "redrive", "settle"})

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TypedDict
 
 from trio_bus._backoff import Backoff
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, BalanceMode
 
 
 class Settings(TypedDict, total=False):
     """Some of the settings of a subscription, by name."""
 
     ack_mode: AckMode | None
+    balance_mode: BalanceMode
+    fan_out_expiry: float
     max_in_flight: int
     max_in_flight_bytes: int | None
     max_pending_acks: int | None

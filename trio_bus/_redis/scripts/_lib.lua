@@ -140,6 +140,14 @@ local function bury(
   return DONE
 end
 
+-- Keep a private group for another expiry, in milliseconds; any other group has none: -1. A server
+-- that is full may refuse it to who has written nothing before.
+local function keep_private(private, group, expiry, now)
+  if tonumber(expiry) >= 0 then
+    redis.pcall('ZADD', private, as_text(now + tonumber(expiry)), group)
+  end
+end
+
 -- The consumers of a group: a list of tables with name, pending and idle (milliseconds).
 local function consumers_of(stream, group)
   local consumers = {}

@@ -1,13 +1,14 @@
--- KEYS stream, due, schedule, scheduled, tending. ARGV group, me, wake channel; in milliseconds the
--- lease, how long the group is left alone between two that tend it, and how long a consumer without
--- entries may be idle; how many due rows to look at, how many scheduled messages to append at most,
--- and after how many bytes to stop.
+-- KEYS stream, due, schedule, scheduled, tending, private groups. ARGV group, me, wake channel; in
+-- milliseconds the lease, how long the group is left alone between two that tend it, and how long a
+-- consumer without entries may be idle; how many due rows to look at, how many scheduled messages to append at most,
+-- after how many bytes to stop, and the expiry of a private group (-1 for any other).
 -- Answers whether take_over would find something (1 or 0), in how many milliseconds something is
--- due (-1 for nothing), why a scheduled message was not appended ('' if nothing was refused), and
--- the ids of abandoned entries that had been deleted.
+-- due (-1 for nothing), why a scheduled message was not appended ('' if nothing was refused),
+-- the ids of abandoned entries that had been deleted, and private groups whose expiry is over.
 local stream, due, schedule, scheduled, tending = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local group, me, channel = ARGV[1], ARGV[2], ARGV[3]
 local DUE_ROWS, MESSAGES, BYTES = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local PRIVATE = 10 -- how many private groups one look removes
 local NO_ENTRY = '18446744073709551615-18446744073709551614' -- nothing can be pending behind it
 local refused = group_error(stream, group)
 if refused then
@@ -116,10 +117,13 @@ append_due()
 -- costs nothing. And who has written before is not refused when the server is full: so this comes
 -- after what has to be refused then.)
 redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, NO_ENTRY)
+keep_private(KEYS[6], group, ARGV[10], now)
 local moved, gone, unfinished = tend(
   stream, due, tending, group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 if moved then
   wake(channel, 0, group)
 end
 more = more or unfinished
-return {is_claimable() and 1 or 0, next_due(), refusal, gone}
+local expired = redis.call(
+  'ZRANGEBYSCORE', KEYS[6], '-inf', as_text(now), 'LIMIT', 0, PRIVATE)
+return {is_claimable() and 1 or 0, next_due(), refusal, gone, expired}

@@ -37,6 +37,12 @@ PLAYERS = tuple(
 )
 
 
+ALONE = Who("a", "~fan-p", "p")
+"""One who has a group of its own."""
+EXPIRY = 10
+"""Units for which that group outlives the last sign of its life."""
+
+
 @attrs.frozen
 class Shape:
     """What one program has in common: names that nobody else uses, and the rules of takeover.
@@ -55,6 +61,11 @@ class Shape:
         """Seconds."""
         return 4 * self.unit
 
+    @property
+    def expiry(self) -> float:
+        """Seconds."""
+        return EXPIRY * self.unit
+
     def name(self, topic: str) -> str:
         """Return what a topic is called on the backend; all share a hash tag."""
         return f"{{{self.prefix}}}.{topic}"
@@ -70,4 +81,5 @@ class Shape:
             max_attempt=self.max_attempt,
             dead_letter_topic=self.name("dead") if buried else None,
             tend_every=self.tend_units * self.unit,
+            expiry=self.expiry if who.place == ALONE.place else None,
         )

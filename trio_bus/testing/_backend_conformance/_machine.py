@@ -15,7 +15,7 @@ from trio_bus._uid import new_uid
 
 from ._administrator import Administrator
 from ._batches import Batches, Outputs
-from ._cast import GROUPS, PLAYERS, TOPICS, Shape, Who
+from ._cast import ALONE, GROUPS, PLAYERS, TOPICS, Shape, Who
 from ._consuming import Consuming
 from ._graves import Graves
 from ._meetings import Meetings
@@ -176,6 +176,33 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(group=_groups, start=st.sampled_from((0, None, 1, 2)), cancel=_cancels)
     def create_group(self, group: tuple[str, str], start: int | None, cancel: int | None) -> None:
         self.publishing.create_group(*group, start, cancel)
+
+    @rule(start=st.sampled_from((0, None, 1, 2)), cancel=_cancels)
+    def create_private(self, start: int | None, cancel: int | None) -> None:
+        self.publishing.create_private(start, cancel)
+
+    @rule(
+        start=st.sampled_from((0, None, 1)),
+        units=st.sampled_from((0.0, 4.0, 9.0, 11.0)),
+        kept=st.sampled_from(("", "look", "renew")),
+        end=st.sampled_from(("look", "forget", "read")),
+    )
+    def have_a_group_alone(self, start: int | None, units: float, kept: str, end: str) -> None:
+        """Read in a private group, say something, let time pass, and see whether it is there."""
+        self.publishing.create_private(start, None)
+        self.publishing.append(ALONE.topic, (None,), 0.0, None)
+        self.consuming.read(ALONE, 2, None)
+        for again in range(2):
+            if again or kept == "look":
+                self.consuming.look(ALONE)
+            if kept == "renew":
+                self.settling.renew(ALONE, [Pick("ack")])
+            self.world.sleep(units * self.world.shape.unit)
+            if not again and end == "look":
+                self.consuming.look(Who("a", "g", "x"))
+        if end == "forget":
+            self.consuming.forget(ALONE)
+        self.consuming.read(ALONE, 2, None)
 
     @rule(who=_players, count=_counts, cancel=_cancels)
     def read(self, who: Who, count: int, cancel: int | None) -> None:

@@ -11,6 +11,7 @@ from trio_bus._info import TopicInfo
 from trio_bus._memory import MemoryBackend
 from trio_bus._memory.clock import ServerClock
 from trio_bus._memory.member import MemoryMember
+from trio_bus._memory.private import private_groups
 from trio_bus._names import RESERVED_CONSUMERS, SUSPECT, own_key
 from trio_bus._wake import Alarm
 
@@ -108,6 +109,9 @@ class Model(MemoryBackend):
         if end is not None:
             yield end
         yield from self._dues_ms(us, since_ms)
+        expiry = private_groups(self._server.store, us.topic).first_after(since_ms)
+        if expiry is not None:
+            yield expiry
         place = self._server.store.find_group(us.topic, us.group)
         if place is None:
             return

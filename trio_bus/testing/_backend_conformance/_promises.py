@@ -67,6 +67,11 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
         Promise("makes sure that the group exists, and says whether it is new"),
         Promise("a new group begins after the entry that was named; an old one is not changed"),
     ),
+    "create_private": (
+        Promise("makes a group of one consumer, unless it exists, and says after what it begins"),
+        Promise("begins with the oldest entry instead of after all that the stream ever had"),
+        Promise("the first look after its expiry removes it, whoever looks, and no sooner", "info"),
+    ),
     "info": (
         Promise(
             "every entry is in exactly one place: not delivered, pending for one consumer, "
@@ -83,6 +88,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     ),
     "look": (
         Promise("what is scheduled and due is appended, first what is due first"),
+        Promise("keeps the private group of who looks, and removes those that nobody kept"),
         Promise("entries are laid where all can take them once their lease is over, no sooner"),
         Promise(
             "says whether there is something to take over: what is due, was released, was left by "
@@ -151,7 +157,10 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
         Promise("what is not ours is lost or absent, and does not change"),
         Promise("what was deleted is gone, and not pending any more"),
     ),
-    "forget": (Promise("removes this consumer, unless it owns entries; says whether it is gone"),),
+    "forget": (
+        Promise("removes this consumer, unless it owns entries; says whether it is gone"),
+        Promise("a private group goes with it, whatever is pending there"),
+    ),
 }
 
 

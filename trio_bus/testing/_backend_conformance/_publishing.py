@@ -14,6 +14,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._errors import NotPersisted, Unsupported
 from trio_bus._once import Append, Once
 
+from ._cast import ALONE
 from ._model import Model
 from ._step import Act, Step, exactly, rows_of
 from ._world import World
@@ -145,6 +146,24 @@ class Publishing:
         call = partial(world.subject.create_group, name, group, after)
         world.perform(
             Step("create_group", words, name, call, exactly(act, cancelled=[act])), cancel
+        )
+
+    def create_private(self, start: int | None, cancel: int | None) -> None:
+        """Create the private group after one of the last entries, as `create_group` does."""
+        world, name, group = self._world, self._shape.name(ALONE.topic), ALONE.group
+        seen, expiry = world.seen[ALONE.topic], self._shape.expiry
+        after = None if start is None else seen[-start] if 0 < start <= len(seen) else EntryId(0)
+
+        async def act(model: Model) -> object:
+            if after is None or after == EntryId(0):
+                return await model.create_private(name, group, after, expiry)
+            mine = model.pairs.mine(name, after)
+            return await model.create_private(name, group, mine, expiry)
+
+        words = f"create_private {ALONE.topic}.{group} after {after or 'the newest entry'}"
+        call = partial(world.subject.create_private, name, group, after, expiry)
+        world.perform(
+            Step("create_private", words, name, call, exactly(act, cancelled=[act])), cancel
         )
 
     def records(self, count: int) -> list[Record]:

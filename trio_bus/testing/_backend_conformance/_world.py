@@ -16,7 +16,7 @@ from trio_bus._errors import BusError
 from trio_bus._info import TopicInfo
 from trio_bus.testing._pump import Pump, Stay
 
-from ._cast import GROUPS, TOPICS, Shape, Who
+from ._cast import ALONE, GROUPS, TOPICS, Shape, Who
 from ._matching import Facts, Matcher, shown
 from ._model import Model, ModelClock
 from ._promises import promises_of
@@ -82,6 +82,7 @@ class World:
         self._models = [Model(self._clock)]
         self._doubts: list[Step] = []
         self._memberships = [shape.membership(Who(*group, "x")) for group in GROUPS]
+        self._memberships.append(shape.membership(ALONE))
 
     @property
     def subject(self) -> StreamBackend:

@@ -86,7 +86,7 @@ class Cuts:
         places = self._play.places()
         busy = {running.actor for running in self._play.running}
         groups = [
-            places.group(it.config.topic, it.config.group)
+            places.group(it.config.topic, it.group)
             for it in self._readers()
             if it.actor not in busy
         ]

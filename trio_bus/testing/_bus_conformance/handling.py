@@ -185,7 +185,7 @@ class Running:
         _, config, consumer, delivery = self._about
         author = f"{consumer} {len(self._journal.lines)}"
         (topic,) = config.output_topics
-        for effect in effects_of(delivery, config.group, author, topic, 2):
+        for effect in effects_of(delivery, config.group_of(consumer), author, topic, 2):
             await transaction.publish(effect)
 
 

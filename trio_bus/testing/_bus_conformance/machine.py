@@ -20,12 +20,13 @@ from trio_bus._modes import AckMode
 
 from .cuts import Cuts, Disconnect
 from .handling import ENDINGS, MEANWHILE, Do
-from .play import GROUPS, LEASE, TOPICS, Form, Play, Rules, Subject
+from .play import FANS, GROUPS, LEASE, TOPICS, Form, Play, Rules, Subject
 from .program import Way
 from .publishing import Odd
 
 _topics = st.sampled_from(TOPICS)
 _groups = st.sampled_from(GROUPS)
+_fans = st.sampled_from(FANS)
 _which = st.integers(0, 7)
 _forms = st.builds(
     Form,
@@ -94,6 +95,10 @@ class BusMachine(RuleBasedStateMachine):
     def subscribe(self, where: tuple[str, str], form: Form) -> None:
         if len(self.play.programs) < 4:
             self.play.subscribe(where, form)
+
+    @rule(where=_fans, form=_forms | _manual | _at_most_once)
+    def fan_out(self, where: tuple[str, str], form: Form) -> None:
+        self.subscribe(where, form)
 
     @rule(topic=_topics, number=st.integers(1, 4))
     def publish(self, topic: str, number: int) -> None:

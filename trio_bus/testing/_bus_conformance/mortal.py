@@ -19,6 +19,7 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, RemoteError
+from trio_bus._look import Look
 from trio_bus._settled import Settled
 from trio_bus.testing._ears import Witness
 from trio_bus.testing._interposed import InterposedBackend, InterposedMember
@@ -70,6 +71,12 @@ class MortalMember(InterposedMember):
         self.witness.delivered(entries)
         return entries
 
+    async def look(self) -> Look:
+        """Look; see `GroupMember.look`."""
+        look = await super().look()
+        self.witness.kept("look")
+        return look
+
     async def woken(self) -> float:
         """Wait to be woken; see `GroupMember.woken`. Nothing is asked of the server."""
         if self.mortal.dead:
@@ -111,6 +118,7 @@ class MortalMember(InterposedMember):
         """Renew; see `GroupMember.renew`."""
         over = await super().renew(receipts)
         self.witness.renewed(receipts, over)
+        self.witness.kept("renewal")
         return over
 
     async def _ask(
@@ -133,6 +141,14 @@ class MortalBackend(InterposedBackend[StreamBackend]):
     async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do it, unless we are dead."""
         return await self._mortal.call(name, "", act)
+
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create a private group; see `StreamBackend.create_private`."""
+        begin = await super().create_private(topic, group, start, expiry)
+        self._mortal.journal.begun(topic, group, begin, expiry)
+        return begin
 
     def interpose(self, member: GroupMember, membership: Membership) -> GroupMember:
         """Let the member die with us, and the journal hear what the server did for it."""

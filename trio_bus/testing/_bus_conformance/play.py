@@ -14,7 +14,7 @@ from trio_bus._backend import StreamBackend
 from trio_bus._backoff import Backoff
 from trio_bus._chance import chance_of
 from trio_bus._config import SubscriptionConfig
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, BalanceMode
 from trio_bus._uid import new_uid
 from trio_bus._wall import wall_shows
 from trio_bus.testing._invariants import InvariantBroken, Judge
@@ -36,12 +36,15 @@ OpenBackend = Callable[[], AbstractAsyncContextManager[StreamBackend]]
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 LEASE = 4
+EXPIRY = 5
 TICK = 0.5
 """Units."""
 PATIENCE = 400
 """Units within which everything is finished once nothing goes wrong any more."""
 TOPICS = ("a", "b")
 GROUPS = (("a", "g"), ("a", "h"), ("b", "g"))
+FANS = (("a", ""), ("b", ""))
+"""Where each program has a group of its own."""
 
 
 UNIT = 1.0
@@ -193,11 +196,13 @@ class Play:
         for running in list(self.running):
             for order in (Do.GIVE_IN, Do.ACK, Do.RETURN):
                 running.tell(order)
-        for program in list(self.programs):
+        stay = [it for it in self.programs if it.fans_out and it.is_open and not it.is_paused]
+        leave = [it for it in self.programs if it not in stay]
+        for program in leave:
             program.leave(Way.LEAVE)
-        self._wait_until(lambda: all(program.ended for program in self.programs))
+        self._wait_until(lambda: all(program.ended for program in leave))
         self.programs.clear()
-        last = [self.subscribe(where, Form(max_in_flight=16)) for where in GROUPS]
+        last = [*stay, *(self.subscribe(where, Form(max_in_flight=16)) for where in GROUPS)]
         self._wait_until(self._all_is_done)
         self.pump.settle()
         self.journal.quiet()
@@ -239,11 +244,12 @@ class Play:
     def config(self, where: tuple[str, str], form: Form) -> SubscriptionConfig:
         """Return the settings of a program of that group."""
         topic, group = where
-        rules, unit = self._rules[where], self.unit
+        rules, unit = self._rules.get(where, Rules()), self.unit
         timeout = form.handler_units
         config = SubscriptionConfig(
             self.topic(topic),
             group,
+            balance_mode=BalanceMode.COMPETING if group else BalanceMode.FAN_OUT,
             ack_mode=form.ack_mode,
             max_in_flight=form.max_in_flight,
             max_in_flight_bytes=form.max_in_flight_bytes,
@@ -255,6 +261,8 @@ class Play:
             drain_timeout=form.drain_units * unit,
             shutdown_timeout=max(unit, 1.0),
         )
+        if not group:
+            config = attrs.evolve(config, fan_out_expiry=EXPIRY * unit)
         if form.ack_mode is AckMode.AUTO_ON_RECEIVE:
             return config  # nothing is tried again, and nothing published with the ack
         config = attrs.evolve(config, output_topics=(self.topic("effects"),))

@@ -12,6 +12,7 @@ from trio_bus._bus import Bus
 from trio_bus._config import SubscriptionConfig
 from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
+from trio_bus._modes import BalanceMode
 from trio_bus._options import BusOptions
 from trio_bus._subscription import PullSubscription, Subscription, open_subscription
 from trio_bus.testing._ears import JournalObserver
@@ -80,6 +81,16 @@ class Program:
     def name(self) -> str:
         """The name of its consumer; empty before there is one."""
         return "" if self.subscription is None else self.subscription.name
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether it has a group of its own."""
+        return self.config.balance_mode is BalanceMode.FAN_OUT
+
+    @property
+    def group(self) -> str:
+        """The group that it is in, once it is subscribed."""
+        return self.config.group_of(self.name)
 
     @property
     def is_open(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import BEGINNINGS, Scene
 
 _UNTOLD = {What.DIED, What.REPLY_LOST, What.SERVER_STOPPED, What.FAULT, What.PAUSED}
@@ -40,7 +40,7 @@ class Attempts(Rule):
             **each(BEGINNINGS, self._hear_beginning),
             Transition.RETRIED: self._hear_retried,
             What.REDRIVEN: self._hear_redriven,
-            **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
         }
 
     def _hear_destroyed(self, line: Line) -> None:

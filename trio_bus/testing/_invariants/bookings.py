@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import Scene
 
 
@@ -29,7 +29,7 @@ class Bookings(Rule):
         return {
             What.BOOKED: self._hear_booked,
             **each(over, self._hear_over),
-            **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
             What.LEFT: self._hear_left,
         }
 

@@ -7,10 +7,8 @@ from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import Places
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import Scene
-
-_DESTROYED = (What.GROUP_DESTROYED, What.TOPIC_DELETED)
 
 
 class Deaths(Rule):
@@ -44,7 +42,7 @@ class Deaths(Rule):
             What.RETRIED: self._hear_retried,
             Transition.RETRIED: self._hear_retried,
             What.REDRIVEN: self._hear_redriven,
-            **each(_DESTROYED, self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
         }
 
     def _hear_member(self, line: Line) -> None:

@@ -6,7 +6,7 @@ from trio_bus.testing._effects import Effect, effect_in
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import Places
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import Scene
 
 
@@ -32,7 +32,7 @@ class Effects(Rule):
         return {
             **each((What.ACKED, What.BURIED, What.DROPPED), self._hear_finished),
             What.VERB_DONE: self._hear_answer,
-            **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
         }
 
     def _hear_finished(self, line: Line) -> None:

@@ -6,7 +6,7 @@ from trio_bus._observer import Scope
 from trio_bus._subscription.backoff import SERVICE_BACKOFF
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget, key_of
 from .scene import Consumer, Scene
 
 GRACE = 0.25
@@ -37,7 +37,7 @@ class HandOver(Rule):
     def hears(self) -> Ears:
         """Listen to releases, and to what may end the wait."""
         over = (What.GIVEN, What.ACKED, What.BURIED, What.DROPPED, What.SET_APART)
-        lost = (What.DELETED, What.TRIMMED, What.GROUP_DESTROYED, What.TOPIC_DELETED)
+        lost = (What.DELETED, What.TRIMMED, *BEGINS_ANEW)
         return {
             **each((What.RELEASED, What.REDRIVEN), self._hear_released),
             What.ERROR: self._hear_error,

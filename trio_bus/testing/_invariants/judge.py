@@ -23,6 +23,7 @@ from .delays import Delays
 from .effects import Effects
 from .ends import Ends
 from .errors import Errors
+from .fan_out import FanOut
 from .findings import Findings
 from .hand_over import HandOver
 from .in_flight import InFlight
@@ -53,7 +54,7 @@ RULES: tuple[type[Rule], ...] = (
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
-    *(Pauses, Sizes, Outages, Together, Redrives),
+    *(Pauses, Sizes, Outages, Together, Redrives, FanOut),
 )
 """All of them, by their numbers."""
 

@@ -7,7 +7,7 @@ import attrs
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget, key_of
 from .scene import ENDS, Scene
 
 _SLACK = 0.002
@@ -54,7 +54,7 @@ class Leases(Rule):
             What.RENEWED: self._hear_renewed,
             **each(over, self._hear_over),
             **each((*ENDS, What.VERB), self._hear_told),
-            **each((*gone, What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_loss),
+            **each((*gone, *BEGINS_ANEW), self._hear_loss),
             Transition.LEASE_LOST: self._hear_lost,
             What.STARTED: self._hear_started,
         }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trio_bus._entry_id import EntryId
-from trio_bus._modes import StartPosition
 from trio_bus._observer import Transition
+from trio_bus._subscription.group import first_id
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import DONE, GroupPlaces, Places
 
@@ -92,7 +92,7 @@ class OnePlace(Rule):
         self, topic: str, name: str, group: GroupPlaces, confirmed: Mapping[EntryId, Line]
     ) -> None:
         config = self.scene.configs.get((topic, name))
-        begins_later = config is None or config.start not in {None, StartPosition.OLDEST}
+        begins_later = config is None or first_id(config) != EntryId(0, 0)
         if begins_later or (topic, name) in self.scene.destroyed or group.spots is None:
             return
         settled = self._settled.get((topic, name), set())

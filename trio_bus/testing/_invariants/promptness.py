@@ -9,7 +9,7 @@ import attrs
 from trio_bus._subscription.reclaimer import BREATH
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import Consumer, Scene
 
 SOON = BREATH + 0.005
@@ -57,7 +57,7 @@ class Promptness(Rule):
             What.SCHEDULING: self._hear_scheduling,
             What.SCHEDULED: self._hear_scheduled,
             What.STARTED: self._hear_started,
-            **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
             **each((What.COMMAND, What.OVER, What.QUIET), self._hear_time),
         }
 

@@ -21,6 +21,9 @@ Key = tuple[str, str, EntryId]
 
 T = TypeVar("T")
 
+BEGINS_ANEW = (What.GROUP_DESTROYED, What.TOPIC_DELETED, What.BEGUN)
+"""After these a group, or all groups of a topic, know nothing of what was before."""
+
 
 class Rule:
     """One invariant, which hears every line that concerns it.
@@ -74,7 +77,7 @@ def each(subjects: Iterable[Subject], hear: Hear) -> dict[Subject, Hear]:
 
 def forget(line: Line, kept: dict[Key, T]) -> None:
     """Drop what is known of an entry, in all groups; or of all that `forget_group` drops."""
-    if line.entry_id is None:
+    if line.entry_id is None or line.what is What.BEGUN:
         forget_group(line, kept)
     else:
         for key in [it for it in kept if it[0::2] == (line.topic, line.entry_id)]:

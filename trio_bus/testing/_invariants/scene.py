@@ -100,7 +100,7 @@ class Scene:
         self.copied: set[str] = set()
         """Topics that got copies of dead letters."""
         self.destroyed: set[tuple[str, str]] = set()
-        """Groups that somebody destroyed, alone or with their topic."""
+        """Groups that somebody destroyed, alone or with their topic, or that began anew."""
         self._ears = self._make_ears()
 
     @property
@@ -158,6 +158,7 @@ class Scene:
             What.GROUP_DESTROYED: self._hear_destruction,
             What.TOPIC_DELETED: self._hear_destruction,
             What.COPIED: lambda line: self.copied.add(line.topic),
+            What.BEGUN: self._hear_destruction,
             What.HEALED: self._hear_healing,
         }
 
@@ -173,7 +174,7 @@ class Scene:
         self._place(line).lease = line.seconds or 0.0
 
     def _hear_opening(self, line: Line) -> None:
-        if line.config is not None:
+        if line.config is not None and line.group:  # who fans out has none before it is open
             self.configs[line.topic, line.group] = line.config
 
     def _hear_joined(self, line: Line) -> None:

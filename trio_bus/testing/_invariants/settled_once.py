@@ -6,7 +6,7 @@ from trio_bus._modes import AckMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import Scene
 
 _OUT_OF_STEP = {What.PAUSED, What.CLOCK_STEPPED}
@@ -42,7 +42,7 @@ class SettledOnce(Rule):
             What.GIVEN: self._hear_given,
             What.STARTED: self._hear_started,
             What.REDRIVEN: self._hear_redriven,
-            **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
         }
 
     def _hear_destroyed(self, line: Line) -> None:

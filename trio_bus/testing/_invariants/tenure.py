@@ -7,7 +7,7 @@ import attrs
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
-from .rule import Ears, Key, Rule, each, forget, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget, key_of
 from .scene import ENDED, Scene
 
 _SLACK = 0.002
@@ -69,7 +69,7 @@ class Tenure(Rule):
     def hears(self) -> Ears:
         """Listen to what begins and ends leases, and to handlers."""
         over = (What.ACKED, What.RETRIED, What.RELEASED, What.BURIED, What.DROPPED)
-        gone = (What.DELETED, What.TRIMMED, What.GROUP_DESTROYED, What.TOPIC_DELETED)
+        gone = (What.DELETED, What.TRIMMED, *BEGINS_ANEW)
         return {
             What.GIVEN: self._hear_given,
             What.RENEWED: self._hear_renewed,

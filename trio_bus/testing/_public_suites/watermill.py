@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
+import attrs
 import trio
 
 from trio_bus._backend import Membership
@@ -293,6 +294,22 @@ async def claim_all_messages(stage: Stage) -> None:
     inbox.check_exactly_once()
 
 
+async def fan_out_without_a_group(stage: Stage) -> None:
+    """Two readers without a group see all that is new, in the same order, and nothing old."""
+    topic, inboxes = stage.topic(), [Inbox(payloads(50)), Inbox(payloads(50))]
+    await publish(stage.bus(), topic, payloads(50, "old "))
+    config = attrs.evolve(SubscriptionConfig.fan_out(topic), max_in_flight=1, reclaim_interval=SOON)
+    async with (
+        open_subscription(stage.bus(), config, inboxes[0].handle),
+        open_subscription(stage.bus(), config, inboxes[1].handle),
+    ):
+        await publish(stage.bus(), topic, payloads(50))
+        for inbox in inboxes:
+            await inbox.complete()
+    assert [inbox.seen for inbox in inboxes] == [payloads(50)] * 2
+    assert (await stage.backend.info(topic)).groups == ()
+
+
 async def stress(stage: Stage) -> None:
     """All of these at the same time, twice."""
     async with trio.open_nursery() as nursery:
@@ -321,6 +338,7 @@ async def _publish_and_close(stage: Stage, topic: str, bodies: list[bytes]) -> N
 
 WATERMILL = (
     publish_subscribe,
+    fan_out_without_a_group,
     concurrent_subscribe,
     concurrent_subscribe_multiple_topics,
     resend_on_error,

@@ -50,7 +50,7 @@ class Acting:
                 await delivery.renew()
                 await self._work(step.seconds / 2)
             case Handling.COMMIT | Handling.COMMIT_LATE | Handling.COMMIT_NOT:
-                await self._commit(delivery, step)
+                await self._commit(subscription, delivery, step)
                 return
             case _:
                 if await self.work(step):
@@ -71,9 +71,10 @@ class Acting:
                 await self._toil(step)
         return False
 
-    async def _commit(self, delivery: Delivery, step: Step) -> None:
+    async def _commit(self, subscription: AnySubscription, delivery: Delivery, step: Step) -> None:
         """Publish in a transaction, before the work and after it."""
-        group, number = self._plan.group.name, self._world.next_transaction()
+        group = self._plan.group.config.group_of(subscription.name)
+        number = self._world.next_transaction()
         author = f"{self._process.name} {number}"
         outputs = effects_of(delivery, group, author, EFFECTS_TOPIC, 1 + number % 3)
         async with delivery.transaction() as transaction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_bus._entry_id import EntryId
+from trio_bus._names import is_private
 from trio_bus.testing._line import What
 from trio_bus.testing._places import look_into
 
@@ -31,13 +32,20 @@ def administer(world: World, fault: Fault) -> None:
             if entries:
                 streams.trim(TOPIC, fault.number)
         case Trouble.UNGROUPED:
-            group = world.plan.groups[fault.number % len(world.plan.groups)].name
+            group = _group(world, fault)
             if group in look_into(streams, [TOPIC]).topics[TOPIC].groups:
                 declare(What.GROUP_DESTROYED, topic=TOPIC, group=group)
                 streams.destroy_group(TOPIC, group)
         case _:
             declare(What.TOPIC_DELETED, topic=TOPIC)
             streams.delete_topic(TOPIC)
+
+
+def _group(world: World, fault: Fault) -> str:
+    """Choose one: of those that fan out, that of any consumer."""
+    plan = world.plan.groups[fault.number % len(world.plan.groups)]
+    own = list(filter(is_private, look_into(world.host.streams, [TOPIC]).topics[TOPIC].groups))
+    return own[fault.number % len(own)] if own and plan.fans_out else plan.name
 
 
 def _entries(world: World) -> list[EntryId]:

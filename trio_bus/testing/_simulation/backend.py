@@ -100,6 +100,18 @@ class WiredBackend(StreamBackend):
             "create_group", lambda: streams.create_group(topic, group, start)
         )
 
+    async def create_private(
+        self, topic: str, group: str, start: EntryId | None, expiry: float
+    ) -> EntryId | None:
+        """Create a private group."""
+
+        async def act() -> EntryId | None:
+            begin = await self.wire.host.streams.create_private(topic, group, start, expiry)
+            self.wire.journal.begun(topic, group, begin, expiry)
+            return begin
+
+        return await self.wire.call("create_group", act)
+
     def join(self, membership: Membership) -> AbstractAsyncContextManager[GroupMember]:
         """Be that consumer."""
         return self._join(membership)

@@ -41,7 +41,7 @@ class Consumer:
         self._journal = world.journal
         self._actor = process.name
         self._config = plan.group.config
-        self._noted = world.settings[plan.group.name].config
+        self._noted = world.settings[plan.group.name]
         self._left = trio.Event()
         self._name = ""
         """Of the subscription that is open."""
@@ -71,13 +71,14 @@ class Consumer:
 
     def _joined(self, subscription: AnySubscription) -> None:
         self._name = subscription.name
+        self._world.settings[self._config.group_of(self._name)] = self._noted
         self._journal.joined(self._actor, self._name, self._config, self._world.plan.largest)
 
     async def _stay(self, seconds: float, leaving: Leaving) -> None:
         self._journal.opening(self._actor, self._config, self._plan.group.asked)
         with trio.CancelScope() as scope:
             if self._plan.group.pulling:
-                async with open_subscription(self._bus, self._noted) as deliveries:
+                async with open_subscription(self._bus, self._noted.config) as deliveries:
                     await self._pull(deliveries, seconds, leaving, scope)
             else:
                 await self._push(seconds, leaving, scope)
@@ -92,9 +93,9 @@ class Consumer:
             await self._handle_all(name[0], batch)
 
         opened = (
-            open_subscription(self._bus, self._noted, batch_handler=handle_all)
+            open_subscription(self._bus, self._noted.config, batch_handler=handle_all)
             if self._plan.group.batching
-            else open_subscription(self._bus, self._noted, handle)
+            else open_subscription(self._bus, self._noted.config, handle)
         )
         async with opened as subscription:
             name.append(subscription)

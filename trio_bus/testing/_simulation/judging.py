@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from trio_bus._memory import MemoryBackend
+from trio_bus._names import is_private
 from trio_bus.testing._invariants import InvariantBroken, Judge
 from trio_bus.testing._journal import Journal
 from trio_bus.testing._line import Line, What
@@ -44,6 +45,12 @@ class Judging:
     def somebody_holds_something(self) -> bool:
         """Whether a consumer at work was not told the end of a delivery: it may be trying."""
         return any(it.works and it.held for it in self._judge.scene.consumers.values())
+
+    @property
+    def private_groups(self) -> list[str]:
+        """Those of all that are at work and have one: they are there, or are made again."""
+        there = self._judge.scene.consumers.values()
+        return [it.group for it in there if it.works and is_private(it.group)]
 
     def quiet(self) -> None:
         """Judge a moment at which nothing is under way."""

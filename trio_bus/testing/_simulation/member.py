@@ -59,7 +59,13 @@ class WiredMember(GroupMember):
 
     async def look(self) -> Look:
         """Look."""
-        return await self._call("look", self._inner.look)
+
+        async def act() -> Look:
+            look = await self._inner.look()
+            self._witness.kept("look")
+            return look
+
+        return await self._call("look", act)
 
     async def woken(self) -> float:
         """Wait to be woken, as far as we hear of it."""
@@ -125,6 +131,7 @@ class WiredMember(GroupMember):
         async def act() -> dict[EntryId, Settled]:
             over = await self._inner.renew(receipts)
             self._witness.renewed(receipts, over)
+            self._witness.kept("renewal")
             return over
 
         return await self._call("renew", act)

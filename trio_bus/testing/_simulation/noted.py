@@ -8,6 +8,7 @@ from typing import cast
 import attrs
 
 from trio_bus._config import SubscriptionConfig
+from trio_bus._modes import BalanceMode
 from trio_bus._observer import Scope, Transition
 from trio_bus.testing._line import Line, What
 
@@ -16,15 +17,17 @@ class Noted:
     """The settings of one group, as its subscriptions get them."""
 
     def __init__(self, config: SubscriptionConfig) -> None:
+        competes = config.balance_mode is BalanceMode.COMPETING
+        self._without_effect = {"fan_out_expiry"} if competes else set[str]()
         self._looked_at: set[str] = set()
         self.config: SubscriptionConfig = _noting(config, self._looked_at)
         """Equal in each setting; what is looked at is noted."""
 
     @property
     def unread(self) -> list[str]:
-        """The settings that nobody has looked at."""
+        """The settings that nobody has looked at, though they would have an effect."""
         names = [field.name for field in attrs.fields(SubscriptionConfig)]
-        return [name for name in names if name not in self._looked_at]
+        return [it for it in names if it not in self._looked_at | self._without_effect]
 
 
 def _noting(config: SubscriptionConfig, looked_at: set[str]) -> SubscriptionConfig:

@@ -10,7 +10,7 @@ from trio_bus._backoff import Backoff
 from trio_bus._chance import Chance
 from trio_bus._codec import Codec
 from trio_bus._config import SubscriptionConfig
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, BalanceMode
 from trio_bus.testing._line import Pairs
 from trio_bus.testing._settings import Settings
 
@@ -52,6 +52,8 @@ class Leaving(Enum):
 class GroupPlan:
     """How the consumers of one group are configured."""
 
+    name: str
+    """What the plan calls it; of those that fan out each consumer has a group of its own."""
     config: SubscriptionConfig
     asked: Pairs
     """What the settings were made of."""
@@ -60,9 +62,14 @@ class GroupPlan:
     batching: bool = False
 
     @property
-    def name(self) -> str:
-        """Its name."""
-        return self.config.group
+    def fans_out(self) -> bool:
+        """Whether each of its consumers gets every message."""
+        return self.config.balance_mode is BalanceMode.FAN_OUT
+
+    @property
+    def life(self) -> float:
+        """Seconds after which others do not wait for it any more."""
+        return self.config.fan_out_expiry if self.fans_out else self.config.claim_idle_timeout
 
     @property
     def settles_itself(self) -> bool:
@@ -233,8 +240,13 @@ class _Draw:
         settings["block_timeout"] = self.more.choice(self.scenario.block_timeouts)
         if COMMITTING & set(self.scenario.handlings):
             settings["output_topics"] = (EFFECTS_TOPIC,)
+        if name in self.scenario.fan_outs:
+            settings["balance_mode"] = BalanceMode.FAN_OUT
+            settings["fan_out_expiry"] = self.more.choice(self.scenario.fan_out_expiries)
+        own = "" if name in self.scenario.fan_outs else name
         return GroupPlan(
-            config=SubscriptionConfig(TOPIC, name, **settings),
+            name=name,
+            config=SubscriptionConfig(TOPIC, own, **settings),
             asked=tuple(settings.items()),
             ack_mode=ack_mode,
             pulling=pulling,
@@ -328,7 +340,7 @@ class _Draw:
         operators = [OPERATOR] * 3 if self.scenario.redrives != (0, 0) else []
         places = [*(it.place for it in consumers), *(it.place for it in consumers), *publishers]
         places += operators
-        lease = max(group.config.claim_idle_timeout for group in groups)
+        lease = max(group.life for group in groups)
         found = [self.fault(places, lease) for _ in range(self.between(self.scenario.faults))]
         return tuple(sorted(found, key=lambda fault: fault.when))
 

@@ -80,6 +80,11 @@ class Scenario:
     """Processes that publish."""
     groups: tuple[str, ...] = attrs.field(default=("billing",), validator=some(group))
     """Each of them handles every message."""
+    fan_outs: tuple[str, ...] = attrs.field(default=(), validator=each(group))
+    """Which of them fan out: each of their consumers handles every message."""
+    fan_out_expiries: tuple[float, ...] = attrs.field(
+        default=(300.0,), validator=some(seconds(above=True))
+    )
     consumers: Numbers = attrs.field(default=(1, 2), validator=numbers(1))
     """Processes in each group."""
     reclaim_intervals: tuple[float, ...] = attrs.field(

@@ -373,6 +373,32 @@ _ALL = (
         faults=(2, 5),
         seconds=2.0,
     ),
+    Scenario(
+        name="fanned",
+        about="Every consumer gets every message; some die, or stand still for too long.",
+        messages=(2, 4),
+        forms=(Form.PUBLISH, Form.PUBLISH, Form.BATCH),
+        groups=("screens",),
+        fan_outs=("screens",),
+        fan_out_expiries=(0.5, 0.5, 0.8),
+        consumers=(2, 3),
+        max_in_flight=(1, 2, 16),
+        max_retry=(0, 1),
+        leases=(0.5,),
+        reclaim_intervals=(0.1,),
+        handlings=(*(Handling.SUCCEED,) * 4, Handling.FAIL, Handling.RELEASE, Handling.LATE),
+        ack_modes=tuple(AckMode),
+        pulling=(False, False, True),
+        burying=(True, False),
+        stays=(60.0, 60.0, 0.5),
+        latencies=(0.0, 0.0, 0.02),
+        troubles=(
+            *((Trouble.PAUSED,) * 5),
+            *(Trouble.SUSPENDED, Trouble.KILLED, Trouble.KILLED, Trouble.LOST, Trouble.UNGROUPED),
+        ),
+        faults=(2, 4),
+        seconds=2.0,
+    ),
 )
 
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -117,12 +117,15 @@ class World:
                 nursery.start_soon(self._consume, consumer)
             if self.plan.redrives:
                 nursery.start_soon(self._operate)
-            await Troubles(self).run()
-            self.journal.healed()
-            self.host.heal()
-            await self._rest()
-            self.judging.quiet()
-            self.over.set()
+            try:
+                await Troubles(self).run()
+                self.journal.healed()
+                self.host.heal()
+                await self._rest()
+                self.judging.quiet()
+                self.over.set()
+            finally:
+                self.host.heal()  # whoever stands still could not end
 
     def _judge_settings(self) -> None:
         """See that whoever had a reason to look at each setting did so: else it does nothing."""
@@ -263,5 +266,6 @@ class World:
             or self.running
             or self.judging.somebody_holds_something
         )
-        groups = [group.name for group in self.plan.groups]
+        groups = [group.name for group in self.plan.groups if not group.fans_out]
+        groups += self.judging.private_groups
         return not at_work and is_at_rest(self.host.streams, TOPIC, groups)
