@@ -28,6 +28,7 @@ from ._graves import Grave, Redriven
 from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
+from ._retention import Retention
 from ._settled import Settled
 from ._settlement import (
     Ack,
@@ -112,6 +113,10 @@ class Membership:
     dead_letter_topic: str | None = None
     tend_every: float = 0.0
     """Seconds for which a group is left alone after any of its members tended it."""
+    retention: Retention | None = None
+    """What `GroupMember.look` removes from the topic."""
+    retain_every: float = 0.0
+    """Seconds for which a topic is left alone after somebody removed what this retention says."""
 
 
 class GroupMember(abc.ABC):
@@ -143,6 +148,10 @@ class GroupMember(abc.ABC):
         its lease are laid where every member can take them, whoever looks, and all are woken for
         them: not our own. Other consumers that own nothing are removed when they were idle for two
         leases, and for four times ``tend_every``; who looks is not idle.
+
+        A look also removes what is beyond the bounds of our ``retention``, and finished by every
+        group unless that says otherwise; not within ``retain_every`` seconds of the last time
+        that anybody did so on this topic with the same retention. A bounded number by one call.
         """
 
     @abc.abstractmethod

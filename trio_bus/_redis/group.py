@@ -37,6 +37,7 @@ from .graves import notes_key
 from .link import Link
 from .replies import as_entry_id, as_int, as_list, as_record, as_row, as_text, checked
 from .resp import Argument, Command, ErrorReply, Reply
+from .retaining import retained_keys, retention_arguments
 from .schedule import schedule_keys, wake_channel
 from .scripts import ScriptCall
 
@@ -80,7 +81,11 @@ class Group:
         due = own_key(membership.topic, "due", membership.group)
         self._keys = (membership.topic, due)
         tending = own_key(membership.topic, "tending", membership.group)
-        self._look_keys = (*self._keys, *schedule_keys(membership.topic), tending)
+        self._retention = retention_arguments(membership)
+        self._look_keys = (
+            *(*self._keys, *schedule_keys(membership.topic), tending),
+            *retained_keys(membership),
+        )
         self._channel = wake_channel(membership.topic)
         dead_letters = membership.dead_letter_topic
         buried = (*self._keys, notes_key(membership.topic, membership.group))
@@ -104,15 +109,17 @@ class Group:
             self._channel,
             *self._times,
             *(1 + _EXTRA_LOOKS, _MOST_DUE, _LARGEST_DUE),
+            *self._retention,
         )
         reply = await self._run("look", self._look_keys, arguments)
-        claimable, due_ms, refusal, gone = as_row(reply, 4)
+        claimable, due_ms, refusal, gone, trimmed = as_row(reply, 5)
         wait_ms, why = as_int(due_ms), as_text(refusal).removeprefix("-")
         return Look(
             claimable=as_int(claimable) == 1,
             due_in=None if wait_ms < 0 else wait_ms / 1000,
             refusal=to_exception(ErrorReply(why)) if why else None,
             gone=tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
+            trimmed=as_int(trimmed),
         )
 
     async def take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:

@@ -169,6 +169,8 @@ async def _core(
         max_attempt=config.max_attempt,
         dead_letter_topic=config.dead_letter_topic,
         tend_every=config.reclaim_interval / 2,  # whoever ticks alone does it at each tick
+        retention=config.retention,
+        retain_every=config.reclaim_interval * 10,
     )
     with naming(config.topic):
         await bus.backend.create_group(config.topic, config.group, first_id(config))
