@@ -12,7 +12,7 @@ from trio_bus._errors import ValidationError
 from trio_bus._names import shown
 
 if TYPE_CHECKING:
-    from trio_bus._delivery import Delivery
+    from trio_bus._holding import Holding
 
     from .buffer import Buffer
     from .core import Core
@@ -36,36 +36,36 @@ class Batches:
 
     async def __anext__(self) -> Batch:
         """Wait for the next batch."""
-        try:
-            received = [await self._buffer.receive()]
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-        try:
-            await self._fill(received)
-        except BaseException:
-            self._give_back(received)
-            raise
-        return Batch(received)
+        while True:
+            try:
+                taken = [await self._buffer.take()]
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+            try:
+                await self._fill(taken)
+            except BaseException:
+                for holding in taken:
+                    self._buffer.give_back(holding)
+                raise
+            deliveries = self._buffer.start_all(taken)
+            if deliveries:
+                return Batch(deliveries)
 
-    async def _fill(self, received: list[Delivery]) -> None:
-        """Receive more, until it is complete."""
+    async def _fill(self, taken: list[Holding]) -> None:
+        """Take more, until it is complete."""
         until = trio.current_time() + self._max_wait
-        while len(received) < self._max_size:
-            delivery = self._buffer.receive_nowait()
-            if delivery is None and trio.current_time() >= until:
+        while len(taken) < self._max_size:
+            holding = self._buffer.take_nowait()
+            if holding is None and trio.current_time() >= until:
                 return
-            if delivery is None:
+            if holding is None:
                 try:
                     with trio.move_on_at(until):
-                        delivery = await self._buffer.receive()
+                        holding = await self._buffer.take()
                 except trio.EndOfChannel:
                     return
-            if delivery is not None:
-                received.append(delivery)
-
-    def _give_back(self, received: list[Delivery]) -> None:
-        for delivery in received:
-            self._buffer.give_back(delivery)
+            if holding is not None:
+                taken.append(holding)
 
 
 def _checked_size(max_size: int | None, most: int) -> int:

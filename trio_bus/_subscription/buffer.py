@@ -1,8 +1,5 @@
 """What was read and waits for the user's own loop."""
 
-# pyright: reportPrivateUsage=false
-# What a delivery stands for is known to whoever made it.
-
 from __future__ import annotations
 
 import math
@@ -34,8 +31,8 @@ class Buffer:
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             return
 
-    async def receive(self) -> Delivery:
-        """Wait for one; lost and expired ones are passed over.
+    async def take(self) -> Holding:
+        """Wait for one; lost and expired ones are passed over. It is for whoever takes it then.
 
         Raises:
           trio.EndOfChannel: after `close`.
@@ -43,9 +40,10 @@ class Buffer:
         while True:
             holding = await self._waiting.receive()
             if await self._is_ours(holding) and not self._core.inspection.expire(holding):
-                return self._give_out(holding)
+                holding.given_out = True
+                return holding
 
-    def receive_nowait(self) -> Delivery | None:
+    def take_nowait(self) -> Holding | None:
         """Return one that is there and may start at once; None if there is none."""
         while True:
             try:
@@ -55,18 +53,23 @@ class Buffer:
             if holding.is_doubtful:
                 self._core.hand_back(holding)
             elif holding.open and not self._core.inspection.expire(holding):
-                return self._give_out(holding)
+                holding.given_out = True
+                return holding
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Give back what was received and is not handled after all."""
-        holding = delivery._holding  # noqa: SLF001 - it was made here
+    def give_back(self, holding: Holding) -> None:
+        """Give back what was taken and is not handled after all."""
         if holding.open:
             self._core.hand_back(holding)
 
-    def _give_out(self, holding: Holding) -> Delivery:
-        holding.given_out = True
+    def start(self, holding: Holding) -> Delivery:
+        """Hand out what was taken: the user's own loop begins with it."""
         self._core.history.started(holding)
         return Delivery(holding)
+
+    def start_all(self, holdings: list[Holding]) -> list[Delivery]:
+        """Hand out those that can still start: some may have waited for others."""
+        expire = self._core.inspection.expire
+        return [self.start(it) for it in holdings if it.open and not expire(it)]
 
     async def _is_ours(self, holding: Holding) -> bool:
         """Say whether it is; if that has to be asked and is cancelled, give it back."""

@@ -201,4 +201,4 @@ class PullSubscription(_Running, trio.abc.ReceiveChannel["Delivery"]):
         Raises:
           trio.EndOfChannel: the subscription is drained or closed.
         """
-        return await self._buffer.receive()
+        return self._buffer.start(await self._buffer.take())
