@@ -104,14 +104,20 @@ class Model(MemoryBackend):
                 yield found
 
     def _deadlines_ms(self, us: Membership, since_ms: float) -> Iterator[float]:
-        end = self._server.schedule(us.topic).first_end(since_ms)
+        ours = self._server
+        end = ours.schedule(us.topic).first_end(since_ms)
         if end is not None:
             yield end
         yield from self._dues_ms(us, since_ms)
-        place = self._server.store.find_group(us.topic, us.group)
+        place = ours.store.find_group(us.topic, us.group)
         if place is None:
             return
-        group = place[1]
+        stream, group = place
+        if us.retention is not None and us.retention.max_age is not None:
+            for entry_id in stream.entries:
+                yield entry_id.ms + us.retention.max_age * 1000
+        for since_when in ours.store.retained.values():
+            yield since_when + us.retain_every * 1000
         if group.tended_ms is not None:
             yield group.tended_ms + us.tend_every * 1000
         for consumer in group.consumers.values():
