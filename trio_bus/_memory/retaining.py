@@ -24,7 +24,7 @@ def retain(store: Store, us: Membership, now_ms: int) -> int:
     if retention is None or _was_just_done(store, us, retention, now_ms):
         return 0
     stream, _ = store.need_group(us.topic, us.group)
-    return _cut(stream, retention, now_ms)
+    return stream.trim(Trim(min_id=end_of(stream, retention, now_ms)))
 
 
 def _was_just_done(store: Store, us: Membership, retention: Retention, now_ms: int) -> bool:
@@ -41,11 +41,12 @@ def every_ms(us: Membership) -> int:
     return math.ceil(us.retain_every * 1000)
 
 
-def _cut(stream: Stream, retention: Retention, now_ms: int) -> int:
+def end_of(stream: Stream, retention: Retention, now_ms: int) -> EntryId:
+    """Return the id before which everything goes."""
     end = max(_end_of_age(retention, now_ms), _end_of_length(retention, stream))
     if retention.finished:
         end = min([end, *map(_first_unfinished, stream.groups.values())])
-    return stream.trim(Trim(min_id=end))
+    return end
 
 
 def _end_of_age(retention: Retention, now_ms: int) -> EntryId:

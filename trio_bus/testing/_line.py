@@ -55,6 +55,7 @@ class What(Enum):
     BOOKED = "keeps a suspect for its turn"
     UNBOOKED = "keeps a suspect no more"
     NO_EFFECT = "refuses to settle"
+    RETAINED = "removes what is finished"
     # What goes wrong, on purpose.
     DIED = "dies"
     PAUSED = "stands still"
@@ -135,7 +136,8 @@ class Line:
     """Of STARTED: whether the handler is known to end at once when it is cancelled."""
     count: int | None = None
     """Of COMMAND: how many entries it is about, or may bring; of ACKED: how many outputs of a
-    transaction were appended with it."""
+    transaction were appended with it; of RETAINED, how many entries there are behind it, or how
+    many were removed."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
     asked: Pairs = ()

@@ -19,10 +19,12 @@ from trio_bus._backend import (
 )
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, RemoteError
+from trio_bus._look import Look
 from trio_bus._settled import Settled
 from trio_bus.testing._ears import Witness
 from trio_bus.testing._interposed import InterposedBackend, InterposedMember
 from trio_bus.testing._journal import Journal
+from trio_bus.testing._trims import looked
 
 T = TypeVar("T")
 
@@ -57,8 +59,14 @@ class MortalMember(InterposedMember):
     """A member of a process that may die. The journal hears what the server did for it."""
 
     mortal: Mortal
-    consumer: str
+    membership: Membership
     witness: Witness
+    backend: StreamBackend
+
+    @property
+    def consumer(self) -> str:
+        """Its name."""
+        return self.membership.consumer
 
     async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do it, unless we are dead."""
@@ -69,6 +77,10 @@ class MortalMember(InterposedMember):
         entries = await self._ask("read", lambda: self.inner.read(count, timeout), count, timeout)
         self.witness.delivered(entries)
         return entries
+
+    async def look(self) -> Look:
+        """Look; see `GroupMember.look`."""
+        return await looked(super().look, self.backend, self.membership, self.witness)
 
     async def woken(self) -> float:
         """Wait to be woken; see `GroupMember.woken`. Nothing is asked of the server."""
@@ -137,4 +149,4 @@ class MortalBackend(InterposedBackend[StreamBackend]):
     def interpose(self, member: GroupMember, membership: Membership) -> GroupMember:
         """Let the member die with us, and the journal hear what the server did for it."""
         witness = Witness(self._mortal.journal, self._mortal.actor, membership)
-        return MortalMember(member, self._mortal, membership.consumer, witness)
+        return MortalMember(member, self._mortal, membership, witness, self.inner)

@@ -39,6 +39,7 @@ from .promptness import Promptness
 from .rate import Rate
 from .readable import Readable
 from .reserved import Reserved
+from .retained import Retained
 from .rule import Hear, Rule, Subject
 from .scene import Scene
 from .settings import Settings
@@ -51,7 +52,7 @@ RULES: tuple[type[Rule], ...] = (
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
-    *(Pauses, Sizes, Outages),
+    *(Pauses, Sizes, Outages, Retained),
 )
 """All of them, by their numbers."""
 

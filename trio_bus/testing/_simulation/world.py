@@ -32,7 +32,7 @@ from .noted import Noted, groups_that_failed
 from .plan import PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
 from .process import Process
 from .publisher import Publisher
-from .rest import is_at_rest
+from .rest import is_at_rest, is_trimmed
 from .troubles import Troubles
 from .watch import Endless, Watch
 from .wire import Wire
@@ -236,4 +236,7 @@ class World:
     def _is_quiet(self) -> bool:
         at_work = self._publishing or self.running or self.judging.somebody_holds_something
         groups = [group.name for group in self.plan.groups]
-        return not at_work and is_at_rest(self.host.streams, TOPIC, groups)
+        if at_work or not is_at_rest(self.host.streams, TOPIC, groups):
+            return False
+        retentions = [group.config.retention for group in self.plan.groups]
+        return is_trimmed(self.host.streams, TOPIC, retentions)
