@@ -16,6 +16,7 @@ from trio_bus import (
     Bus,
     BusOptions,
     ConnectionLost,
+    DeadMessage,
     DeathCause,
     Delivery,
     EntryId,
@@ -132,19 +133,24 @@ async def test_when_it_was_sent_back(any_world: World) -> None:
     """Its time is over all the same, for the original and for a copy; its history has both."""
     bus, seen = any_world.bus(), Seen(fails=True)
     single = attrs.evolve(config(), max_retry=0)
-    entry_id = await old(any_world)
-    async with open_subscription(bus, single, seen) as failing:
-        await until(lambda: failing.statistics().rejected == 1)
-    await trio.sleep(LIFE)
-    for expected in (Redriven.DONE, Redriven.COPIED):
-        outcome = await bus.redrive(DEAD, everything=True)
-        assert [it.result for it in outcome.results] == [expected]
-        async with open_subscription(bus, single, seen) as again:
-            await until(lambda: again.statistics().rejected == 1)
+
+    async def buried_again() -> DeadMessage:
+        async with open_subscription(bus, single, seen) as subscription:
+            await until(lambda: subscription.statistics().rejected == 1)
         (letter,) = [it async for it in bus.dead_letters(DEAD)]
-        assert letter.dead_letter.cause is DeathCause.EXPIRED
-        if expected is Redriven.DONE:
-            any_world.delete_entry(entry_id)
+        return letter
+
+    entry_id = await old(any_world)
+    assert (await buried_again()).dead_letter.cause is DeathCause.EXHAUSTED
+    await trio.sleep(LIFE)
+    outcome = await bus.redrive(DEAD, everything=True)
+    assert [it.result for it in outcome.results] == [Redriven.DONE]
+    assert (await buried_again()).dead_letter.cause is DeathCause.EXPIRED
+    any_world.delete_entry(entry_id)
+    outcome = await bus.redrive(DEAD, everything=True)
+    assert [it.result for it in outcome.results] == [Redriven.COPIED]
+    letter = await buried_again()
+    assert letter.dead_letter.cause is DeathCause.EXPIRED
     assert [it.cause for it in letter.history] == [DeathCause.EXHAUSTED, DeathCause.EXPIRED]
     assert seen == [b"old"]
 

@@ -18,6 +18,7 @@ from trio_bus._backend import (
     Membership,
     Release,
     Retry,
+    Settlement,
     StreamBackend,
 )
 from trio_bus._redis import RedisBackend
@@ -109,13 +110,13 @@ async def test_what_waits_anywhere_is_not_finished(backend_url: str, word: str) 
     async with open_world(backend_url) as world, world.backend.join(US) as us:
         ids = await begin(world.backend, 3)
         first, second, third = await us.read(3, 0)
-        settlement = {
+        words: dict[str, Settlement] = {
             "release": Release(second.receipt),
             "delay": Release(second.receipt, 30.0),
             "retry": Retry(second.receipt, 30.0),
             "bury": Bury(second.receipt, DEATH),
-        }[word]
-        await us.settle([Ack(first.receipt), settlement, Ack(third.receipt)])
+        }
+        await us.settle([Ack(first.receipt), words[word], Ack(third.receipt)])
         assert (await us.look()).trimmed == 1
         assert await left(world.backend) == (2, ids[1])
         if word == "release":

@@ -291,7 +291,7 @@ _ALL = (
         forms=(Form.PUBLISH, Form.BATCH, Form.KEYED, Form.SCHEDULED, Form.EXPIRING),
         groups=("billing", "shipping"),
         consumers=(1, 2),
-        reclaim_intervals=(0.02, 0.05),
+        reclaim_intervals=(0.05, 0.1),
         max_in_flight=(1, 4),
         retentions=(
             *(None, Retention(max_length=0), Retention(max_length=0), Retention(max_length=2)),
