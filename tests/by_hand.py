@@ -34,6 +34,8 @@ class Beginning:
     tend_units: float = 0.0
     prelude: str = "nothing"
     together: bool = False
+    kept: str = "none"
+    retain_units: float = 0.0
 
 
 @contextmanager

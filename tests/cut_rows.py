@@ -37,6 +37,7 @@ from trio_bus._info import TopicInfo
 from trio_bus._names import DUE, SUSPECT
 from trio_bus._once import Append, Once
 from trio_bus._redis.replies import as_text
+from trio_bus._retention import Retention
 from trio_bus._settled import Settled
 from trio_bus.testing import Act, Exchange
 
@@ -106,6 +107,7 @@ class Row:
     lease: float = 60.0
     both_ways: bool = True
     """Whether each byte is cut in order and reset; else they take turns."""
+    retention: Retention | None = None
 
     @property
     def name(self) -> str:
@@ -616,6 +618,26 @@ async def consumers(world: World) -> set[str]:
     return {consumer.name for consumer in group.consumers}
 
 
+async def finish_three(world: World) -> None:
+    await world.hold(3)
+    await world.member.settle([Ack(receipt) for receipt in world.receipts])
+    world.done.update(ids(world.entries))
+    world.entries.clear()
+
+
+async def look_and_remove(world: World) -> object:
+    return (await world.member.look()).trimmed
+
+
+async def judge_retained(world: World, outcome: Outcome, cut: Cut) -> None:
+    """All that goes is gone at once; or nothing is, and then the next look removes it."""
+    if not raised(outcome, cut):
+        assert outcome.result == 2
+    assert await world.length() in ({1, 3} if outcome.error else {1})
+    await look_and_remove(world)
+    assert await world.length() == 1
+
+
 # -- settling
 
 
@@ -821,6 +843,14 @@ ROWS = [
     Row("give_up_booking", "of a suspect", a_suspect, give_up_booking, judge_booking),
     Row("forget", "after a lost read", lose_a_read, forget, judge_strays, both_ways=False),
     Row("look", "an idle consumer", an_idle_consumer, tend, judge_tend, lease=LEASE),
+    Row(
+        "look",
+        "three are finished",
+        finish_three,
+        look_and_remove,
+        judge_retained,
+        retention=Retention(max_length=1),
+    ),
     Row("settle", "in all ways", hold_six, settle, judge_settle),
     Row("renew", "with one lost", hold_three_and_lose_one, renew, judge_renew),
     Row("forget", "owning nothing", hold_none, forget, judge_forget(goes=True)),

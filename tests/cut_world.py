@@ -21,6 +21,7 @@ from trio_bus._redis.member import RedisMember
 from trio_bus._redis.pipeline import Pipeline
 from trio_bus._redis.replies import as_int, as_list, as_text
 from trio_bus._redis.resp import Reply
+from trio_bus._retention import Retention
 from trio_bus._settled import Settled
 from trio_bus.testing import FaultProxy
 
@@ -97,10 +98,14 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    proxy: FaultProxy, direct: RedisBackend, topic: str, lease: float
+    proxy: FaultProxy,
+    direct: RedisBackend,
+    topic: str,
+    lease: float,
+    retention: Retention | None = None,
 ) -> AsyncGenerator[World]:
     """Open a world of its own on an empty topic."""
-    membership = membership_of(topic, "us", lease)
+    membership = attrs.evolve(membership_of(topic, "us", lease), retention=retention)
     async with open_redis(proxy.url, options(Listener())) as backend:
         # Its connection would mix what it exchanges with what the call does; no call depends on it.
         backend._wakes.close()

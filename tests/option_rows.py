@@ -32,6 +32,7 @@ from trio_bus import (
     Message,
     NotPersisted,
     PublishOptions,
+    Retention,
     StartPosition,
     SubscriptionConfig,
     SubscriptionError,
@@ -43,7 +44,7 @@ from trio_bus._credentials import Secret
 from trio_bus._redis.address import read_address
 from trio_bus.abc import Membership
 
-S = TypeVar("S", SubscriptionConfig, Backoff, PublishOptions, BusOptions)
+S = TypeVar("S", SubscriptionConfig, Backoff, Retention, PublishOptions, BusOptions)
 Expected = Sequence[tuple[object, object]]
 
 SUBSCRIPTION = SubscriptionConfig(
@@ -103,7 +104,7 @@ class _Balance(Effect[SubscriptionConfig]):
 
 
 def _fields(
-    settings: SubscriptionConfig | Backoff | PublishOptions | BusOptions,
+    settings: SubscriptionConfig | Backoff | Retention | PublishOptions | BusOptions,
 ) -> dict[str, object]:
     return {
         it.name: cast("object", getattr(settings, it.name)) for it in attrs.fields(type(settings))
@@ -361,6 +362,12 @@ async def _output_topics(settings: SubscriptionConfig) -> object:
     return (await shop.bus.info("{orders}.copies")).length
 
 
+async def _retention(settings: SubscriptionConfig) -> object:
+    shop = Shop()
+    await shop.subscribe(settings, shop.finish, count=9)
+    return (await shop.bus.info("orders")).length
+
+
 def subscription(
     option: str,
     expected: Expected,
@@ -429,6 +436,39 @@ OF_SUBSCRIPTIONS = [
     subscription("drain_timeout", [(0.0, 0), (7.0, 7), (math.inf, 999)], _drain_timeout),
     subscription("shutdown_timeout", [(0.0, 0), (7.0, 7)], _shutdown_timeout),
     subscription("output_topics", [((), 0), (("{orders}.copies",), 1)], _output_topics),
+    subscription(
+        "retention",
+        [(None, 9), (Retention(max_length=4), 4), (Retention(max_age=9), 0)],
+        _retention,
+    ),
+]
+
+
+async def _left(retention: Retention) -> object:
+    """Of nine messages, four of which were handled: how many are left after a minute."""
+    shop = Shop()
+
+    async def handle(delivery: Delivery) -> None:
+        if int(delivery.message.payload) > 3:
+            await trio.sleep_forever()
+
+    settings = attrs.evolve(PLAIN, retention=retention, drain_timeout=0.0)
+    async with open_subscription(shop.bus, settings, handle):
+        await trio.sleep(1)
+        await publish(shop.bus, 9)
+        await trio.sleep(60)
+        return (await shop.bus.info("orders")).length
+
+
+def retention(option: str, expected: Expected, kept: int = 7) -> Effect[Retention]:
+    """Return the effect of an option of a retention."""
+    return Effect(option, Retention(max_length=kept), expected, _left)
+
+
+OF_RETENTIONS = [
+    retention("max_age", [(None, 7), (30.0, 5), (90.0, 7)]),
+    retention("max_length", [(7, 7), (6, 6), (0, 5)]),
+    retention("finished", [(True, 5), (False, 3)], kept=3),
 ]
 
 
@@ -627,5 +667,5 @@ OF_CONNECTIONS = [
 ]
 """They need a peer, and so the time of this machine."""
 
-VIRTUAL = [*OF_SUBSCRIPTIONS, *OF_BACKOFFS, *OF_PUBLISHES, *OF_BUSES]
+VIRTUAL = [*OF_SUBSCRIPTIONS, *OF_BACKOFFS, *OF_RETENTIONS, *OF_PUBLISHES, *OF_BUSES]
 REAL = OF_CONNECTIONS

@@ -31,7 +31,7 @@ PLAIN = {
 }
 EVENTS = {"_alternatives", "_events", "_misfit", "_shape", "_shapes", "_structure", "_writing"}
 MESSAGES = {"_codec", "_envelope", "_fields", "_headers", "_message", "_timestamp", "_uid"} | EVENTS
-SETTINGS = {"_backoff", "_config", "_modes", "_options", "_tables"}
+SETTINGS = {"_backoff", "_config", "_modes", "_options", "_retention", "_tables"}
 VALUES = PLAIN | MESSAGES | SETTINGS | {"_observer"}
 # Backends: entries, groups and bytes. They never see a message.
 BACKENDS = {"_embedded", "_embedded_watchdog", "_memory", "_redis"}
@@ -39,6 +39,7 @@ BACKENDS = {"_embedded", "_embedded_watchdog", "_memory", "_redis"}
 DOORS = {"__init__", "_cli", "_connect", "abc", "testing"}
 
 PURE_PARTS = {"_memory.stream", "_memory.store", "_memory.group", "_memory.takeover", "_redis.resp"}
+
 
 # A program of its own that ``trio-bus bench`` starts: it measures redis.asyncio. See below.
 OTHER_LOOP = "_cli.bench_peer"

@@ -459,3 +459,39 @@ def test_an_administrator_removes_what_others_use() -> None:
             a.g.x reads at most 2: raised GroupMissing(NOGROUP No such key 'a' or consumer
                     group 'g' in XREADGROUP with GROUP option)
         """)
+
+
+def test_groups_finish_what_is_removed_then() -> None:
+    with program(Beginning(kept="length", retain_units=3.0)) as it:
+        it.finish(X, 3, 2, away=False)
+        it.let_time_pass(5.0)
+        it.finish(X, 1, -1, away=True)
+        assert story(it) == text("""
+            append to a a record, a record, a record: [a#1, a#2, a#3]
+            a.g.x reads at most 9: [a#1 (attempt 1), a#2 (attempt 1), a#3 (attempt 1)]
+            a.g.x settles: ack a#1 (attempt 1), ack a#2 (attempt 1): [done, done]
+            a.h.x reads at most 9: [a#1 (attempt 1), a#2 (attempt 1), a#3 (attempt 1)]
+            a.h.x settles: ack a#1 (attempt 1), ack a#2 (attempt 1), ack a#3 (attempt 1): [done,
+                    done, done]
+            a.g.x looks: claimable: False, nothing due, 1 trimmed, refusal: None
+            0.25 s pass
+            append to a a record: [a#4]
+            a.g.x reads at most 9: [a#4 (attempt 1)]
+            a.g.x settles: ack a#3 (attempt 1), ack a#4 (attempt 1): [done, done]
+            a.g.x looks: claimable: False, nothing due, 1 trimmed, refusal: None
+        """)
+
+
+def test_it_waits_until_something_is_too_old() -> None:
+    with program(Beginning(kept="age")) as it:
+        it.finish(X, 1, -1, away=False)
+        story(it)
+        for after in (False, True):
+            it.wait_for_an_end(0, after)
+            it.look(X, None)
+        assert story(it) == text("""
+            0.144 s pass
+            a.g.x looks: claimable: False, nothing due, refusal: None
+            0.009 s pass
+            a.g.x looks: claimable: False, nothing due, 1 trimmed, refusal: None
+        """)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.by_hand import open_memory, text
-from trio_bus import AckMode, ConnectionLost, EntryId, MemoryBackend, Transition
+from trio_bus import AckMode, ConnectionLost, EntryId, MemoryBackend, Retention, Transition
 from trio_bus.abc import StreamBackend
 from trio_bus.testing import FaultyBackend, InvariantBroken, What, bus_conformance
 from trio_bus.testing._bus_conformance.handling import Do
@@ -405,3 +405,17 @@ def test_a_test_of_a_public_suite_takes_no_time() -> None:
     case = bus_conformance(open_memory, virtual_time=True)(name)
     case.debug()
     assert case.shortDescription()
+
+
+def test_what_is_finished_is_removed_in_the_end() -> None:
+    """Whatever was kept for whoever came last."""
+    machine = cast("BusMachine", bus_conformance(open_memory, virtual_time=True).machine())
+    keeping = Rules(retention=Retention(max_length=1))
+    machine.begin([keeping] * 3, ("a", "g"), Form(), 1)
+    try:
+        publish(machine, 3)
+        machine.finish()
+        lines = machine.play.journal.lines
+        assert len([line for line in lines if line.what is What.RETAINED]) == 2
+    finally:
+        machine.play.close()

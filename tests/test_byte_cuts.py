@@ -125,7 +125,7 @@ async def _measure(row: Row, url: str, direct: RedisBackend) -> Sequence[Exchang
 
 async def _run_uncut(row: Row, proxy: FaultProxy, direct: RedisBackend) -> Sequence[Exchange]:
     with trio.fail_after(20):
-        async with opened(proxy, direct, _topic(), row.lease) as world:
+        async with opened(proxy, direct, _topic(), row.lease, row.retention) as world:
             await row.prepare(world)
             with proxy.recording() as exchanges:
                 outcome = await _call(row, world)
@@ -175,7 +175,7 @@ async def _cut(run: Run, proxy: FaultProxy, direct: RedisBackend) -> None:
     row, cut = run.row, run.cut
     try:
         with trio.fail_after(20):
-            async with opened(proxy, direct, _topic(), row.lease) as world:
+            async with opened(proxy, direct, _topic(), row.lease, row.retention) as world:
                 await row.prepare(world)
                 if cut.after is None:
                     fault = proxy.before_command(act=run.act, skip=cut.command)

@@ -45,13 +45,13 @@ async def test_what_dies_and_comes_back_needs_one_slot(cluster: Node) -> None:
         assert "slot" in str(result)
         assert len(await listed(bus, "orders.dead")) == 1
         assert (await bus.redrive("{orders}.dead", ids=[message.id])).redriven == 1
-        assert await seen(bus, MOVED) == [(b"order 7", 1)]
-        assert await seen(bus, AUDIT) == [(b"order 7", 1)]
+        assert await seen(bus, MOVED, 1) == [(b"order 7", 1)]
+        assert await seen(bus, AUDIT, 1) == [(b"order 7", 1)]
 
 
 async def test_where_there_are_no_slots_any_topic_will_do(server_url: str) -> None:
     async with open_bus(server_url) as bus:
         await dead(bus, APART, b"order 7")
         assert (await bus.redrive("orders.dead", everything=True)).redriven == 1
-        assert await seen(bus, APART) == [(b"order 7", 1)]
+        assert await seen(bus, APART, 1) == [(b"order 7", 1)]
         assert await listed(bus, "orders.dead") == []

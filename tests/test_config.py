@@ -74,6 +74,7 @@ def test_defaults_are_those_of_the_manual() -> None:
         "ack_batch_size": 256,
         "drain_timeout": 30.0,
         "shutdown_timeout": 5.0,
+        "retention": None,
         "output_topics": (),
     }
     options = BusOptions()

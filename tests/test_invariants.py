@@ -10,7 +10,14 @@ from typing import TypedDict, Unpack
 import attrs
 import pytest
 
-from trio_bus import AckMode, EntryId, StartPosition, SubscriptionConfig, Transition
+from trio_bus import (
+    AckMode,
+    EntryId,
+    Retention,
+    StartPosition,
+    SubscriptionConfig,
+    Transition,
+)
 from trio_bus._backend import DeathCause, Record
 from trio_bus._dead_letter import CONTEXT, ONLY
 from trio_bus._names import DEAD, DUE, FREE
@@ -53,6 +60,7 @@ from trio_bus.testing._invariants import (
     readable,
     redrives,
     reserved,
+    retained,
     settings,
     settled_once,
     sizes,
@@ -270,6 +278,10 @@ OUTAGE, OVER = (
 )
 GIVEN_TEN = at_server(What.GIVEN, ONE, size=10)
 TEN = attrs.evolve(CONFIG, max_in_flight_bytes=10)
+TIDY = attrs.evolve(CONFIG, retention=Retention(max_length=1, max_age=9.0))
+LOSSY = attrs.evolve(TIDY, retention=Retention(max_length=1, finished=False))
+KEEPING_DEAD = attrs.evolve(TIDY, dead_letter_topic=None)
+REMOVED = at_server(What.RETAINED, ONE, count=1, seconds=2.0)
 HALTED, CONTINUED = say(What.HALTED), say(What.CONTINUED)
 PUBLISHING = say(What.PUBLISHING, label="m1", group="", consumer="")
 LEAVING = say(What.LEAVING, config=CONFIG, detail="leave")
@@ -918,6 +930,7 @@ ROWS = [
         "a handler of a-1 ends 0.100 s after its lease",
     ),
     Row(T, "settled by its handler", [member(), GIVEN, YIELDING, ACKED, at(1.4, END)]),
+    Row(T, "waits for an answer", [member(), GIVEN, YIELDING, *verb("retry")[:1], at(1.4, END)]),
     Row(T, "resists", [member(), GIVEN, START, at(1.4, END)]),
     Row(T, "stood still", [member(), GIVEN, YIELDING, fault(What.PAUSED), at(1.4, END)]),
     Row(T, "not witnessed", [YIELDING, told(Transition.LEASE_LOST), renewed(1.0), at(1.4, END)]),
@@ -1863,6 +1876,95 @@ ROWS = [
         "left while something was wrong",
         [own(What.BEGUN, ONE), fault(What.FAULT), attrs.evolve(LEFT, group=OWN)],
         finish=own_places(),
+    ),
+    # 17
+    Row(
+        retained.Retained,
+        "finished by all",
+        [joined(config=TIDY), member(), ACKED, REMOVED, REMOVED],
+        finish=places((TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "in a dead-letter topic",
+        [joined(config=TIDY), member(), BURIED, REMOVED],
+    ),
+    Row(
+        retained.Retained,
+        "too old",
+        [joined(config=TIDY), ACKED, attrs.evolve(REMOVED, count=0, seconds=9.5)],
+    ),
+    Row(retained.Retained, "declared", [joined(config=LOSSY), member(), REMOVED]),
+    Row(
+        retained.Retained,
+        "nobody sees which",
+        [joined(config=TIDY), member(), attrs.evolve(REMOVED, entry_id=None)],
+        finish=figures(3),
+    ),
+    Row(
+        retained.Retained,
+        "of a deleted topic",
+        [joined(config=TIDY), member(), fault(What.TOPIC_DELETED), REMOVED],
+        finish=places((ONE, DONE), (TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "unfinished behind",
+        [joined(config=TIDY)],
+        finish=places((ONE, DEAD), (TWO, DONE), (EntryId(3), DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "bounded by age alone",
+        [joined(config=attrs.evolve(CONFIG, retention=Retention(max_age=9.0)))],
+        finish=places((ONE, DONE), (TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "unfinished",
+        [joined(config=TIDY), member(), REMOVED],
+        "1-0 is removed, and billing has not finished it",
+    ),
+    Row(
+        retained.Retained,
+        "kept as dead",
+        [joined(config=KEEPING_DEAD), member(), BURIED, REMOVED],
+        "1-0 is removed, and billing has not finished it",
+    ),
+    Row(
+        retained.Retained,
+        "unfinished by another",
+        [
+            *(joined(config=TIDY), member(), ACKED),
+            *(attrs.evolve(member(B), group="shipping"), REMOVED),
+        ],
+        "1-0 is removed, and shipping has not finished it",
+    ),
+    Row(
+        retained.Retained,
+        "within its bounds",
+        [joined(config=TIDY), ACKED, attrs.evolve(REMOVED, count=0)],
+        "1-0 is removed, and is within Retention(",
+    ),
+    Row(
+        retained.Retained,
+        "nobody wants it",
+        [joined(), ACKED, REMOVED],
+        "billing removes entries, and has no retention",
+    ),
+    Row(
+        retained.Retained,
+        "one too many is left",
+        [joined(config=TIDY)],
+        "all have finished 1-0, and billing has not removed it",
+        finish=places((ONE, DONE), (TWO, DONE)),
+    ),
+    Row(P, "removed when finished", [published(ONE), REMOVED], look=places()),
+    Row(
+        P,
+        "removed, and counted",
+        [published(ONE), attrs.evolve(REMOVED, entry_id=None, count=1)],
+        look=figures(0),
     ),
 ]
 

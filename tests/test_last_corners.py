@@ -157,7 +157,7 @@ async def test_what_is_over_is_not_given_back_twice() -> None:
     buffer.deliver(cast("list[RealHolding]", [held[1]]))
     for _ in range(2):
         with pytest.raises(LookupError):
-            await buffer.receive()
+            await buffer.take()
     assert core.back == [held[1]]
     for late in held[2:]:
         buffer.deliver(cast("list[RealHolding]", [late]))

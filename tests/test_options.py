@@ -7,10 +7,16 @@ import pytest
 from trio.testing import MockClock
 
 from tests.option_rows import REAL, VIRTUAL, Effect
-from trio_bus import Backoff, BusOptions, PublishOptions, SubscriptionConfig
+from trio_bus import Backoff, BusOptions, PublishOptions, Retention, SubscriptionConfig
 
-KINDS = (SubscriptionConfig, Backoff, PublishOptions, BusOptions)
-Any_ = Effect[SubscriptionConfig] | Effect[Backoff] | Effect[PublishOptions] | Effect[BusOptions]
+KINDS = (SubscriptionConfig, Backoff, Retention, PublishOptions, BusOptions)
+Any_ = (
+    Effect[SubscriptionConfig]
+    | Effect[Backoff]
+    | Effect[Retention]
+    | Effect[PublishOptions]
+    | Effect[BusOptions]
+)
 
 
 @pytest.mark.guards("an option does nothing")

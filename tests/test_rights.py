@@ -25,7 +25,7 @@ from trio_bus import (
     open_bus,
     open_subscription,
 )
-from trio_bus._redis.rights import OPTIONAL, PUBLISHING, REDRIVING, SUBSCRIBING
+from trio_bus._redis.rights import OPTIONAL, PUBLISHING, REDRIVING, RETAINING, SUBSCRIBING
 
 KEYS = "resetchannels ~orders ~{orders}.dead ~trio_bus:* &trio_bus:*"
 MANUAL = Path(__file__).parent.parent / "docs" / "howto.rst"
@@ -173,10 +173,11 @@ def test_the_rules_name_every_command_of_the_scripts() -> None:
     calls = re.findall(r"redis\.p?call\(\s*'(X(?:GROUP|INFO))?(?:', ')?([A-Z]+)'", text)
     used = {f"{first}|{second}".strip("|").lower() for first, second in calls}
     assert used
-    assert used <= {*SUBSCRIBING, *REDRIVING}
+    assert used <= {*SUBSCRIBING, *REDRIVING, *RETAINING}
 
 
 def test_the_manual_shows_the_rules() -> None:
     """Word for word."""
     words = MANUAL.read_text().split()
-    assert {f"+{rule}" for rule in (*PUBLISHING, *SUBSCRIBING, *OPTIONAL, *REDRIVING)} <= set(words)
+    rules = (*PUBLISHING, *SUBSCRIBING, *OPTIONAL, *REDRIVING, *RETAINING)
+    assert {f"+{rule}" for rule in rules} <= set(words)

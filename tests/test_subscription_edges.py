@@ -186,7 +186,7 @@ async def test_what_comes_after_the_end_is_not_started() -> None:
     buffer.close()
     buffer.deliver(cast("list[Holding]", late))
     with pytest.raises(trio.EndOfChannel):
-        await buffer.receive()
+        await buffer.take()
 
 
 def test_entries_cannot_come_before_there_is_an_outlet() -> None:

@@ -3,7 +3,7 @@
 The layers, from the bottom up; imports point down:
 
 - values: ``_errors _entry_id _names _headers _message _dead_letter _decision``
-- settings: ``_modes _tables _backoff _options _config``
+- settings: ``_modes _tables _backoff _retention _options _config``
 - typed payloads: ``_misfit _structure _alternatives _writing _shape _shapes _events``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
@@ -62,6 +62,7 @@ from ._modes import AckMode, BalanceMode, Confirmation, Guarantee, StartPosition
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
 from ._options import BusOptions, PublishOptions
 from ._redis import RedisBackend, open_redis
+from ._retention import Retention
 from ._schedule_id import ScheduleId
 from ._subscription import (
     PullSubscription,
@@ -130,6 +131,7 @@ __all__ = [
     "RedriveResult",
     "Redriven",
     "RemoteError",
+    "Retention",
     "ScheduleId",
     "Scope",
     "SerializationError",

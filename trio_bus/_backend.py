@@ -29,6 +29,7 @@ from ._graves import Grave, Redriven
 from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
+from ._retention import Retention
 from ._settled import Settled
 from ._settlement import (
     Ack,
@@ -115,6 +116,10 @@ class Membership:
     """Seconds for which a group is left alone after any of its members tended it."""
     expiry: float | None = None
     """Where the group is private: seconds for which it outlives the last look or renewal."""
+    retention: Retention | None = None
+    """What `GroupMember.look` removes from the topic."""
+    retain_every: float = 0.0
+    """Seconds for which a topic is left alone after somebody removed what this retention says."""
 
 
 class GroupMember(abc.ABC):
@@ -149,6 +154,10 @@ class GroupMember(abc.ABC):
 
         Each look keeps a private group for another expiry, and removes a bounded number of other
         private groups of this topic whose expiry is over, with all that belongs to them.
+
+        A look also removes what is beyond the bounds of our ``retention``, and finished by every
+        group unless that says otherwise; not within ``retain_every`` seconds of the last time
+        that anybody did so on this topic with the same retention. A bounded number by one call.
         """
 
     @abc.abstractmethod

@@ -17,6 +17,7 @@ from ._entry_id import EntryId
 from ._errors import ValidationError
 from ._modes import AckMode, BalanceMode, StartPosition
 from ._names import check_consumer, check_group, check_topic, private_group, shown
+from ._retention import Retention, retention_from_table
 from ._tables import Count, Seconds, Text, member_of, only_in_code, raw, start_from_table
 
 _RETRY_SETTINGS = {
@@ -197,6 +198,11 @@ class SubscriptionConfig:
     """How long started handlers may run on when the subscription is left; at least 0."""
     shutdown_timeout: Seconds = attrs.field(default=5.0, kw_only=True, validator=checks.seconds())
     """How long to wait, at the end, for settlements to be confirmed; at least 0."""
+    retention: Annotated[Retention | None, cattrs.override(struct_hook=retention_from_table)] = (
+        attrs.field(default=None, kw_only=True, validator=checks.optional(checks.one_of(Retention)))
+    )
+    """What is removed from the topic, by whichever of its members looks, at most once in ten
+    ``reclaim_interval``. None: this group removes nothing."""
     output_topics: Annotated[tuple[str, ...], raw] = attrs.field(
         default=(), kw_only=True, converter=_output_topics
     )

@@ -99,6 +99,11 @@ def is_for(record: Record, group: str) -> bool:
     return name != ONLY or value == encode_text(group)
 
 
+def lies_dead(record: Record) -> bool:
+    """Tell whether it was buried, and is no copy that was sent back."""
+    return bool(_starts(record)) and record[-1][0] != ONLY
+
+
 def ends_with_context(record: Record, topic: str, group: str, entry_id: EntryId) -> bool:
     """Tell whether it is a dead letter of that entry, as it was buried."""
     names = (TOPIC, GROUP, ENTRY_ID)

@@ -21,3 +21,5 @@ class Look:
     """Why a scheduled message that is due was not appended; each look tries again."""
     gone: tuple[EntryId, ...] = ()
     """Abandoned entries that had been deleted from the stream; they are not pending any more."""
+    trimmed: int = 0
+    """How many entries the retention has removed now."""

@@ -63,7 +63,10 @@ class Transition(Enum):
     DEAD_LETTERED = "dead-lettered"
     """It was given up, with a ``cause``; with its ``ran`` if it was started here."""
     EXPIRED = "expired"
-    """It is not started: its ``expires_at`` is over. It ends DEAD_LETTERED or ACKED."""
+    """It is not started: its ``expires_at`` is over. It ends DEAD_LETTERED or ACKED.
+
+    With `AckMode.AUTO_ON_RECEIVE` it may come after ACKED: time was over when that was confirmed.
+    """
     LEASE_LOST = "lease-lost"
     """It is not ours any more, or may not be; with its ``ran`` if it was started here."""
     VANISHED = "vanished"

@@ -8,12 +8,13 @@ from .own_flow import FLOW
 from .own_leasing import LEASING
 from .own_memory import MEMORY
 from .own_redriving import REDRIVING
+from .own_retention import RETENTION
 from .own_runtime import RUNTIME
 from .own_servers import SERVERS
 from .own_transactions import TRANSACTIONS
 
 OWN = (
     *(*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW, *BATCHES, *REDRIVING),
-    *FAN_OUT,
+    *(*FAN_OUT, *RETENTION),
 )
 """No test says that it guards against one of them: a suite has to find each by itself."""

@@ -62,6 +62,10 @@ class IdMap(Generic[V]):
         """Return the greatest id, or None."""
         return self._ids[-1] if self._values else None
 
+    def first_of_last(self, count: int) -> EntryId:
+        """Return the smallest of the *count* greatest ids; *count* is at least 1, at most all."""
+        return self._ids[-count]
+
     def ids(self, start: EntryId, end: EntryId) -> Iterator[EntryId]:
         """Walk over the ids between both bounds, inclusive. Do not change the map meanwhile."""
         ids = self._ids

@@ -10,6 +10,7 @@ from trio_bus._look import Look
 from . import private
 from .custody import Custody, Place
 from .errors import StreamError
+from .retaining import retain
 from .schedule import Schedule
 from .store import Store
 from .stream_commands import xadd
@@ -31,6 +32,7 @@ def look(
     private.keep(store, custody.membership, now_ms)
     private.remove_expired(store, custody.membership.topic, now_ms)
     refusal = _append_due(store, custody.membership.topic, schedule, now_ms)
+    trimmed = retain(store, custody.membership, now_ms)
     tended = tend(custody, now_ms)
     if tended.moved:
         wake()
@@ -39,6 +41,7 @@ def look(
         due_in=_due_in(place, schedule, now_ms, stuck=refusal is not None),
         refusal=None if refusal is None else RemoteError(str(refusal)),
         gone=tuple(tended.gone),
+        trimmed=trimmed,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trio_bus._retention import Retention
+
 from .dialect import Dialect
 from .dialects import VALKEY
 from .errors import StreamError, no_group, no_group_for_key, wrong_type
@@ -13,13 +15,15 @@ from .stream import Stream
 class Store:
     """Keys, each with a stream or a sorted set, and the keys that readers should look at again."""
 
-    __slots__ = ("_changed", "_keys", "dialect")
+    __slots__ = ("_changed", "_keys", "dialect", "retained")
 
     def __init__(self, dialect: Dialect = VALKEY) -> None:
         self.dialect = dialect
         self._keys: dict[str, Stream | SortedSet] = {}
         # Insertion-ordered: readers of the key that changed first are served first.
         self._changed: dict[str, None] = {}
+        # For each topic and retention, when somebody last removed what that says, in milliseconds.
+        self.retained: dict[tuple[str, Retention], int] = {}
 
     def find_stream(self, key: str) -> Stream | None:
         """Return the stream of *key*, or None.

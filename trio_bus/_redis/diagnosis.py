@@ -96,7 +96,7 @@ def _memory(told: Told) -> Iterator[Finding]:
     if not full or not policy:
         return
     if policy == "noeviction":
-        todo = "watch used_memory; delete what all groups have done (nothing is trimmed by itself)"
+        todo = "watch used_memory; give subscriptions a retention: else nothing is trimmed"
         yield _note(f"maxmemory is {full:,} bytes: a full server refuses to publish", todo)
     elif policy.startswith("volatile-"):
         what = f"maxmemory-policy is {policy}: a full server drops idempotency keys, and what is "

@@ -39,6 +39,7 @@ from .link import Link
 from .private import expiry_ms, private_groups_key, remove, remove_expired
 from .replies import as_entry_id, as_int, as_list, as_record, as_row, as_text, checked
 from .resp import Argument, Command, ErrorReply, Reply
+from .retaining import retained_keys, retention_arguments
 from .schedule import schedule_keys, wake_channel
 from .scripts import ScriptCall
 
@@ -83,7 +84,11 @@ class Group:
         self._keys = (membership.topic, due)
         tending = own_key(membership.topic, "tending", membership.group)
         private = private_groups_key(membership.topic)
-        self._look_keys = (*self._keys, *schedule_keys(membership.topic), tending, private)
+        self._retention = retention_arguments(membership)
+        self._look_keys = (
+            *(*self._keys, *schedule_keys(membership.topic), tending, private),
+            *retained_keys(membership),
+        )
         self._renew_keys = (membership.topic, private)
         self._expiry_ms = expiry_ms(membership.expiry)
         self._channel = wake_channel(membership.topic)
@@ -109,9 +114,10 @@ class Group:
             self._channel,
             *self._times,
             *(1 + _EXTRA_LOOKS, _MOST_DUE, _LARGEST_DUE, self._expiry_ms),
+            *self._retention,
         )
         reply = await self._run("look", self._look_keys, arguments)
-        claimable, due_ms, refusal, gone, expired = as_row(reply, 5)
+        claimable, due_ms, refusal, gone, expired, trimmed = as_row(reply, 6)
         with suppress(ConnectionLost):  # the look has happened; the next one removes them
             groups = [as_text(name) for name in as_list(expired)]
             await remove_expired(self._link, self._us.topic, groups)
@@ -121,6 +127,7 @@ class Group:
             due_in=None if wait_ms < 0 else wait_ms / 1000,
             refusal=to_exception(ErrorReply(why)) if why else None,
             gone=tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
+            trimmed=as_int(trimmed),
         )
 
     async def take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:

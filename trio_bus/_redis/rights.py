@@ -28,6 +28,9 @@ OPTIONAL = ("client|unblock", "client|kill", "info", "subscribe", "waitaof")
 REDRIVING = ("hrandfield",)
 """What `Bus.redrive` uses besides, to forget the history of what is finished; it can do without."""
 
+RETAINING = ("xtrim",)
+"""What a subscription with a ``retention`` needs besides."""
+
 _NOBODY = "~nobody"  # no group can be called so
 _UNKNOWN_SHA = "0" * 40
 

@@ -23,6 +23,7 @@ DONE, LOST, GONE, ABSENT, UNFINISHED, GROUP_MISSING, FINISHED, COPIED = 1, 0, 2,
 _MAX_FIELDS = 2 * MAX_ONCE_FIELDS
 """Names and values of one entry: Lua passes about 8,000 arguments, and the context comes to it."""
 
+_LAST_NUMBER = 2**64 - 1
 _NUMBER_DIGITS = 16
 """A number of Lua is exact up to 2**53."""
 
@@ -49,7 +50,7 @@ def script(name: str) -> Script:
 
 
 def _parts_of(name: str) -> tuple[str, ...]:
-    return ("_tend.lua", "look.lua") if name == "look" else (f"{name}.lua",)
+    return ("_retain.lua", "_tend.lua", "look.lua") if name == "look" else (f"{name}.lua",)
 
 
 def _constants() -> str:
@@ -63,6 +64,7 @@ def _constants() -> str:
         f"local FINISHED = {FINISHED}\n"
         f"local ONLY = '{ONLY.decode()}'\n"
         f"local MAX_FIELDS = {_MAX_FIELDS}\n"
+        f"local LAST_NUMBER = '{_LAST_NUMBER}'\n"
         f"local NUMBER_DIGITS = {_NUMBER_DIGITS}\n"
         f"local CONTEXT = {{{context}}}"
     )

@@ -109,7 +109,7 @@ class Dispatcher(_Tasks):
     @trio.lowlevel.enable_ki_protection
     async def _handle(self, holding: Holding) -> None:
         acked_first = self._core.ack_mode is AckMode.AUTO_ON_RECEIVE
-        if not await (self._acked(holding) if acked_first else self._core.leases.check(holding)):
+        if not await (self._acked(holding) if acked_first else self._may_start(holding)):
             return
         self._core.history.started(holding)
         holding.begin()
@@ -118,6 +118,11 @@ class Dispatcher(_Tasks):
         onward = holding.conclude(error, ack=ack)
         if onward is not None:
             raise onward
+
+    async def _may_start(self, holding: Holding) -> bool:
+        """Say whether it is ours, and in time: that may have been over while we asked."""
+        ours = await self._core.leases.check(holding)
+        return ours and not self._core.inspection.expire(holding)
 
     async def _acked(self, holding: Holding) -> bool:
         """Wait for the ack that precedes the handler; say whether the entry is ours to handle.
@@ -132,6 +137,9 @@ class Dispatcher(_Tasks):
             if isinstance(error, BusError):
                 return False
             raise
+        if self._core.inspection.is_over(holding):
+            self._core.ended(holding)
+            return False
         return True
 
 
@@ -149,7 +157,8 @@ class BatchDispatcher(_Tasks):
     async def _handle_all(self, holdings: list[Holding]) -> None:
         for holding in holdings:
             await self._core.leases.check(holding)
-        ours = [holding for holding in holdings if holding.open]
+        expire = self._core.inspection.expire
+        ours = [holding for holding in holdings if holding.open and not expire(holding)]
         if not ours:
             return
         for holding in ours:

@@ -53,6 +53,8 @@ class History:
         """How many began and ended which way. EXPIRED: acked because it had expired."""
         self.failures = 0
         """How often a handler raised or took too long."""
+        self.trimmed = 0
+        """How many entries our retention removed."""
 
     def began(self, holdings: Iterable[Holding], transition: Transition) -> None:
         """These became ours: RECEIVED or TAKEN_OVER."""

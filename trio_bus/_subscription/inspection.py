@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from trio_bus._backend import Ack, Bury, DeathCause
-from trio_bus._dead_letter import is_for
+from trio_bus._dead_letter import is_for, lies_dead
 from trio_bus._errors import Oversized, SerializationError
 from trio_bus._modes import AckMode
 from trio_bus._observer import Scope
@@ -47,16 +47,25 @@ class Inspection:
 
     def expire(self, holding: Holding) -> bool:
         """Bury it, or ack it where there is no dead-letter topic, if its time is over; say so."""
-        expires_at = holding.message.expires_at if holding.message else None
-        if expires_at is None or self._now() < expires_at:
+        if not self.is_over(holding):
             return False
-        self._core.history.expired(holding, expires_at)
         if self._core.config.dead_letter_topic is None:
             self._core.submit(holding, Ack(holding.receipt))
         else:
-            reason = f"expired at {expires_at}"
+            reason = f"expired at {holding.message and holding.message.expires_at}"
             bury = Bury(holding.receipt, death(DeathCause.EXPIRED, reason))
             self._core.submit(holding, bury, reason)
+        return True
+
+    def is_over(self, holding: Holding) -> bool:
+        """Say whether its time is over, and tell the observer if it is.
+
+        That of a dead letter is of no interest to those who handle dead letters.
+        """
+        expires_at = holding.message.expires_at if holding.message else None
+        if expires_at is None or self._now() < expires_at or lies_dead(holding.entry.record):
+            return False
+        self._core.history.expired(holding, expires_at)
         return True
 
     def _bury_unread(self, holding: Holding, error: SerializationError) -> None:

@@ -172,6 +172,8 @@ async def _core(
         dead_letter_topic=config.dead_letter_topic,
         tend_every=config.reclaim_interval / 2,  # whoever ticks alone does it at each tick
         expiry=config.fan_out_expiry if is_private else None,
+        retention=config.retention,
+        retain_every=config.reclaim_interval * 10,
     )
     with naming(config.topic):
         progress = await open_group(bus.backend, config, name)

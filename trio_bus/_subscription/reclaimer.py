@@ -93,6 +93,7 @@ class Reclaimer:
     def _seen(self, look: Look) -> None:
         """Start what a look asks for."""
         self._tell_gone(look.gone)
+        self._core.history.trimmed += look.trimmed
         if look.due_in == 0:
             self._progress.set()
         if look.claimable and self._claiming:

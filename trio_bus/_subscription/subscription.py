@@ -60,6 +60,8 @@ class SubscriptionStatistics:
     """Deleted or trimmed while pending; also what taking over found to be gone."""
     unconfirmed: int
     """Not confirmed by the server before the subscription ended."""
+    trimmed: int
+    """Removed from the topic by this subscription, as its ``retention`` says: entries."""
     last_errors: dict[Scope, Exception]
     """The latest error of each kind that this subscription met."""
 
@@ -102,6 +104,7 @@ class _Running:
             lost_leases=counts[Transition.LEASE_LOST],
             vanished=counts[Transition.VANISHED],
             unconfirmed=counts[Transition.UNCONFIRMED],
+            trimmed=self._core.history.trimmed,
             last_errors=dict(self._core.last_errors),
         )
 

@@ -146,6 +146,28 @@ class Witness:
         """This member has given a booking up."""
         self._write(What.UNBOOKED, Receipt(entry_id, 0))
 
+    def trimmed(self, number: int) -> None:
+        """So many entries were removed, and nobody sees which."""
+        if number:
+            self._say_retained(None, number, None)
+
+    def removed(self, entry_id: EntryId, newer: int, age: float) -> None:
+        """This entry was removed: so many were behind it, and it was so many seconds old."""
+        self._say_retained(entry_id, newer, age)
+
+    def _say_retained(self, entry_id: EntryId | None, count: int, seconds: float | None) -> None:
+        us = self._membership
+        self._journal.say(
+            SERVER,
+            What.RETAINED,
+            topic=us.topic,
+            group=us.group,
+            consumer=us.consumer,
+            entry_id=entry_id,
+            count=count,
+            seconds=seconds,
+        )
+
     def settled(
         self, settlements: Sequence[Settlement], results: Sequence[Settled | RemoteError]
     ) -> None:

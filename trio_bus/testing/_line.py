@@ -61,6 +61,7 @@ class What(Enum):
     COPIED = "appends a copy of what was dead"
     BEGUN = "begins a private group"
     KEPT = "keeps a private group"
+    RETAINED = "removes what is finished"
     # What goes wrong, on purpose.
     DIED = "dies"
     PAUSED = "stands still"
@@ -141,7 +142,8 @@ class Line:
     """Of STARTED: whether the handler is known to end at once when it is cancelled."""
     count: int | None = None
     """Of COMMAND: how many entries it is about, or may bring; of ACKED: how many outputs of a
-    transaction were appended with it; of BATCHING and BATCHED: how many may be, and are, in one."""
+    transaction were appended with it; of BATCHING and BATCHED: how many may be, and are, in one; of
+    RETAINED, how many entries there are behind it, or how many were removed."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
     asked: Pairs = ()

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from trio_bus._backoff import Backoff
 from trio_bus._modes import AckMode, BalanceMode
+from trio_bus._retention import Retention
 
 
 class Settings(TypedDict, total=False):
@@ -30,4 +31,5 @@ class Settings(TypedDict, total=False):
     ack_batch_size: int
     drain_timeout: float
     shutdown_timeout: float
+    retention: Retention | None
     output_topics: tuple[str, ...]

@@ -1,8 +1,8 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
 -- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE, ABSENT, UNFINISHED,
 -- GROUP_MISSING, FINISHED, COPIED (answers), CONTEXT and ONLY (names),
--- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), NUMBER_DIGITS
--- (of the number before each member of a schedule, and before each row).
+-- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), LAST_NUMBER (in
+-- an id), NUMBER_DIGITS (of the number before each member of a schedule, and before each row).
 
 -- Redis 6.2 keeps deleted entries pending when they are claimed; later servers drop them.
 local KEEPS_DELETED = redis.REDIS_VERSION_NUM == nil
@@ -159,6 +159,32 @@ local function consumers_of(stream, group)
     consumers[index] = consumer
   end
   return consumers
+end
+
+-- The groups of a stream: tables with name, pending, last-delivered-id and more.
+local function groups_of(stream)
+  local groups = {}
+  for index, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local group = {}
+    for at = 1, #flat, 2 do
+      group[flat[at]] = flat[at + 1]
+    end
+    groups[index] = group
+  end
+  return groups
+end
+
+-- Ids as numbers would lose digits.
+local function is_before(one, other)
+  local ms, seq = string.match(one, '^(%d+)-(%d+)$')
+  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
+  if ms == other_ms then
+    ms, other_ms = seq, other_seq
+  end
+  if #ms ~= #other_ms then
+    return #ms < #other_ms
+  end
+  return ms < other_ms
 end
 
 -- Numbers keep what is due together in the order in which it was scheduled; while nothing is

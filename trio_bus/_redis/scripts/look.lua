@@ -1,10 +1,13 @@
--- KEYS stream, due, schedule, scheduled, tending, private groups. ARGV group, me, wake channel; in
--- milliseconds the lease, how long the group is left alone between two that tend it, and how long a
--- consumer without entries may be idle; how many due rows to look at, how many scheduled messages to append at most,
--- after how many bytes to stop, and the expiry of a private group (-1 for any other).
--- Answers whether take_over would find something (1 or 0), in how many milliseconds something is
--- due (-1 for nothing), why a scheduled message was not appended ('' if nothing was refused),
--- the ids of abandoned entries that had been deleted, and private groups whose expiry is over.
+-- KEYS stream, due, schedule, scheduled, tending, private groups and, with a retention, retained.
+-- ARGV group, me, wake channel; in milliseconds the lease, how long the group is left alone between
+-- two that tend it, and how long a consumer without entries may be idle; how many due rows to look
+-- at, how many scheduled messages to append at most, after how many bytes to stop, and the expiry
+-- of a private group (-1 for any other); of a retention the greatest age, in milliseconds, and
+-- length ('' where there is none), 1 for what is finished alone, and for how long a topic is left
+-- alone. Answers whether take_over would find something (1 or 0), in how many milliseconds
+-- something is due (-1 for nothing), why a scheduled message was not appended ('' if nothing was
+-- refused), the ids of abandoned entries that had been deleted, private groups whose expiry is
+-- over, and how many entries were removed.
 local stream, due, schedule, scheduled, tending = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local group, me, channel = ARGV[1], ARGV[2], ARGV[3]
 local DUE_ROWS, MESSAGES, BYTES = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -118,12 +121,17 @@ append_due()
 -- after what has to be refused then.)
 redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, NO_ENTRY)
 keep_private(KEYS[6], group, ARGV[10], now)
+local removed, too_many = 0, false
+if KEYS[7] then -- what is refused is refused before anything was found that has to be told
+  removed, too_many = retain(
+    stream, KEYS[7], now, ARGV[11], ARGV[12], ARGV[13] == '1', tonumber(ARGV[14]))
+end
 local moved, gone, unfinished = tend(
   stream, due, tending, group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 if moved then
   wake(channel, 0, group)
 end
-more = more or unfinished
+more = more or unfinished or too_many
 local expired = redis.call(
   'ZRANGEBYSCORE', KEYS[6], '-inf', as_text(now), 'LIMIT', 0, PRIVATE)
-return {is_claimable() and 1 or 0, next_due(), refusal, gone, expired}
+return {is_claimable() and 1 or 0, next_due(), refusal, gone, expired, removed}

@@ -14,19 +14,6 @@ local function first_behind(id)
   return id == LAST and '' or first_id('(' .. id)
 end
 
--- Ids as numbers would lose digits.
-local function is_before(one, other)
-  local ms, seq = string.match(one, '^(%d+)-(%d+)$')
-  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
-  if ms == other_ms then
-    ms, other_ms = seq, other_seq
-  end
-  if #ms ~= #other_ms then
-    return #ms < #other_ms
-  end
-  return ms < other_ms
-end
-
 local function first_pending(group)
   local oldest = ''
   for _, consumer in ipairs(consumers_of(stream, group)) do

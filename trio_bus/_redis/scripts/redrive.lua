@@ -9,21 +9,10 @@ local function is_pending(id, ...)
   return #redis.call('XPENDING', stream, group, id, id, 1, ...) > 0
 end
 
--- Ids as numbers would lose digits.
-local function is_less(one, other)
-  return #one < #other or #one == #other and one < other
-end
-
 local function is_delivered(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local about = {}
-    for at = 1, #flat, 2 do
-      about[flat[at]] = flat[at + 1]
-    end
+  for _, about in ipairs(groups_of(stream)) do
     if about.name == group then
-      local last_ms, last_seq = string.match(about['last-delivered-id'], '^(%d+)-(%d+)$')
-      return is_less(ms, last_ms) or ms == last_ms and not is_less(last_seq, seq)
+      return not is_before(about['last-delivered-id'], id)
     end
   end
 end

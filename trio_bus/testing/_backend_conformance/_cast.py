@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from trio_bus._backend import Membership
+from trio_bus._retention import Retention
 
 TOPICS = ("a", "b", "dead")
 """What is buried in ``a`` may go to ``dead``."""
@@ -55,6 +56,8 @@ class Shape:
     max_attempt: int = 4
     dead_letters: bool = False
     tend_units: float = 0.0
+    retention: Retention | None = None
+    retain_units: float = 0.0
 
     @property
     def lease(self) -> float:
@@ -82,4 +85,6 @@ class Shape:
             dead_letter_topic=self.name("dead") if buried else None,
             tend_every=self.tend_units * self.unit,
             expiry=self.expiry if who.place == ALONE.place else None,
+            retention=self.retention,
+            retain_every=self.retain_units * self.unit,
         )

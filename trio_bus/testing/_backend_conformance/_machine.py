@@ -23,6 +23,7 @@ from ._picks import Pick
 from ._prelude import PRELUDES, play
 from ._publishing import Publishing, When
 from ._removals import Removals
+from ._retaining import KINDS, Retaining, retention_of
 from ._settling import Settling
 from ._tally import Tally
 from ._world import OpenBackend, World
@@ -83,6 +84,8 @@ class BackendMachine(RuleBasedStateMachine):
         tend_units=st.sampled_from((0.0, 0.0, 0.5, 3.0)),
         prelude=st.sampled_from((*PRELUDES, PRELUDES[-1])),
         together=st.booleans(),
+        kept=st.sampled_from((KINDS[0], *KINDS)),
+        retain_units=st.sampled_from((0.0, 0.0, 3.0)),
     )
     def begin(
         self,
@@ -91,10 +94,19 @@ class BackendMachine(RuleBasedStateMachine):
         tend_units: float,
         prelude: str,
         together: bool,  # noqa: FBT001 - drawn
+        *,
+        kept: str,
+        retain_units: float,
     ) -> None:
         subject = self.subject
         shape = Shape(
-            f"conformance-{new_uid()}", subject.lease / 4, max_attempt, dead_letters, tend_units
+            f"conformance-{new_uid()}",
+            subject.lease / 4,
+            max_attempt,
+            dead_letters,
+            tend_units,
+            retention_of(kept, subject.lease / 4),
+            retain_units,
         )
         self.world = World(
             subject.open_backend, shape, subject.tally, virtual_time=subject.virtual_time
@@ -110,6 +122,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.batches = Batches(
             self.world, self.publishing, self.consuming, self.settling, self.removals
         )
+        self.retaining = Retaining(self.publishing, self.consuming, self.settling, self.batches)
         self.graves = Graves(self.world, self.consuming, self.settling, self.batches, self.removals)
         for topic, group in GROUPS[:3]:
             self.publishing.create_group(topic, group, 0, None)
@@ -352,6 +365,10 @@ class BackendMachine(RuleBasedStateMachine):
     @rule(place=st.sampled_from((*GROUPS, ("dead", None))), cancel=_moments)
     def redrive(self, place: tuple[str, str | None], cancel: int | None) -> None:
         self.graves.redrive(*place, cancel)
+
+    @rule(who=_players, number=st.integers(1, 3), left=st.integers(-1, 3), away=st.booleans())
+    def finish(self, who: Who, number: int, left: int, away: bool) -> None:  # noqa: FBT001 - drawn
+        self.retaining.finish(self.who(who), number, left, away=away)
 
     @precondition(lambda self: self.removals is not None)
     @rule(topic=_topics, which=_which)

@@ -96,10 +96,8 @@ class Matcher:
     def _of_looks(self, mine: Look, theirs: Look) -> str | None:
         if not self._of_times(mine.due_in, theirs.due_in):
             return _unlike("due_in", mine.due_in, theirs.due_in)
-        ours = (mine.claimable, mine.refusal, mine.gone)
-        other = (theirs.claimable, theirs.refusal, theirs.gone)
-        for name, one, two in zip(("claimable", "refusal", "gone"), ours, other, strict=True):
-            found = self.difference(one, two, name)
+        for name in ("claimable", "refusal", "gone", "trimmed"):
+            found = self.difference(getattr(mine, name), getattr(theirs, name), name)
             if found is not None:
                 return found
         return None
@@ -211,6 +209,7 @@ def shown(  # noqa: C901, PLR0911 - one case for each kind of result
         case Look():
             due = "nothing due" if value.due_in is None else f"next due in {value.due_in:g} s"
             gone = f", gone {each(value.gone)}" if value.gone else ""
+            gone += f", {value.trimmed} trimmed" if value.trimmed else ""
             return f"claimable: {value.claimable}, {due}{gone}, refusal: {value.refusal}"
         case Facts():
             return ", ".join(f"{key} {shown(it, pairs, topic)}" for key, it in value.told.items())

@@ -12,6 +12,7 @@ from trio_bus._memory import MemoryBackend
 from trio_bus._memory.clock import ServerClock
 from trio_bus._memory.member import MemoryMember
 from trio_bus._memory.private import private_groups
+from trio_bus._memory.stream import Stream
 from trio_bus._names import RESERVED_CONSUMERS, SUSPECT, own_key
 from trio_bus._wake import Alarm
 
@@ -104,18 +105,27 @@ class Model(MemoryBackend):
             if found is not None:
                 yield found
 
+    def _retained_ms(self, us: Membership, stream: Stream) -> Iterator[float]:
+        if us.retention is not None and us.retention.max_age is not None:
+            for entry_id in stream.entries:
+                yield entry_id.ms + us.retention.max_age * 1000
+        for since_when in self._server.store.retained.values():
+            yield since_when + us.retain_every * 1000
+
     def _deadlines_ms(self, us: Membership, since_ms: float) -> Iterator[float]:
-        end = self._server.schedule(us.topic).first_end(since_ms)
+        ours = self._server
+        end = ours.schedule(us.topic).first_end(since_ms)
         if end is not None:
             yield end
         yield from self._dues_ms(us, since_ms)
         expiry = private_groups(self._server.store, us.topic).first_after(since_ms)
         if expiry is not None:
             yield expiry
-        place = self._server.store.find_group(us.topic, us.group)
+        place = ours.store.find_group(us.topic, us.group)
         if place is None:
             return
-        group = place[1]
+        stream, group = place
+        yield from self._retained_ms(us, stream)
         if group.tended_ms is not None:
             yield group.tended_ms + us.tend_every * 1000
         for consumer in group.consumers.values():

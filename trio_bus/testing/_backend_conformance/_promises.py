@@ -96,6 +96,12 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
             "claimable",
         ),
         Promise("says in how many seconds the next is due", "due_in"),
+        Promise(
+            "removes what is beyond the bounds of the retention, if every group has finished it or "
+            "that does not matter, and says how many entries that were; it does so again after a "
+            "while at the earliest",
+            "trimmed",
+        ),
         Promise(_GONE, "gone"),
     ),
     "woken": (

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from trio_bus._modes import AckMode
+from trio_bus._retention import Retention
 
 from .cuts import Cuts, Disconnect
 from .handling import ENDINGS, MEANWHILE, Do
@@ -58,7 +59,13 @@ _at_most_once = st.builds(
     max_in_flight=st.integers(1, 3),
     drain_units=st.sampled_from((0.0, 1.0)),
 )
-_rules = st.builds(Rules, max_retry=st.integers(0, 3), buries=st.booleans())
+_kept = (None, None, None, Retention(max_length=0), Retention(max_length=2), Retention(max_age=2.0))
+_rules = st.builds(
+    Rules,
+    max_retry=st.integers(0, 3),
+    buries=st.booleans(),
+    retention=st.sampled_from(_kept),
+)
 
 
 class BusMachine(RuleBasedStateMachine):

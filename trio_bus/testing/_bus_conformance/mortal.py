@@ -24,6 +24,7 @@ from trio_bus._settled import Settled
 from trio_bus.testing._ears import Witness
 from trio_bus.testing._interposed import InterposedBackend, InterposedMember
 from trio_bus.testing._journal import Journal
+from trio_bus.testing._trims import looked
 
 T = TypeVar("T")
 
@@ -58,8 +59,14 @@ class MortalMember(InterposedMember):
     """A member of a process that may die. The journal hears what the server did for it."""
 
     mortal: Mortal
-    consumer: str
+    membership: Membership
     witness: Witness
+    backend: StreamBackend
+
+    @property
+    def consumer(self) -> str:
+        """Its name."""
+        return self.membership.consumer
 
     async def run(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do it, unless we are dead."""
@@ -73,7 +80,7 @@ class MortalMember(InterposedMember):
 
     async def look(self) -> Look:
         """Look; see `GroupMember.look`."""
-        look = await super().look()
+        look = await looked(super().look, self.backend, self.membership, self.witness)
         self.witness.kept("look")
         return look
 
@@ -153,4 +160,4 @@ class MortalBackend(InterposedBackend[StreamBackend]):
     def interpose(self, member: GroupMember, membership: Membership) -> GroupMember:
         """Let the member die with us, and the journal hear what the server did for it."""
         witness = Witness(self._mortal.journal, self._mortal.actor, membership)
-        return MortalMember(member, self._mortal, membership.consumer, witness)
+        return MortalMember(member, self._mortal, membership, witness, self.inner)

@@ -15,6 +15,7 @@ from trio_bus._backoff import Backoff
 from trio_bus._chance import chance_of
 from trio_bus._config import SubscriptionConfig
 from trio_bus._modes import AckMode, BalanceMode
+from trio_bus._retention import Retention
 from trio_bus._uid import new_uid
 from trio_bus._wall import wall_shows
 from trio_bus.testing._invariants import InvariantBroken, Judge
@@ -39,6 +40,8 @@ LEASE = 4
 EXPIRY = 5
 TICK = 0.5
 """Units."""
+RETAIN = 12 * TICK
+"""Units after which every topic was looked at for what its retention removes."""
 PATIENCE = 400
 """Units within which everything is finished once nothing goes wrong any more."""
 TOPICS = ("a", "b")
@@ -67,6 +70,7 @@ class Rules:
 
     max_retry: int = 1
     buries: bool = True
+    retention: Retention | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -204,6 +208,8 @@ class Play:
         self.programs.clear()
         last = [*stay, *(self.subscribe(where, Form(max_in_flight=16)) for where in GROUPS)]
         self._wait_until(self._all_is_done)
+        if any(rules.retention for rules in self._rules.values()):
+            self.pump.advance(RETAIN * self.unit)  # then what is finished is removed
         self.pump.settle()
         self.journal.quiet()
         with self.noting():
@@ -260,6 +266,7 @@ class Play:
             block_timeout=unit,
             drain_timeout=form.drain_units * unit,
             shutdown_timeout=max(unit, 1.0),
+            retention=rules.retention,
         )
         if not group:
             config = attrs.evolve(config, fan_out_expiry=EXPIRY * unit)

@@ -41,6 +41,7 @@ from .rate import Rate
 from .readable import Readable
 from .redrives import Redrives
 from .reserved import Reserved
+from .retained import Retained
 from .rule import Hear, Rule, Subject
 from .scene import Scene
 from .settings import Settings
@@ -54,7 +55,7 @@ RULES: tuple[type[Rule], ...] = (
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
     *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
-    *(Pauses, Sizes, Outages, Together, Redrives, FanOut),
+    *(Pauses, Sizes, Outages, Together, Redrives, FanOut, Retained),
 )
 """All of them, by their numbers."""
 

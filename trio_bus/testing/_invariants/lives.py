@@ -21,18 +21,20 @@ _LETTERS: dict[Transition, str] = {
     Transition.FINISHED: "f",
 }
 # What may follow what. An end before the start is that of AUTO_ON_RECEIVE, or of one that is never
-# started. What finishes is a handler, or blocks, any number of times once it was started.
+# started; the former may expire before it starts. What finishes is a handler, or blocks, any number
+# of times once it was started.
 _NEXT: dict[str, dict[str, str]] = {
     "": {"b": "b"},
     "b": {"s": "bs", "e": "be", "x": "bx"},
     "bs": {"f": "bs", "e": "bse"},
-    "be": {"s": "bes"},
+    "be": {"s": "bes", "x": "bex"},
     "bx": {"e": "bxe"},
     "bse": {"f": "bse"},
     "bes": {"f": "bes"},
+    "bex": {},
     "bxe": {},
 }
-_OVER = {"be", "bse", "bes", "bxe"}
+_OVER = {"be", "bse", "bes", "bex", "bxe"}
 
 
 def figures_of(said: SubscriptionStatistics) -> Counter[str]:
@@ -121,5 +123,6 @@ _SAID = {
     "bx": "after it expired",
     "bse": "after it ended",
     "bes": "after it ended and started",
+    "bex": "after it ended and expired",
     "bxe": "after it expired and ended",
 }

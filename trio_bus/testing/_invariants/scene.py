@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from math import inf
 
@@ -91,6 +92,10 @@ class Scene:
         self.healed = False
         self.deleted: set[tuple[str, EntryId]] = set()
         """Entries that somebody deleted or trimmed."""
+        self.retained: set[tuple[str, EntryId]] = set()
+        """Entries that a retention removed, where it is seen which."""
+        self.trimmed: Counter[str] = Counter()
+        """How many entries a retention removed, by topic, where it is not."""
         self.uprooted: set[str] = set()
         """Topics that somebody deleted."""
         self.suspicious: set[tuple[str, str]] = set()
@@ -112,6 +117,11 @@ class Scene:
     def only_deaths(self) -> bool:
         """Whether nothing was made to go wrong but that processes died."""
         return self.faults <= {What.DIED}
+
+    @property
+    def removed(self) -> set[tuple[str, EntryId]]:
+        """Return the entries that are known to be in no stream any more."""
+        return self.deleted | self.retained if self.retained else self.deleted
 
     def consumer(self, name: str) -> Consumer:
         """Return what is known of a consumer."""
@@ -155,6 +165,7 @@ class Scene:
             What.DIED: self._hear_death,
             What.DELETED: self._hear_loss,
             What.TRIMMED: self._hear_loss,
+            What.RETAINED: self._hear_retention,
             What.GROUP_DESTROYED: self._hear_destruction,
             What.TOPIC_DELETED: self._hear_destruction,
             What.COPIED: lambda line: self.copied.add(line.topic),
@@ -302,6 +313,12 @@ class Scene:
             self.deleted.add((line.topic, line.entry_id))
         else:
             self.uprooted.add(line.topic)
+
+    def _hear_retention(self, line: Line) -> None:
+        if line.entry_id is None:
+            self.trimmed[line.topic] += line.count or 0
+        else:
+            self.retained.add((line.topic, line.entry_id))
 
     def _hear_destruction(self, line: Line) -> None:
         if line.what is What.TOPIC_DELETED:

@@ -47,8 +47,9 @@ _Tenures = dict[Key, _Tenure]
 class Tenure(Rule):
     """What runs is held: a handler that yields has ended when the server ends its lease.
 
-    No handler starts when more than half of that lease is over: first it is renewed. And whoever
-    renews leases renews also those of what was handled and waits to be settled.
+    Whoever waits for the answer of a verb that settles ends with that. No handler starts when more
+    than half of that lease is over: first it is renewed. And whoever renews leases renews also
+    those of what was handled and waits to be settled.
     """
 
     number = 7
@@ -139,9 +140,9 @@ class Tenure(Rule):
             self.broken(f"{words} began", line)
 
     def _hear_verb(self, line: Line) -> None:
-        if line.detail == "commit":  # whoever waits for its answer ends with that
+        if not line.detail.startswith("renew"):  # whoever waits for its answer ends with that
             self._yielding.discard((line.consumer, key_of(line)))
-        if line.detail.startswith("renew"):
+        else:
             asked = self._asked.setdefault(line.consumer, set())
             if line.what is What.VERB:
                 asked.add(key_of(line))

@@ -120,7 +120,7 @@ class WiredBackend(StreamBackend):
     async def _join(self, membership: Membership) -> AsyncGenerator[GroupMember, None]:
         async with self.wire.host.streams.join(membership) as member:
             witness = Witness(self.wire.journal, self.wire.process.name, membership)
-            yield WiredMember(member, self.wire, membership.consumer, witness)
+            yield WiredMember(member, self.wire, membership, witness)
 
     async def info(self, topic: str) -> TopicInfo:
         """Ask."""

@@ -11,6 +11,7 @@ import trio
 from trio_bus._backend import (
     Entry,
     GroupMember,
+    Membership,
     Receipt,
     Release,
     Settlement,
@@ -21,6 +22,7 @@ from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, RemoteErr
 from trio_bus._look import Look
 from trio_bus._settled import Settled
 from trio_bus.testing._ears import Witness
+from trio_bus.testing._trims import looked
 
 from .wire import Wire, leave_alone
 
@@ -35,10 +37,13 @@ class WiredMember(GroupMember):
     cancelled call booked is given up before the cancellation goes on.
     """
 
-    def __init__(self, inner: GroupMember, wire: Wire, consumer: str, witness: Witness) -> None:
+    def __init__(
+        self, inner: GroupMember, wire: Wire, membership: Membership, witness: Witness
+    ) -> None:
         self._inner = inner
         self._wire = wire
-        self._consumer = consumer
+        self._membership = membership
+        self._consumer = membership.consumer
         self._witness = witness
         self._strays: list[Receipt] = []
 
@@ -59,9 +64,10 @@ class WiredMember(GroupMember):
 
     async def look(self) -> Look:
         """Look."""
+        streams = self._wire.host.streams
 
         async def act() -> Look:
-            look = await self._inner.look()
+            look = await looked(self._inner.look, streams, self._membership, self._witness)
             self._witness.kept("look")
             return look
 

@@ -237,6 +237,8 @@ class _Draw:
             settings["max_in_flight_bytes"] = self.more.choice(self.scenario.max_in_flight_bytes)
         if self.scenario.failure_thresholds != (None,):
             settings["failure_threshold"] = self.more.choice(self.scenario.failure_thresholds)
+        if self.scenario.retentions != (None,):
+            settings["retention"] = self.more.choice(self.scenario.retentions)
         settings["block_timeout"] = self.more.choice(self.scenario.block_timeouts)
         if COMMITTING & set(self.scenario.handlings):
             settings["output_topics"] = (EFFECTS_TOPIC,)

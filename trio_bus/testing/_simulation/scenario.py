@@ -12,6 +12,7 @@ from trio_bus._codec import Codec
 from trio_bus._delivery import Delivery
 from trio_bus._fields import FieldsCodec
 from trio_bus._modes import AckMode
+from trio_bus._retention import Retention
 
 from .faults import Trouble
 from .handling import Handling
@@ -103,6 +104,11 @@ class Scenario:
     max_retry: tuple[int, ...] = attrs.field(default=(1, 3), validator=some(count(0)))
     leases: tuple[float, ...] = attrs.field(default=(0.5, 1.0), validator=some(seconds(0.1)))
     """See ``claim_idle_timeout``."""
+    retentions: tuple[Retention | None, ...] = attrs.field(
+        default=(None,), validator=some(optional(one_of(Retention)))
+    )
+    """What a group removes from the topic. Not with ``finished=False``: what is lost then is seen
+    by nobody."""
     failure_thresholds: tuple[int | None, ...] = attrs.field(
         default=(None,), validator=some(optional(count(2)))
     )

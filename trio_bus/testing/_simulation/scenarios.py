@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from trio_bus._envelope import EnvelopeCodec
 from trio_bus._fields import FieldsCodec
 from trio_bus._modes import AckMode
+from trio_bus._retention import Retention
 
 from .faults import Trouble
 from .handling import Handling
@@ -398,6 +399,30 @@ _ALL = (
         ),
         faults=(2, 4),
         seconds=2.0,
+    ),
+    Scenario(
+        name="trimmed",
+        about="What both groups have finished is removed, and one of them is slow, or away.",
+        messages=(4, 8),
+        publishers=2,
+        forms=(Form.PUBLISH, Form.BATCH, Form.KEYED, Form.SCHEDULED, Form.EXPIRING),
+        groups=("billing", "shipping"),
+        consumers=(1, 2),
+        reclaim_intervals=(0.05, 0.1),
+        max_in_flight=(1, 4),
+        retentions=(
+            *(None, Retention(max_length=0), Retention(max_length=0), Retention(max_length=2)),
+            *(Retention(max_age=0.3), Retention(max_age=2.0, max_length=1)),
+        ),
+        handlings=(*_SENDING_BACK, Handling.HANG, Handling.KILL),
+        ack_modes=(*(AckMode.AUTO_ON_HANDLER_SUCCESS,) * 2, *tuple(AckMode)),
+        pulling=(False, False, True),
+        burying=(True, True, False),
+        stays=(60.0, 1.0, 0.3),
+        latencies=(0.0, 0.02),
+        troubles=(Trouble.LOST, Trouble.SLOW, Trouble.KILLED, Trouble.RESTARTED, Trouble.CLOCK),
+        operations=("look", "look", "settle", "read", "take_over"),
+        faults=(0, 3),
     ),
 )
 

@@ -33,7 +33,7 @@ from .operator import Operator
 from .plan import OPERATOR, PUBLISHER, TOPIC, ConsumerPlan, GroupPlan, MessagePlan, Plan
 from .process import Process
 from .publisher import Publisher
-from .rest import is_at_rest
+from .rest import is_at_rest, is_trimmed
 from .troubles import Troubles
 from .watch import Endless, Watch
 from .wire import Wire
@@ -268,4 +268,7 @@ class World:
         )
         groups = [group.name for group in self.plan.groups if not group.fans_out]
         groups += self.judging.private_groups
-        return not at_work and is_at_rest(self.host.streams, TOPIC, groups)
+        if at_work or not is_at_rest(self.host.streams, TOPIC, groups):
+            return False
+        retentions = [group.config.retention for group in self.plan.groups]
+        return is_trimmed(self.host.streams, TOPIC, retentions)
