@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 import attrs
 import pytest
 
-from trio_bus import AckMode, EntryId, SubscriptionConfig, Transition
+from trio_bus import AckMode, EntryId, OrderingMode, SubscriptionConfig, Transition
 from trio_bus._backend import DeathCause, Record
 from trio_bus._dead_letter import CONTEXT
 from trio_bus._names import DEAD, DUE, FREE
@@ -43,6 +43,7 @@ from trio_bus.testing._invariants import (
     lives,
     neighbours,
     one_place,
+    order,
     outages,
     own_groups,
     pauses,
@@ -103,6 +104,7 @@ class Parts(TypedDict, total=False):
     asked: Pairs
     headers: Pairs
     config: SubscriptionConfig
+    key: str
 
 
 def say(what: What | Transition, entry_id: EntryId | None = None, **more: Unpack[Parts]) -> Line:
@@ -248,6 +250,18 @@ TIMED = attrs.evolve(CONFIG, handler_timeout=1.0)
 FAILED = say(What.FAILED, ONE, attempt=1, detail="ValueError: no")
 DESTROYED = fault(What.GROUP_DESTROYED)
 YIELDING = attrs.evolve(START, yields=True)
+
+
+def ordered() -> Line:
+    """Write that a subscription that keeps an order is open."""
+    return joined(config=attrs.evolve(CONFIG, ordering_mode=OrderingMode.KEY))
+
+
+def first(entry_id: EntryId, **more: Unpack[Parts]) -> Line:
+    """Write that a message with a key starts."""
+    return attrs.evolve(say(What.STARTED, entry_id, attempt=1, key="ann"), **more)
+
+
 HURRIED = attrs.evolve(CONFIG, handler_timeout=0.0, drain_timeout=0.0)
 
 STARTED, FINISHED = told(Transition.STARTED), told(Transition.FINISHED)
@@ -1325,6 +1339,50 @@ ROWS = [
         "hot",
         [say(What.COMMAND, time=0.01 * number) for number in range(200)],
         "a-1 sent 61 commands within a second, and 60 are allowed",
+    ),
+    # 8
+    Row(order.Order, "one after another", [ordered(), first(ONE), END, first(TWO)]),
+    Row(
+        order.Order,
+        "back",
+        [ordered(), first(TWO), say(What.FAILED, TWO, attempt=1), first(ONE)],
+        "1-0 starts after 2-0, which has the same key",
+    ),
+    Row(
+        order.Order,
+        "beside",
+        [ordered(), first(ONE), first(TWO)],
+        "2-0 starts while a-1 runs 1-0, which has the same key",
+    ),
+    Row(order.Order, "of other keys", [ordered(), first(ONE), first(TWO, key="bob")]),
+    Row(order.Order, "without keys", [ordered(), first(ONE, key=""), first(TWO, key="")]),
+    Row(order.Order, "not in order", [joined(), first(TWO), first(ONE)]),
+    Row(
+        order.Order,
+        "the first one is dead",
+        [ordered(), first(ONE), say(What.DIED, consumer=""), first(TWO, consumer=B)],
+    ),
+    Row(
+        order.Order,
+        "leased elsewhere",
+        [ordered(), member(), GIVEN, first(ONE), first(TWO, consumer=B, time=0.9)],
+        "2-0 starts while a-1 runs 1-0, which has the same key",
+    ),
+    Row(
+        order.Order,
+        "the lease is over",
+        [ordered(), member(), GIVEN, first(ONE), first(TWO, consumer=B, time=1.1)],
+    ),
+    Row(
+        order.Order,
+        "beside another one that is not witnessed",
+        [ordered(), first(ONE), first(TWO, consumer=B)],
+        "2-0 starts while a-1 runs 1-0, which has the same key",
+    ),
+    Row(
+        order.Order,
+        "told of its loss",
+        [ordered(), first(ONE), told(Transition.LEASE_LOST), first(TWO, consumer=B)],
     ),
     Row(
         rate.Rate,

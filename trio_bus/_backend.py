@@ -28,6 +28,7 @@ from ._graves import Grave, Redriven
 from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
+from ._ordering import OrderedMember
 from ._settled import Settled
 from ._settlement import (
     Ack,
@@ -114,7 +115,7 @@ class Membership:
     """Seconds for which a group is left alone after any of its members tended it."""
 
 
-class GroupMember(abc.ABC):
+class GroupMember(OrderedMember):
     """One consumer at work. Only one task may be in `read` at a time; the rest is concurrent."""
 
     __slots__ = ()

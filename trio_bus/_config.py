@@ -15,7 +15,7 @@ from ._backoff import Backoff, backoff_from_table
 from ._decision import Decision
 from ._entry_id import EntryId
 from ._errors import ValidationError
-from ._modes import AckMode, StartPosition
+from ._modes import AckMode, OrderingMode, StartPosition
 from ._names import check_consumer, check_group, check_topic, shown
 from ._tables import Count, Seconds, Text, member_of, only_in_code, raw, start_from_table
 
@@ -25,6 +25,9 @@ _RETRY_SETTINGS = {
 
 CONSUMER_SUFFIX_BYTES = 40
 """What is kept free at the end of a consumer's name for what makes it unique."""
+
+MAX_PARKED = 10_000
+"""How many entries wait for their key, if nobody says otherwise."""
 
 _T = TypeVar("_T")
 _ErrorTypes = tuple[type[Exception], ...]
@@ -174,6 +177,12 @@ class SubscriptionConfig:
     """Where `Delivery.transaction` may publish. Each shares a slot with ``topic``, which may be one
     of them: opening checks it.
     """
+    ordering_mode: Annotated[OrderingMode, cattrs.override(struct_hook=member_of(OrderingMode))] = (
+        attrs.field(default=OrderingMode.NONE, kw_only=True, validator=checks.one_of(OrderingMode))
+    )
+    """Whether messages of one key are started one after another, in the order of the stream."""
+    max_parked: Count = attrs.field(default=MAX_PARKED, kw_only=True, validator=checks.count(1))
+    """How many entries may wait for their key before nothing more is read; at least 1."""
 
     def __attrs_post_init__(self) -> None:
         if self.dead_letter_topic == self.topic:
@@ -184,6 +193,11 @@ class SubscriptionConfig:
                 raise ValidationError(
                     f"output_topics: {shown(self.output_topics)} has no effect with AUTO_ON_RECEIVE"
                 )
+            self._refuse_order()
+        if self.ordering_mode is OrderingMode.NONE and self.max_parked != MAX_PARKED:
+            raise ValidationError(
+                f"max_parked: {shown(self.max_parked)} has no effect without OrderingMode.KEY"
+            )
 
     @property
     def pending_ack_limit(self) -> int:
@@ -196,6 +210,13 @@ class SubscriptionConfig:
     def max_attempt(self) -> int:
         """How often an entry may be delivered (once, and once for each retry)."""
         return self.max_retry + 1
+
+    def _refuse_order(self) -> None:
+        """What was acked has no lease, which would keep the next of its key from starting."""
+        if self.ordering_mode is OrderingMode.KEY:
+            raise ValidationError(
+                f"ordering_mode: {self.ordering_mode} cannot be kept with AUTO_ON_RECEIVE"
+            )
 
     def _refuse_retries(self) -> None:
         """Nothing is left to retry once it was acked: a setting about it is a misunderstanding."""

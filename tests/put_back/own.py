@@ -5,9 +5,10 @@ from __future__ import annotations
 from .own_flow import FLOW
 from .own_leasing import LEASING
 from .own_memory import MEMORY
+from .own_order import ORDER
 from .own_runtime import RUNTIME
 from .own_servers import SERVERS
 from .own_transactions import TRANSACTIONS
 
-OWN = (*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW)
+OWN = (*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW, *ORDER)
 """No test says that it guards against one of them: a suite has to find each by itself."""

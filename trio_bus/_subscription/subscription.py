@@ -62,6 +62,8 @@ class SubscriptionStatistics:
     """Not confirmed by the server before the subscription ended."""
     last_errors: dict[Scope, Exception]
     """The latest error of each kind that this subscription met."""
+    active: bool = True
+    """Whether it takes entries in. With `OrderingMode.KEY` one of a group does; others stand by."""
 
 
 class _Running:
@@ -103,6 +105,7 @@ class _Running:
             vanished=counts[Transition.VANISHED],
             unconfirmed=counts[Transition.UNCONFIRMED],
             last_errors=dict(self._core.last_errors),
+            active=self._life.is_active,
         )
 
     async def wait_idle(self) -> None:

@@ -136,6 +136,8 @@ class Line:
     count: int | None = None
     """Of COMMAND: how many entries it is about, or may bring; of ACKED: how many outputs of a
     transaction were appended with it."""
+    key: str = ""
+    """Of STARTED: the key of the message. Not told."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
     asked: Pairs = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from trio_bus._backoff import Backoff
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, OrderingMode
 
 
 class Settings(TypedDict, total=False):
@@ -29,3 +29,5 @@ class Settings(TypedDict, total=False):
     drain_timeout: float
     shutdown_timeout: float
     output_topics: tuple[str, ...]
+    ordering_mode: OrderingMode
+    max_parked: int

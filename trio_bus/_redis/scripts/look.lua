@@ -1,4 +1,4 @@
--- KEYS stream, due, schedule, scheduled, tending. ARGV group, me, wake channel; in milliseconds the
+-- KEYS stream, due, schedule, scheduled, tending, active. ARGV group, me, wake channel; in milliseconds the
 -- lease, how long the group is left alone between two that tend it, and how long a consumer without
 -- entries may be idle; how many due rows to look at, how many scheduled messages to append at most,
 -- and after how many bytes to stop.
@@ -117,7 +117,8 @@ append_due()
 -- after what has to be refused then.)
 redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, NO_ENTRY)
 local moved, gone, unfinished = tend(
-  stream, due, tending, group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+  stream, due, tending, KEYS[6], group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]),
+  tonumber(ARGV[6]))
 if moved then
   wake(channel, 0, group)
 end

@@ -8,6 +8,7 @@ from typing import cast
 import attrs
 
 from trio_bus._config import SubscriptionConfig
+from trio_bus._modes import OrderingMode
 from trio_bus._observer import Scope, Transition
 from trio_bus.testing._line import Line, What
 
@@ -24,7 +25,8 @@ class Noted:
     def unread(self) -> list[str]:
         """The settings that nobody has looked at."""
         names = [field.name for field in attrs.fields(SubscriptionConfig)]
-        return [name for name in names if name not in self._looked_at]
+        needless = {"max_parked"} if self.config.ordering_mode is OrderingMode.NONE else set[str]()
+        return [name for name in names if name not in self._looked_at | needless]
 
 
 def _noting(config: SubscriptionConfig, looked_at: set[str]) -> SubscriptionConfig:

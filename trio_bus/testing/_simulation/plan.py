@@ -10,7 +10,7 @@ from trio_bus._backoff import Backoff
 from trio_bus._chance import Chance
 from trio_bus._codec import Codec
 from trio_bus._config import SubscriptionConfig
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, OrderingMode
 from trio_bus.testing._line import Pairs
 from trio_bus.testing._settings import Settings
 
@@ -72,6 +72,7 @@ class MessagePlan:
     seconds: float
     """Until it is due, or expires, or is cancelled."""
     publisher: int
+    key: str
     steps: dict[str, tuple[Step, ...]]
     """By group."""
 
@@ -129,7 +130,8 @@ class Plan:
 def draw(scenario: Scenario, seed: int) -> Plan:
     """Make every choice of this seed."""
     name = f"{scenario.name}:{seed}"
-    return _Draw(scenario, Chance(name), Chance(f"{name}:more")).plan(seed)
+    chances = (Chance(it) for it in (name, f"{name}:more", f"{name}:order"))
+    return _Draw(scenario, *chances).plan(seed)
 
 
 @attrs.frozen
@@ -138,6 +140,8 @@ class _Draw:
     chance: Chance
     more: Chance
     """For what was added later: the seeds of before make the choices of before."""
+    order: Chance
+    """For keys."""
 
     def plan(self, seed: int) -> Plan:
         groups = tuple(self.group(name) for name in self.scenario.groups)
@@ -194,6 +198,9 @@ class _Draw:
         settings["block_timeout"] = self.more.choice(self.scenario.block_timeouts)
         if COMMITTING & set(self.scenario.handlings):
             settings["output_topics"] = (EFFECTS_TOPIC,)
+        if self.order.choice(self.scenario.ordering_modes) is OrderingMode.KEY:
+            settings["ordering_mode"] = OrderingMode.KEY
+            settings["max_parked"] = self.order.choice(self.scenario.max_parked)
         return GroupPlan(
             config=SubscriptionConfig(TOPIC, name, **settings),
             asked=tuple(settings.items()),
@@ -235,6 +242,7 @@ class _Draw:
             form=self.chance.choice(self.scenario.forms),
             seconds=self.chance.choice([0.0, 0.2, 0.5, 1.0, 10.0]),
             publisher=self.chance.randrange(self.scenario.publishers),
+            key=self.order.choice(self.scenario.keys),
             steps={group.name: self.steps(group) for group in groups},
         )
 

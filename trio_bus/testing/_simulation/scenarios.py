@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from trio_bus._envelope import EnvelopeCodec
 from trio_bus._fields import FieldsCodec
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, OrderingMode
 
 from .faults import Trouble
 from .handling import Handling
@@ -14,6 +14,10 @@ from .scenario import Form, Scenario
 
 _OF_OPERATIONS = (Trouble.SLOW, Trouble.LOST, Trouble.LOST, Trouble.HALF, Trouble.REFUSED)
 _OF_PROCESSES = (Trouble.KILLED, Trouble.PAUSED, Trouble.DEAF, Trouble.SUSPENDED)
+_OF_ORDER = (
+    *("lead", "lead", "survey", "draw", "draw", "draw", "start", "start", "start", "grown"),
+    *("settle", "settle", "renew", "look", "create_group", "forget", "recover"),
+)
 _OF_SERVERS = (Trouble.RESTARTED, Trouble.CLOCK)
 _OF_ADMINISTRATORS = (Trouble.DELETED, Trouble.TRIMMED, Trouble.UNGROUPED, Trouble.UNSTREAMED)
 
@@ -281,6 +285,43 @@ _ALL = (
         latencies=(0.0, 0.01),
         troubles=(Trouble.LOST, Trouble.KILLED, Trouble.UNGROUPED),
         faults=(0, 1),
+    ),
+    Scenario(
+        name="ordered",
+        about="Each key has an order, and nothing goes wrong but handlers and whoever leaves.",
+        messages=(5, 9),
+        forms=(Form.PUBLISH, Form.BATCH, Form.SCHEDULED),
+        consumers=(1, 3),
+        max_in_flight=(1, 3, 8),
+        handlings=(*(Handling.SUCCEED,) * 4, *_SENDING_BACK),
+        ack_modes=(AckMode.AUTO_ON_HANDLER_SUCCESS, AckMode.MANUAL),
+        pulling=(False, False, True),
+        ordering_modes=(OrderingMode.KEY,),
+        max_parked=(10_000, 10_000, 1, 3),
+        keys=("", "ann", "ann", "bob"),
+        steps=(1, 3),
+        stays=(60.0, 0.5),
+        latencies=(0.0, 0.0, 0.01),
+    ),
+    Scenario(
+        name="ordered_troubled",
+        about="Each key has an order, whatever goes wrong.",
+        messages=(5, 9),
+        forms=(Form.PUBLISH, Form.BATCH),
+        consumers=(2, 3),
+        max_in_flight=(1, 3),
+        max_retry=(1, 3),
+        handlings=(*(Handling.SUCCEED,) * 4, Handling.FAIL, Handling.RELEASE, Handling.LATE),
+        handler_timeouts=(None, 0.4),
+        ordering_modes=(OrderingMode.KEY,),
+        max_parked=(10_000, 2),
+        keys=("ann", "ann", "bob"),
+        steps=(1, 2),
+        stays=(60.0, 60.0, 0.5),
+        latencies=(0.0, 0.01),
+        troubles=(*_OF_OPERATIONS, *_OF_PROCESSES, *_OF_SERVERS, *_OF_ADMINISTRATORS),
+        operations=_OF_ORDER,
+        faults=(1, 5),
     ),
 )
 
