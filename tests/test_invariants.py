@@ -445,6 +445,19 @@ ROWS = [
     Row(findings.Findings, "settled", [member(), BEGUN, BURIED], quiet=places()),
     Row(
         findings.Findings,
+        "gone when it was given back",
+        [member(), at_server(What.DROPPED, ONE, 1, detail="release: gone")],
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
+        "gone when it was claimed",
+        [member(), at_server(What.DROPPED, ONE)],
+        "the server finds gone 1-0 for a-1, and its observer was not told",
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
         "not heard",
         [member(), BURIED, say(What.REPLY_LOST, consumer="")],
         quiet=places(),

@@ -74,8 +74,8 @@ class Work:
 
     @property
     def started(self) -> list[str]:
-        """What was started, in order."""
-        return [text for _, text in self.log]
+        """What was started, in order: what starts at the same time, by its text."""
+        return [text for _, text in sorted(self.log)]
 
 
 async def test_a_key_waits_for_its_retry_and_the_others_do_not(
@@ -88,8 +88,8 @@ async def test_a_key_waits_for_its_retry_and_the_others_do_not(
     async with open_subscription(bus, settings, work) as s:
         await publish(bus, "a1", "a2", "a3", "b1", "c1", "b2")
         await until(lambda: s.statistics().handled == 6)
-    assert work.log == [
-        *((0.0, "a1"), (0.0, "b1"), (1.0, "c1"), (1.0, "b2")),
+    assert sorted(work.log) == [
+        *((0.0, "a1"), (0.0, "b1"), (1.0, "b2"), (1.0, "c1")),
         *((2.0, "a1"), (3.0, "a2"), (4.0, "a3")),
     ]
     assert s.statistics().retried == 1
@@ -131,7 +131,7 @@ async def test_a_standby_goes_on_when_the_active_one_leaves(
                 nursery.start_soon(first.drain)
                 await publish(world.bus(), "b2")
                 await until(lambda: second.statistics().handled == 2)
-    assert [text for _, text in work.log] == ["a1", "b1", "b2", "a2"]
+    assert work.started == ["a1", "b1", "b2", "a2"]
     assert work.log[2][0] == 1.0
     assert work.log[3][0] == pytest.approx(5.0, abs=0.1)
     told = [it.transition for it in world.recorder.transitions]
@@ -159,7 +159,8 @@ async def test_what_a_dead_active_one_had_comes_first(
     assert work.started == ["a1", "b1", "a2", "a3"]
     assert work.log[0][0] == pytest.approx(LEASE, abs=0.1)
     attempts = [it.attempt for it in world.recorder.transitions if "started" in it.transition.value]
-    assert attempts == [2, 1, 1, 1]
+    assert set(attempts[:2]) == {1, 2}
+    assert attempts[2:] == [1, 1]
 
 
 async def test_who_was_replaced_starts_nothing(autojump_clock: MockClock, world: World) -> None:

@@ -13,9 +13,9 @@ ORDER = (
         (
             put(
                 "as if it were done",
-                f"{_SUBSCRIPTION}/ordered.py",
+                f"{_SUBSCRIPTION}/starter.py",
                 "            self._lines.again(entry_id, now + settlement.delay)\n",
-                "            self._lines.over(entry_id)\n            self._survey_wanted = True\n",
+                "            self._lines.over(entry_id)\n",
             ),
         ),
     ),
@@ -25,9 +25,9 @@ ORDER = (
         (
             put(
                 "it reads at once",
-                f"{_SUBSCRIPTION}/ordered.py",
-                "        await self._survey()\n        while True:\n",
-                "        while True:\n",
+                f"{_SUBSCRIPTION}/drawer.py",
+                "            await self._survey()\n            while True:\n",
+                "            while True:\n",
             ),
         ),
     ),
@@ -37,10 +37,9 @@ ORDER = (
         (
             put(
                 "where it is held",
-                f"{_SUBSCRIPTION}/ordered.py",
-                "        ours = {it.id for it in start.taken.entries}\n",
-                "        over |= set(start.held)\n"
-                "        ours = {it.id for it in start.taken.entries}\n",
+                f"{_SUBSCRIPTION}/starter.py",
+                "self._lines.again(entry_id, now + start.held[entry_id], held=True)\n",
+                "self._lines.over(entry_id)\n",
             ),
         ),
     ),

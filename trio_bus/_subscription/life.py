@@ -77,7 +77,8 @@ class Life:
         keeps_order = core.config.ordering_mode is OrderingMode.KEY
         self._ordered = Ordered(core, group) if keeps_order else None
         self._reclaimer = Reclaimer(core, self._consumer, self._ordered)
-        self._prober = Prober(core, self._consumer, group, self._reclaimer.tell)
+        probe = None if self._ordered is None else self._ordered.probe
+        self._prober = Prober(core, self._consumer, group, self._reclaimer.tell, probe)
         self._services = trio.CancelScope(shield=True)
         self._intake = trio.CancelScope()
         self._intake_ended = trio.Event()

@@ -24,7 +24,7 @@ class Lines:
         self._keys: dict[EntryId, str | EntryId] = {}
         self._running: set[EntryId] = set()
         self._since: dict[EntryId, float] = {}
-        self._ready: set[EntryId] = set()
+        self._ready: dict[EntryId, float] = {}
         self._by_time: list[tuple[float, EntryId]] = []
         self._by_id: list[EntryId] = []
         self._held: set[EntryId] = set()
@@ -80,6 +80,14 @@ class Lines:
                 taken.append(entry_id)
         return taken
 
+    def take_oldest(self, now: float) -> list[EntryId]:
+        """Return the one that may start now for longest, in a list; it runs."""
+        self._look(now)
+        oldest = sorted(self._ready, key=lambda it: (self._ready[it], it))[:1]
+        for entry_id in oldest:
+            self.run(entry_id)
+        return oldest
+
     def again(self, entry_id: EntryId, since: float, *, held: bool = False) -> None:
         """Let it start again from then on, before all others of its key.
 
@@ -126,21 +134,20 @@ class Lines:
         return head in self._running or head in self._since or head in self._ready
 
     def _offer(self, entry_id: EntryId, since: float) -> None:
-        self._ready.discard(entry_id)
+        self._ready.pop(entry_id, None)
         self._since[entry_id] = since
         heappush(self._by_time, (since, entry_id))
 
     def _withdraw(self, entry_id: EntryId) -> None:
         self._since.pop(entry_id, None)
-        self._ready.discard(entry_id)
+        self._ready.pop(entry_id, None)
 
     def _look(self, now: float) -> None:
         """Make those ready whose time has come."""
         self._clean()
         while self._by_time and self._by_time[0][0] <= now:
             entry_id = heappop(self._by_time)[1]
-            del self._since[entry_id]
-            self._ready.add(entry_id)
+            self._ready[entry_id] = self._since.pop(entry_id)
             heappush(self._by_id, entry_id)
             self._clean()
 

@@ -92,10 +92,9 @@ class Turn:
         permits, used = self._core.permits, 0
         taken = await permits.take(self._core.config.max_in_flight, despite=Reason.OUTAGE)
         try:
-            sent = trio.current_time()
+            sent, self.runs = trio.current_time(), True
             result = await self._take(suspect)
             self._booked, used = None, len(result.entries)
-            self.runs = True
             self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
             self._tell(result)
             if not await self._nothing_is_held():
