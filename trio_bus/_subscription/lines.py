@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
+from collections.abc import Mapping
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,18 @@ class Lines:
                 taken.append(entry_id)
         return taken
 
-    def take_oldest(self, now: float) -> list[EntryId]:
-        """Return the one that may start now for longest, in a list; it runs."""
+    def take_oldest(self, now: float, tried: Mapping[EntryId, float]) -> list[EntryId]:
+        """Return one that may start now, in a list: it runs.
+
+        Of all it is the one that was *tried* not at all or before the others; of these, the one
+        that may start for longest.
+        """
         self._look(now)
-        oldest = sorted(self._ready, key=lambda it: (self._ready[it], it))[:1]
+
+        def age(entry_id: EntryId) -> tuple[float, float, EntryId]:
+            return tried.get(entry_id, -math.inf), self._ready[entry_id], entry_id
+
+        oldest = sorted(self._ready, key=age)[:1]
         for entry_id in oldest:
             self.run(entry_id)
         return oldest

@@ -61,15 +61,17 @@ class Starter:
         Nothing starts beside it: so a suspect may, once nothing runs any more.
         """
         ids: list[EntryId] = []
+        tried = self._core.outage.tried
         try:
             with self._term.ending(), trio.move_on_after(GLANCE):
                 await self._wait_ready()
-                ids = self._lines.take_oldest(trio.current_time())
+                ids = self._lines.take_oldest(trio.current_time(), tried)
         finally:
             if not ids:
                 self._core.permits.give_back(permit)
         if not ids:
             return None
+        tried[ids[0]] = trio.current_time()
         start = await self._ask(ids, permit, probing=True, alone=not self._core.holdings)
         if start is None:
             self._term.end()
