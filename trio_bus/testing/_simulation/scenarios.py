@@ -325,7 +325,7 @@ _ALL = (
     ),
     Scenario(
         name="ordered_paused",
-        about="Each key has an order, consumers are paused, hold few bytes, commit, and all fails.",
+        about="Each key has an order; consumers are paused, hold few bytes, commit, and all fails.",
         messages=(5, 9),
         forms=(Form.PUBLISH, Form.BATCH, Form.BATCH),
         consumers=(1, 3),
