@@ -236,7 +236,7 @@ def _codes(reply: Reply, count: int) -> list[Settled | RemoteError]:
     return [_ANSWERS[as_int(code)] for code in as_list(reply)]
 
 
-def taken_from(reply: Reply, *, alone: bool) -> TakeOver:
+def taken_from(reply: Reply, *, alone: bool = False) -> TakeOver:
     """Return what the script for taking over answered; *alone*: what it brought is a suspect."""
     entries, buried, gone, suspects, booked = as_row(reply, 5)[:5]
     return TakeOver(

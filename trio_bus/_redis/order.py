@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from trio_bus._backend import Membership
+import attrs
+
+from trio_bus._backend import Membership, TakeOver
 from trio_bus._entry_id import EntryId
 from trio_bus._names import own_key
 from trio_bus._ordering import Parked, Queue, Start
@@ -68,13 +70,13 @@ class Order:
         reply = await self._run("take_over", keys, arguments)
         if reply is None:
             return None
-        later, held, apart, over = as_row(reply, 9)[5:]
+        later, held, apart, over, suspects = as_row(reply, 10)[5:]
         return Start(
-            taken_from(reply, alone=alone),
+            _marked(taken_from(reply), _ids(suspects)),
             _waits(later),
             _waits(held),
-            tuple(as_entry_id(it) for it in as_list(apart)),
-            tuple(as_entry_id(it) for it in as_list(over)),
+            _ids(apart),
+            _ids(over),
         )
 
     def grown_command(self, after: EntryId, block_ms: int) -> Command:
@@ -83,6 +85,16 @@ class Order:
 
     async def _run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         return checked(await scripts.run(self._link, ScriptCall(name, keys, arguments)))
+
+
+def _ids(rows: Reply) -> tuple[EntryId, ...]:
+    return tuple(as_entry_id(it) for it in as_list(rows))
+
+
+def _marked(taken: TakeOver, suspects: Collection[EntryId]) -> TakeOver:
+    """Say of those that are one that they are suspects."""
+    entries = [attrs.evolve(it, suspect=it.id in suspects) for it in taken.entries]
+    return attrs.evolve(taken, entries=tuple(entries))
 
 
 def _parked(rows: Reply) -> tuple[Parked, ...]:

@@ -6,8 +6,9 @@
 -- his token and the ids that are to be started follow, and KEYS ends with `active`.
 -- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, suspects that were set
 -- apart (id, attempt), and the id of the one that was booked, or ''. In order come to it: what is
--- due later, what somebody holds (id, milliseconds), suspects that were set apart before, and what
--- is finished; or there is no answer, if who asks is not active.
+-- due later, what somebody holds (id, milliseconds), suspects that were set apart before, what is
+-- finished, and which were set apart and are not any more; or there is no answer, if who asks is not
+-- active.
 local stream, due, notes, dead_letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, me = ARGV[1], ARGV[2]
 local count, lease, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -21,7 +22,7 @@ if refused then
 end
 local entries, buried, gone, suspects, booked, refusal = {}, {}, {}, {}, '', nil
 local is_ordered = wish == 'ordered' or wish == 'alone'
-local later, held, apart, over = {}, {}, {}, {}
+local later, held, apart, over, alone = {}, {}, {}, {}, {}
 if is_ordered and #KEYS == 4 then
   dead_letters = nil
 end
@@ -156,6 +157,7 @@ local function start(row)
   elseif owner == ABANDONED or not is_reserved(owner) and idle >= lease then
     take(row, row[4] >= suspicious)
   elseif is_reserved(owner) then
+    alone[#alone + 1] = owner == SUSPECT and id or nil
     take(row, false)
   else
     held[#held + 1] = {id, lease - idle}
@@ -187,4 +189,4 @@ end
 if refusal and taken() + #later + #held + #apart + #over == 0 and booked == '' then
   return refusal
 end
-return {entries, buried, gone, suspects, booked, later, held, apart, over}
+return {entries, buried, gone, suspects, booked, later, held, apart, over, alone}

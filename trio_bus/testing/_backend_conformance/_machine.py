@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 from hypothesis import event
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from trio_bus._backend import StreamBackend
 from trio_bus._uid import new_uid
@@ -19,6 +19,8 @@ from ._cast import GROUPS, PLAYERS, TOPICS, Shape, Who
 from ._consuming import Consuming
 from ._graves import Graves
 from ._meetings import Meetings
+from ._order_rules import OrderRules
+from ._ordering import Ordering
 from ._picks import Pick
 from ._prelude import PRELUDES, play
 from ._publishing import Publishing, When
@@ -69,7 +71,7 @@ class Subject:
     tally: Tally
 
 
-class BackendMachine(RuleBasedStateMachine):
+class BackendMachine(OrderRules):
     """Does to one backend whatever the contract allows, and compares all that it tells."""
 
     world: World
@@ -103,6 +105,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.consuming = Consuming(self.world)
         self.settling = Settling(self.world, self.consuming)
         self.meetings = Meetings(self.world, self.publishing, self.consuming, self.settling)
+        self.ordering = Ordering(self.world, self.publishing, self.consuming, self.settling)
         self.together = together
         administrator = _administrator(self.world.subject, subject.administrator)
         if administrator is not None:
