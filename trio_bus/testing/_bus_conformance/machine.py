@@ -49,7 +49,12 @@ _at_most_once = st.builds(
     max_in_flight=st.integers(1, 3),
     drain_units=st.sampled_from((0.0, 1.0)),
 )
-_rules = st.builds(Rules, max_retry=st.integers(0, 3), buries=st.booleans())
+_rules = st.builds(
+    Rules,
+    max_retry=st.integers(0, 3),
+    buries=st.booleans(),
+    max_parked=st.sampled_from((None, None, None, 10_000, 1)),
+)
 
 
 class BusMachine(RuleBasedStateMachine):
