@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.harness import World, open_world, until
-from tests.test_ordering import LEASE, ORDERED, Work, flaky, member, publish
+from tests.test_ordering import BRIEF, LEASE, ORDERED, Work, flaky, member, publish
 from trio_bus import (
     Batch,
     Bus,
@@ -275,7 +275,7 @@ async def test_a_suspect_may_be_a_probe(
         for text in ("b1", "c1"):
             assert text in database.tried
         began = trio.current_time()
-        await until(lambda: "a1" in database.tried)
+        await until(lambda: "a1" in database.tried, 100)
         if runs:
             assert trio.current_time() - began > 1
         database.down = False
@@ -403,3 +403,140 @@ async def test_a_term_that_ends_hears_what_it_has_asked(
         await until(lambda: not s.statistics().active)
         assert world.recorder.ids(Transition.DEAD_LETTERED) == [one]
     assert work.started == []
+
+
+async def suspects(world: World, *ids: EntryId) -> None:
+    """Start these twice, and lose them."""
+    await world.backend.create_group("orders", "billing", EntryId(0, 0))
+    for name in ("ghost-1", "ghost-2"):
+        async with world.backend.join(member(name, 0.1)) as ghost:
+            token = await ghost.lead(None)
+            assert token is not None
+            await ghost.draw(token, 10)
+            start = await ghost.start(token, ids)
+            assert start is not None
+            assert len(start.taken.entries) == len(ids)
+        await trio.sleep(0.2)
+
+
+async def test_many_wait_when_it_becomes_active(autojump_clock: MockClock, world: World) -> None:
+    """It looks at all of them, part by part, before it reads."""
+    bus = world.bus()
+    ids = await publish(bus, *(f"{number}x" for number in range(250)))
+    await world.backend.create_group("orders", "billing", EntryId(0, 0))
+    async with world.backend.join(member("ghost", 0.1)) as ghost:
+        token = await ghost.lead(None)
+        assert token is not None
+        assert await ghost.draw(token, 300) is not None
+    work, settings = Work(), attrs.evolve(ORDERED, max_in_flight=300)
+    async with open_subscription(bus, settings, work) as s:
+        await until(lambda: s.statistics().handled == len(ids))
+    assert len(work.started) == len(ids)
+
+
+async def steal(world: World) -> None:
+    """Let somebody else be active; the server forgets who was."""
+    flaky(world).fail("lead", *[ConnectionLost("cut")] * 30)
+    inner = flaky(world).inner
+    async with inner.join(member("thief", 10.0)) as thief:
+        inner.destroy_group("orders", "billing")
+        await inner.create_group("orders", "billing", EntryId(0, 0))
+        assert await thief.lead(None) is not None
+
+
+async def test_who_was_replaced_probes_nothing(autojump_clock: MockClock, world: World) -> None:
+    """Its token is not the newest: the server says so, and it stands by."""
+    bus, database = world.bus(), Database()
+    await publish(bus, "a1", "b1")
+    async with open_subscription(
+        bus, attrs.evolve(GUARDED, drain_timeout=0.0), database.handle
+    ) as s:
+        await until(lambda: s.statistics().outage)
+        await steal(world)
+        await until(lambda: not s.statistics().active)
+        flaky(world).heal()
+
+
+async def test_who_was_replaced_starts_no_suspect(autojump_clock: MockClock, world: World) -> None:
+    bus, work = world.bus(), Work({"c1": 0.5})
+    (one,) = await publish(bus, "a1")
+    await suspects(world, one)
+    await publish(bus, "c1")
+    async with open_subscription(bus, BRIEF, work) as s:
+        await until(lambda: "c1" in work.started)
+        await steal(world)
+        for operation in ("survey", "draw", "grown"):
+            flaky(world).delay(operation, 5.0, 5.0)
+        await until(lambda: not s.statistics().active)
+        flaky(world).heal()
+    assert work.started == ["c1"]
+
+
+async def test_a_suspect_that_is_kept_open(autojump_clock: MockClock, world: World) -> None:
+    """Whoever received it takes his time: it stays his, and others start beside it at last."""
+    bus = world.bus()
+    (one,) = await publish(bus, "a1")
+    await suspects(world, one)
+    async with open_subscription(bus, ORDERED) as deliveries:
+        kept = await deliveries.receive()
+        await publish(bus, "a2", "b1")
+        await trio.sleep(2 * LEASE)
+        async with await deliveries.receive() as other:
+            assert text_of(other) == "b1"
+        await kept.ack()
+        async with await deliveries.receive() as later:
+            assert text_of(later) == "a2"
+
+
+async def test_what_arrives_when_an_outage_has_begun_is_handed_back(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """It was asked for before, and is one of those that are tried then, one by one."""
+    bus, database = world.bus(), Database()
+
+    async def handle(delivery: Delivery) -> None:
+        await trio.sleep(0.5)
+        await database.handle(delivery)
+
+    async with open_subscription(bus, GUARDED, handle) as s:
+        await publish(bus, "a1", "b1")
+        await until(lambda: len(world.recorder.ids(Transition.STARTED)) == 2)
+        flaky(world).delay("start", 1.0)
+        await publish(bus, "c1")
+        await until(lambda: s.statistics().outage)
+        released = len(world.recorder.ids(Transition.RELEASED))
+        await trio.sleep(0.6)
+        assert len(world.recorder.ids(Transition.RELEASED)) > released
+        database.down = False
+        await until(lambda: s.statistics().handled == 3)
+        assert s.statistics().rejected == 0
+
+
+async def test_a_suspect_at_work_outlives_its_term(autojump_clock: MockClock, world: World) -> None:
+    """It goes on, and nobody else of its key starts; then another one may be active."""
+    bus, work = world.bus(), Work({"a1": 5.0})
+    (one,) = await publish(bus, "a1")
+    await suspects(world, one)
+    async with open_subscription(bus, ORDERED, work) as s:
+        await until(lambda: work.started == ["a1"])
+        s.pause()
+        await until(lambda: not s.statistics().active)
+        await until(lambda: s.statistics().handled == 1)
+
+
+async def test_two_suspects_have_no_turn_at_once(autojump_clock: MockClock, world: World) -> None:
+    """When one has been waited for in vain, the next one waits as well, for a lease."""
+    bus = world.bus()
+    ids = await publish(bus, "a1", "b1")
+    await suspects(world, *ids)
+    await publish(bus, "c1")
+    settings = attrs.evolve(ORDERED, claim_idle_timeout=0.5)
+    async with open_subscription(bus, settings) as deliveries:
+        held = await deliveries.receive()
+        await trio.sleep(3.0)
+        assert text_of(held) == "c1"
+        await held.ack()
+        for text in ("a1", "b1"):
+            with trio.fail_after(20):
+                async with await deliveries.receive() as delivery:
+                    assert text_of(delivery) == text

@@ -466,7 +466,7 @@ async def test_a_life_on_a_server(server_url: str) -> None:
 def test_lines() -> None:
     """Heads alone may start; a lower id that comes late comes next."""
     lines, ids = Lines(), [EntryId(number) for number in range(1, 7)]
-    one, two_, three, four, five, _ = ids
+    one, two_, three, four, five, six = ids
     lines.add(three, "a")
     lines.add(two_, "a")
     lines.add(two_, "a")
@@ -488,6 +488,10 @@ def test_lines() -> None:
     assert lines.next_time() == 7.0
     lines.over(three)
     assert lines.take(7.0, 5) == [two_]
+    lines.add(six, "a")
+    lines.again(six, 0.0)
+    assert lines.ready(7.0) == 0
+    lines.over(six)
     lines.over(two_)
     lines.over(two_)
     lines.again(two_, 0.0)

@@ -78,6 +78,7 @@ class Starter:
             return None
         self._sort(ids, start)
         for suspect in _suspects(start):
+            del tried[suspect]  # it was not alone, and is when this comes again
             self._lines.retire(suspect, trio.current_time() + self._core.config.reclaim_interval)
         return start.taken.entries[0].id if start.taken.entries else None
 
@@ -169,12 +170,10 @@ class Starter:
 
     async def _give_turn(self, suspect: EntryId) -> None:
         """Run a suspect alone; where it cannot, let it wait for a lease."""
-        wait = self._core.lease
         with self._term.ending(self._is_at_work), self._core.valve.ending(self._is_at_work) as shut:
             if self._turn.is_wanted:
                 await self._turn.give(suspect)
-        if shut.cancelled_caught:
-            wait = 0.0
+        wait = 0.0 if shut.cancelled_caught else self._core.lease
         if not self._core.holds(suspect):
             self._lines.retire(suspect, trio.current_time() + wait)
 

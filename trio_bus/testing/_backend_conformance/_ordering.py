@@ -132,9 +132,10 @@ class Ordering:
             return await member.start(model.tokens.get((*who.place, token), -1), mine, alone=alone)
 
         def outcomes(came: object) -> Sequence[Act]:
-            fewer = [partial(start, most=most) for most in range(len(ids) - 1, 0, -1)]
+            fewer: list[Act] = [partial(start, most=most) for most in range(len(ids) - 1, 0, -1)]
             if came is Ended.CANCELLED:
-                return nothing, *(partial(self._give_back, who, it) for it in (start, *fewer))
+                whole: list[Act] = [start, *fewer]
+                return nothing, *(partial(self._give_back, who, it) for it in whole)
             sorted_out = _sorted_out(came) if isinstance(came, Start) else 0
             return start, *(fewer[-sorted_out:][:1] if sorted_out else ())
 
