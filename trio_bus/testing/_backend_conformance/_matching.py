@@ -217,7 +217,7 @@ def _unlike(path: str, mine: object, theirs: object) -> str:
     return f"{path or 'it'} is {shown(theirs)}, not {shown(mine)}"
 
 
-def shown(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of result
+def shown(  # noqa: C901, PLR0911 - one case for each kind of result
     value: object, pairs: Pairs | None = None, topic: str = ""
 ) -> str:
     """Write a result in words; with *pairs*, one of the model with the names of its entries."""
@@ -242,22 +242,8 @@ def shown(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of result
             ]
             parts += [f"booked {name(value.booked)}"] if value.booked is not None else []
             return "; ".join(parts) or "nothing"
-        case Parked():
-            return name(value.id) + (" (deleted)" if value.record is None else "")
-        case Queue():
-            last = "the end" if value.last is None else name(value.last)
-            return f"{each(value.entries)} up to {last}"
-        case Start():
-            parts = [shown(value.taken, pairs, topic)]
-            waits = (("due", value.due), ("held", value.held))
-            parts += [
-                f"{what} {', '.join(f'{name(it)} in {left:g} s' for it, left in found.items())}"
-                for what, found in waits
-                if found
-            ]
-            lists = (("set apart", value.apart), ("over", value.over))
-            parts += [f"{what} {each(found)}" for what, found in lists if found]
-            return "; ".join(parts)
+        case Parked() | Queue() | Start():
+            return _shown_in_order(value, pairs, topic)
         case Look():
             due = "nothing due" if value.due_in is None else f"next due in {value.due_in:g} s"
             gone = f", gone {each(value.gone)}" if value.gone else ""
@@ -276,3 +262,23 @@ def shown(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of result
         case _:
             rows = rows_of(value)
             return repr(value) if rows is None else each(rows)
+
+
+def _shown_in_order(value: Parked | Queue | Start, pairs: Pairs | None, topic: str) -> str:
+    """Write what is told where an order is kept."""
+    match value:
+        case Parked():
+            return shown(value.id, pairs, topic) + (" (deleted)" if value.record is None else "")
+        case Queue():
+            last = "the end" if value.last is None else shown(value.last, pairs, topic)
+            return f"{shown(value.entries, pairs, topic)} up to {last}"
+        case _:
+            parts = [shown(value.taken, pairs, topic)]
+            for what, waiting in (("due", value.due), ("held", value.held)):
+                parts += [
+                    f"{what} {shown(entry_id, pairs, topic)} in {left:g} s"
+                    for entry_id, left in waiting.items()
+                ]
+            for what, found in (("set apart", value.apart), ("over", value.over)):
+                parts += [f"{what} {shown(found, pairs, topic)}"] if found else []
+            return "; ".join(parts)
