@@ -1,5 +1,8 @@
 """Calls of the Redis backend that keep an order, and what they owe when the connection is cut."""
 
+# pyright: reportPrivateUsage=false
+# Whether the link is back is known only inside.
+
 from __future__ import annotations
 
 from typing import cast

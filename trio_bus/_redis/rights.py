@@ -27,6 +27,9 @@ OPTIONAL = ("client|unblock", "client|kill", "info", "subscribe", "waitaof")
 REDRIVING = ("hrandfield",)
 """What `Bus.redrive` uses besides, to forget the history of what is finished; it can do without."""
 
+ORDERING = ("xread",)
+"""What a subscription with `OrderingMode.KEY` needs besides, to wait for what is new."""
+
 _NOBODY = "~nobody"  # no group can be called so
 _UNKNOWN_SHA = "0" * 40
 
