@@ -24,6 +24,7 @@ from trio_bus import (
     Transition,
     open_subscription,
 )
+from trio_bus.testing import Done
 
 COPIES = "{orders}.copies"
 GUARDED = attrs.evolve(ORDERED, failure_threshold=2, max_retry=1)
@@ -455,6 +456,22 @@ async def test_who_was_replaced_probes_nothing(autojump_clock: MockClock, world:
         await steal(world)
         await until(lambda: not s.statistics().active)
         flaky(world).heal()
+
+
+@pytest.mark.parametrize("done", [Done.NOTHING, Done.EVERYTHING])
+async def test_a_probe_whose_answer_is_lost(
+    autojump_clock: MockClock, world: World, done: Done
+) -> None:
+    """Another term begins, and nothing stays behind."""
+    bus, database = world.bus(), Database()
+    await publish(bus, "a1", "b1", "b2")
+    async with open_subscription(bus, GUARDED, database.handle) as s:
+        await until(lambda: s.statistics().outage)
+        flaky(world).fail("start", ConnectionLost("cut"), done=done)
+        await until(lambda: flaky(world).left("start") == 0, 100)
+        database.down = False
+        await until(lambda: s.statistics().handled == 3, 100)
+    assert database.order_of("b") == ["b1", "b2"]
 
 
 async def test_who_was_replaced_starts_no_suspect(autojump_clock: MockClock, world: World) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_bus._backend import Ack, Bury, Commit, Entry, Release, Retry, TakeOver
+from trio_bus._errors import BusError
 from trio_bus._observer import Transition
 
 from .prober import GLANCE
@@ -72,7 +73,11 @@ class Starter:
         if not ids:
             return None
         tried[ids[0]] = trio.current_time()
-        start = await self._ask(ids, permit, probing=True, alone=not self._core.holdings)
+        try:
+            start = await self._ask(ids, permit, probing=True, alone=not self._core.holdings)
+        except BusError as error:
+            self._term.end(error)
+            return None
         if start is None:
             self._term.end()
             return None
