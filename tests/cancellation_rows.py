@@ -37,6 +37,7 @@ from trio_bus._backend import (
     Ack,
     Bury,
     Entry,
+    GroupMember,
     Receipt,
     Release,
     Retry,
@@ -45,7 +46,7 @@ from trio_bus._backend import (
 )
 from trio_bus._connect import open_backend
 from trio_bus._entry_id import EntryId
-from trio_bus._names import ABANDONED, DUE, FREE, SUSPECT
+from trio_bus._names import ABANDONED, DUE, FREE, KEY, SUSPECT
 from trio_bus._once import Append, Once
 from trio_bus._settled import Settled
 
@@ -400,6 +401,83 @@ async def give_up_booking(stage: Stage, cut: Cut) -> None:
         assert booked == suspect if returned else booked in {None, suspect}
         assert not (booked and cut.early)
     assert await stage.ledger() == {suspect: Spot(SUSPECT, 0)}
+
+
+async def _leading(member: GroupMember) -> int:
+    token = await member.lead(None)
+    assert token is not None
+    return token
+
+
+@row("GroupMember.lead")
+async def lead(stage: Stage, cut: Cut) -> None:
+    """Cancelled, it may have happened: who asks again has a newer token."""
+    async with stage.member() as (member, _):
+        await cut(lambda: member.lead(None))
+        assert await _leading(member)
+
+
+@row("GroupMember.give_up_lead")
+async def give_up_lead(stage: Stage, cut: Cut) -> None:
+    async with stage.member() as (member, _):
+        token = await _leading(member)
+        returned = await cut(member.give_up_lead)
+        kept = await member.lead(token)
+        assert kept is None if returned else kept in {None, token}
+        assert kept or not cut.early
+
+
+@row("GroupMember.survey")
+async def survey(stage: Stage, cut: Cut) -> None:
+    """It changes nothing."""
+    (free,) = await stage.hand_back([Release])
+    async with stage.member() as (member, _):
+        await cut(lambda: member.survey(None, 5))
+        assert [it.id for it in (await member.survey(None, 5)).entries] == [free]
+    assert await stage.ledger() == {free: Spot(FREE, 0)}
+
+
+@row("GroupMember.draw")
+async def draw(stage: Stage, cut: Cut) -> None:
+    """Cancelled, it may have happened: a survey finds it."""
+    await stage.hand_back([Release])
+    await stage.backend.append(stage.topic, [RECORD])
+    async with stage.member() as (member, _):
+        token = await _leading(member)
+        await cut(lambda: member.draw(token, 5))
+        await member.draw(token, 5)
+        assert len((await member.survey(None, 5)).entries) == 2
+        await stage.check_known(member, {})
+    assert sorted((await stage.ledger()).values(), key=str) == [Spot(FREE, 0), Spot(KEY, 0)]
+
+
+@row("GroupMember.start")
+async def start(stage: Stage, cut: Cut) -> None:
+    """Taken and known, or as before."""
+    (free,) = await stage.hand_back([Release])
+    async with stage.member() as (member, _):
+        token, entries = await _leading(member), list[Entry]()
+
+        async def call() -> None:
+            begun = await member.start(token, [free])
+            assert begun is not None
+            entries.extend(begun.taken.entries)
+
+        returned = await cut(call)
+        assert [entry.id for entry in entries] == ([free] if returned else [])
+        await stage.check_known(member, {entry.id: 1 for entry in entries})
+        assert (await stage.ledger())[free] == (Spot("us", 1) if returned else Spot(FREE, 0))
+        await member.settle([Ack(entry.receipt) for entry in entries])
+
+
+@row("GroupMember.grown")
+async def grown(stage: Stage, cut: Cut) -> None:
+    """It takes nothing."""
+    (free,) = await stage.hand_back([Release])
+    async with stage.member() as (member, _):
+        await cut(lambda: member.grown(EntryId(0, 0), 5.0))
+        await stage.check_known(member, {})
+    assert await stage.ledger() == {free: Spot(FREE, 0)}
 
 
 @row("GroupMember.look")

@@ -43,6 +43,8 @@ class World:
     """What the row prepared, and we hold."""
     done: set[EntryId] = attrs.field(factory=set[EntryId])
     """What was settled for good, and so may be nowhere."""
+    token: int = 0
+    """Of whoever keeps an order."""
 
     @property
     def receipts(self) -> list[Receipt]:
@@ -147,9 +149,10 @@ async def check_link(world: World) -> None:
 
 def pipelines(world: World) -> list[Pipeline]:
     """Return the connections of this world that are open."""
-    reader = world.member._reader._connection
-    both = [world.backend._link.current, None if reader is None else reader.pipeline]
-    return [pipeline for pipeline in both if pipeline is not None and pipeline.is_open]
+    readers = [world.member._reader._connection, world.member._scout._connection]
+    every = [None if reader is None else reader.pipeline for reader in readers]
+    every.append(world.backend._link.current)
+    return [pipeline for pipeline in every if pipeline is not None and pipeline.is_open]
 
 
 def owes_nothing(pipeline: Pipeline) -> bool:

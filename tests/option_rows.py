@@ -31,6 +31,7 @@ from trio_bus import (
     LoggingObserver,
     Message,
     NotPersisted,
+    OrderingMode,
     PublishOptions,
     Retention,
     StartPosition,
@@ -368,6 +369,40 @@ async def _retention(settings: SubscriptionConfig) -> object:
     return (await shop.bus.info("orders")).length
 
 
+ORDERED = attrs.evolve(SUBSCRIPTION, ordering_mode=OrderingMode.KEY)
+
+
+async def _ordering_mode(settings: SubscriptionConfig) -> object:
+    """Return which of two messages of one key are started together."""
+    shop, started = Shop(), list[int]()
+
+    async def start(_: Delivery) -> None:
+        started.append(len(started) + 1)
+        await trio.sleep_forever()
+
+    async with open_subscription(shop.bus, attrs.evolve(settings, drain_timeout=0.0), start):
+        for _ in range(2):
+            await shop.bus.publish(Message("orders", key="ann"))
+        await trio.sleep(1)
+    return started
+
+
+async def _max_parked(settings: SubscriptionConfig) -> object:
+    """Return how many of five messages wait for their key."""
+    shop = Shop()
+    settings = attrs.evolve(settings, max_in_flight=5, drain_timeout=0.0)
+
+    async def start(_: Delivery) -> None:
+        await trio.sleep_forever()
+
+    async with open_subscription(shop.bus, settings, start):
+        for _ in range(6):
+            await shop.bus.publish(Message("orders", key="ann"))
+        await trio.sleep(3)
+        (group,) = (await shop.bus.info("orders")).groups
+        return group.parked
+
+
 def subscription(
     option: str,
     expected: Expected,
@@ -441,6 +476,10 @@ OF_SUBSCRIPTIONS = [
         [(None, 9), (Retention(max_length=4), 4), (Retention(max_age=9), 0)],
         _retention,
     ),
+    subscription(
+        "ordering_mode", [(OrderingMode.KEY, [1]), (OrderingMode.NONE, [1, 2])], _ordering_mode
+    ),
+    subscription("max_parked", [(1, 1), (2, 2)], _max_parked, ORDERED),
 ]
 
 

@@ -495,3 +495,78 @@ def test_it_waits_until_something_is_too_old() -> None:
             0.009 s pass
             a.g.x looks: claimable: False, nothing due, 1 trimmed, refusal: None
         """)
+
+
+def test_an_order() -> None:
+    """One is active; what is new waits for its key; what is started is settled as ever."""
+    with program() as it:
+        it.lead(X, None, own=True, cancel=None)
+        it.lead(X, 0, own=True, cancel=None)
+        it.lead(Y, 0, own=False, cancel=None)
+        it.append("a", (None, None, None), 2.0, None)
+        it.draw(X, 0, own=True, count=4, cancel=None)
+        it.start(X, 0, own=True, entries=(2, 1), alone=False, cancel=None)
+        it.settle(X, [Pick("retry", delay=6.0)], None)
+        it.start(X, 0, own=True, entries=(2, 1, 0), alone=True, cancel=None)
+        it.survey(Y, 2)
+        it.give_up_lead(X, Y, None)
+        it.start(X, 1, own=True, entries=(0,), alone=False, cancel=None)
+        assert re.sub(r"(due|held) (a#\d) in 0\.\d+ s", r"\1 \2 soon", story(it)) == text("""
+            a.g.x asks to be active: is active, with a new token
+            a.g.x asks to stay active: stays active
+            a.g.y asks to stay active: is not active
+            append to a a record, a record, a record: [a#1, a#2, a#3]
+            a.g.x draws at most 4: [a#1, a#2, a#3] up to a#3
+            a.g.x starts a#1, a#2: entries [a#1 (attempt 1), a#2 (attempt 1)]
+            a.g.x settles: retry a#2 (attempt 1) in 0.3 s: [done]
+            a.g.x starts a#3, a#1, a#2, alone: entries [a#3 (attempt 1)]; due a#2 soon;
+                    held a#1 soon
+            a.g.y surveys 2 at a time: [a#1, a#2, a#3]
+            a.g.x is active no more: None
+            a.g.y asks to be active: is active, with a new token
+            a.g.x starts a#3: None
+        """)
+
+
+def test_an_order_that_is_cancelled() -> None:
+    with program() as it:
+        it.append("a", (None, None), 2.0, None)
+        it.lead(X, None, own=True, cancel=0)
+        it.lead(X, None, own=True, cancel=None)
+        it.draw(X, 0, own=True, count=2, cancel=1)
+        it.draw(X, 0, own=True, count=2, cancel=None)
+        it.start(X, 0, own=True, entries=(1, 0), alone=False, cancel=1)
+        it.start(X, 0, own=True, entries=(1, 0), alone=False, cancel=None)
+        it.give_up_lead(X, Y, 0)
+        for then in ("an append", "a cancellation", "nothing"):
+            it.wait_to_grow(X, then)
+        it.keep_the_order(Y, 2, [Pick("ack")], X)
+        it.lose_in_order(X, 2)
+        assert story(it) == text("""
+            append to a a record, a record: [a#1, a#2]
+            a.g.x asks to be active: was cancelled
+            a.g.x asks to be active: is active, with a new token
+            a.g.x draws at most 2: was cancelled
+            a.g.x draws at most 2: [a#1, a#2] up to a#2
+            a.g.x starts a#1, a#2: was cancelled
+            a.g.x starts a#1, a#2: entries [a#1 (attempt 1), a#2 (attempt 1)]
+            a.g.x is active no more: was cancelled
+            a.g.y asks to be active: is not active
+            a.g.x waits for growth; meanwhile: an append: [[a#3], True]
+            a.g.x waits for growth; meanwhile: a cancellation: [[], True]
+            a.g.x waits for growth; meanwhile: nothing: [[], True]
+            append to a a record, a record: [a#4, a#5]
+            a.g.y asks to be active: is not active
+            append to a a record: [a#6]
+            a.g.x asks to be active: is active, with a new token
+            a.g.x draws at most 4: [a#3, a#4, a#5, a#6] up to a#6
+            a.g.x starts a#6: entries [a#6 (attempt 1)]
+            0.25 s pass
+            a.g.x asks to be active: is active, with a new token
+            a.g.x draws at most 4: [] up to a#6
+            a.g.x starts a#6: entries [a#6 (attempt 2)]
+            0.25 s pass
+            a.g.x asks to be active: is active, with a new token
+            a.g.x starts a#6: suspects [a#6 (attempt 2)]
+            a.g.x starts a#6, a#5, alone: entries [a#6 (attempt 3, a suspect), a#5 (attempt 1)]
+        """)

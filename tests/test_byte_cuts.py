@@ -16,7 +16,9 @@ import attrs
 import pytest
 import trio
 
-from tests.cut_rows import ROWS, WHOLE, Cut, Outcome, Row
+from tests import cut_rows
+from tests.cut_order_rows import ORDER_ROWS
+from tests.cut_rows import WHOLE, Cut, Outcome, Row
 from tests.cut_world import World, opened
 from tests.profiles import times
 from tests.redis_world import options
@@ -28,6 +30,7 @@ from trio_bus.testing import Act, Exchange, FaultProxy, open_fault_proxy
 
 pytestmark = pytest.mark.bulk
 
+ROWS = [*cut_rows.ROWS, *ORDER_ROWS]
 LANES = 12
 """Worlds at a time: most of a run is waiting to connect again."""
 GREETINGS = {"HELLO", "INFO"}

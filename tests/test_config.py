@@ -15,7 +15,14 @@ from trio_bus._entry_id import EntryId
 from trio_bus._envelope import EnvelopeCodec
 from trio_bus._errors import ValidationError
 from trio_bus._fields import FieldsCodec
-from trio_bus._modes import AckMode, BalanceMode, Confirmation, Guarantee, StartPosition
+from trio_bus._modes import (
+    AckMode,
+    BalanceMode,
+    Confirmation,
+    Guarantee,
+    OrderingMode,
+    StartPosition,
+)
 from trio_bus._names import shown
 from trio_bus._observer import LoggingObserver
 from trio_bus._options import BusOptions, PublishOptions
@@ -76,6 +83,8 @@ def test_defaults_are_those_of_the_manual() -> None:
         "shutdown_timeout": 5.0,
         "retention": None,
         "output_topics": (),
+        "ordering_mode": OrderingMode.NONE,
+        "max_parked": 10_000,
     }
     options = BusOptions()
     assert options.max_payload_bytes == 4 * 1024 * 1024
@@ -447,3 +456,21 @@ def test_a_strict_converter_refuses_a_misspelt_name_and_names_a_bad_value() -> N
         strict.structure({**table, "lease": 5.0}, SubscriptionConfig)
     with pytest.raises(ValidationError, match="max_in_flight: 0"):
         strict.structure({**table, "max_in_flight": 0}, SubscriptionConfig)
+
+
+def test_an_order_needs_leases_and_its_bound_needs_an_order() -> None:
+    """No setting without an effect, and none that cannot be kept."""
+    with pytest.raises(ValidationError, match="max_parked: 5 has no effect without"):
+        SubscriptionConfig("orders", "billing", max_parked=5)
+    with pytest.raises(ValidationError, match=r"ordering_mode: .*KEY is for groups that share"):
+        attrs.evolve(SubscriptionConfig.fan_out("t"), ordering_mode=OrderingMode.KEY)
+    with pytest.raises(ValidationError, match=r"ordering_mode: .*KEY cannot be kept with"):
+        SubscriptionConfig(
+            "orders",
+            "billing",
+            ordering_mode=OrderingMode.KEY,
+            ack_mode=AckMode.AUTO_ON_RECEIVE,
+        )
+    table = {"topic": "orders", "group": "billing", "ordering_mode": "key", "max_parked": 5}
+    config = cattrs.structure(table, SubscriptionConfig)
+    assert (config.ordering_mode, config.max_parked) == (OrderingMode.KEY, 5)

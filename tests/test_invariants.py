@@ -13,6 +13,7 @@ import pytest
 from trio_bus import (
     AckMode,
     EntryId,
+    OrderingMode,
     Retention,
     StartPosition,
     SubscriptionConfig,
@@ -51,6 +52,7 @@ from trio_bus.testing._invariants import (
     lives,
     neighbours,
     one_place,
+    order,
     outages,
     own_groups,
     pauses,
@@ -114,6 +116,7 @@ class Parts(TypedDict, total=False):
     asked: Pairs
     headers: Pairs
     config: SubscriptionConfig
+    key: str
 
 
 def say(what: What | Transition, entry_id: EntryId | None = None, **more: Unpack[Parts]) -> Line:
@@ -293,6 +296,18 @@ TIMED = attrs.evolve(CONFIG, handler_timeout=1.0)
 FAILED = say(What.FAILED, ONE, attempt=1, detail="ValueError: no")
 DESTROYED = fault(What.GROUP_DESTROYED)
 YIELDING = attrs.evolve(START, yields=True)
+
+
+def ordered() -> Line:
+    """Write that a subscription that keeps an order is open."""
+    return joined(config=attrs.evolve(CONFIG, ordering_mode=OrderingMode.KEY))
+
+
+def first(entry_id: EntryId, **more: Unpack[Parts]) -> Line:
+    """Write that a message with a key starts."""
+    return attrs.evolve(say(What.STARTED, entry_id, attempt=1, key="ann"), **more)
+
+
 HURRIED = attrs.evolve(CONFIG, handler_timeout=0.0, drain_timeout=0.0)
 
 STARTED, FINISHED = told(Transition.STARTED), told(Transition.FINISHED)
@@ -497,6 +512,19 @@ ROWS = [
         quiet=places(),
     ),
     Row(findings.Findings, "settled", [member(), BEGUN, BURIED], quiet=places()),
+    Row(
+        findings.Findings,
+        "gone when it was given back",
+        [member(), at_server(What.DROPPED, ONE, 1, detail="release: gone")],
+        quiet=places(),
+    ),
+    Row(
+        findings.Findings,
+        "gone when it was claimed",
+        [member(), at_server(What.DROPPED, ONE)],
+        "the server finds gone 1-0 for a-1, and its observer was not told",
+        quiet=places(),
+    ),
     Row(
         findings.Findings,
         "not heard",
@@ -1395,6 +1423,50 @@ ROWS = [
         [say(What.COMMAND, time=0.01 * number) for number in range(200)],
         "a-1 sent 61 commands within a second, and 60 are allowed",
     ),
+    # 8
+    Row(order.Order, "one after another", [ordered(), first(ONE), END, first(TWO)]),
+    Row(
+        order.Order,
+        "back",
+        [ordered(), first(TWO), say(What.FAILED, TWO, attempt=1), first(ONE)],
+        "1-0 starts after 2-0, which has the same key",
+    ),
+    Row(
+        order.Order,
+        "beside",
+        [ordered(), first(ONE), first(TWO)],
+        "2-0 starts while a-1 runs 1-0, which has the same key",
+    ),
+    Row(order.Order, "of other keys", [ordered(), first(ONE), first(TWO, key="bob")]),
+    Row(order.Order, "without keys", [ordered(), first(ONE, key=""), first(TWO, key="")]),
+    Row(order.Order, "not in order", [joined(), first(TWO), first(ONE)]),
+    Row(
+        order.Order,
+        "the first one is dead",
+        [ordered(), first(ONE), say(What.DIED, consumer=""), first(TWO, consumer=B)],
+    ),
+    Row(
+        order.Order,
+        "leased elsewhere",
+        [ordered(), member(), GIVEN, first(ONE), first(TWO, consumer=B, time=0.9)],
+        "2-0 starts while a-1 runs 1-0, which has the same key",
+    ),
+    Row(
+        order.Order,
+        "the lease is over",
+        [ordered(), member(), GIVEN, first(ONE), first(TWO, consumer=B, time=1.1)],
+    ),
+    Row(
+        order.Order,
+        "beside another one that is not witnessed",
+        [ordered(), first(ONE), first(TWO, consumer=B)],
+        "2-0 starts while a-1 runs 1-0, which has the same key",
+    ),
+    Row(
+        order.Order,
+        "told of its loss",
+        [ordered(), first(ONE), told(Transition.LEASE_LOST), first(TWO, consumer=B)],
+    ),
     Row(
         rate.Rate,
         "busy",
@@ -1718,6 +1790,7 @@ ROWS = [
     Row(R0, "kept", [member(), BURIED], finish=places((ONE, DEAD))),
     Row(R0, "nowhere", [member(), BURIED], "1-0 is dead, and lies nowhere", quiet=places()),
     Row(R0, "deleted", [member(), BURIED, fault(What.DELETED, ONE)], quiet=places()),
+    Row(R0, "it went with its group", [attrs.evolve(BURIED, group=OWN)], quiet=places()),
     Row(R0, "unseen", [member(), BURIED], quiet=figures()),
     Row(R0, "destroyed", [member(), BURIED, DESTROYED], quiet=places()),
     Row(R0, "sent back", [member(), BURIED, REDRIVEN], quiet=places((ONE, FREE))),

@@ -10,6 +10,7 @@ from trio_bus._names import (
     DEAD,
     DUE,
     FREE,
+    KEY,
     RESERVED_CONSUMERS,
     SUSPECT,
     check_consumer,
@@ -89,8 +90,8 @@ def test_room_can_be_reserved_in_a_consumer_name() -> None:
 
 def test_reserved_consumers_are_no_valid_names() -> None:
     """So no member of a group can be one of them."""
-    assert {FREE, DUE, ABANDONED, SUSPECT, DEAD} == RESERVED_CONSUMERS
-    assert {"~free", "~due", "~abandoned", "~suspect", "~dead"} == RESERVED_CONSUMERS
+    assert {FREE, DUE, ABANDONED, SUSPECT, DEAD, KEY} == RESERVED_CONSUMERS
+    assert {"~free", "~due", "~abandoned", "~suspect", "~dead", "~key"} == RESERVED_CONSUMERS
     for name in RESERVED_CONSUMERS:
         with pytest.raises(ValidationError):
             check_consumer(name)

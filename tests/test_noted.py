@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from trio_bus import Scope, SubscriptionConfig, Transition
+from trio_bus import OrderingMode, Scope, SubscriptionConfig, Transition
 from trio_bus.testing import SCENARIOS, SimulationFailed, simulate
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._simulation.noted import Noted, groups_that_failed
@@ -34,7 +34,7 @@ def test_who_has_retried_nothing_has_had_no_reason_to_look_at_each_setting() -> 
 def test_settings_note_what_is_looked_at_and_are_the_same() -> None:
     noted = Noted(SubscriptionConfig("orders", "billing", max_in_flight=3))
     expected = {field.name for field in attrs.fields(SubscriptionConfig)}
-    assert set(noted.unread) == expected - {"fan_out_expiry"}
+    assert set(noted.unread) == expected - {"fan_out_expiry", "max_parked"}
     assert noted.config.max_in_flight == 3
     assert noted.config.pending_ack_limit == 6
     left = set(noted.unread)
@@ -42,6 +42,8 @@ def test_settings_note_what_is_looked_at_and_are_the_same() -> None:
     assert "max_retry" in left
 
 
-def test_where_each_has_its_own_group_every_setting_has_an_effect() -> None:
-    noted = Noted(SubscriptionConfig.fan_out("orders"))
-    assert len(noted.unread) == len(attrs.fields(SubscriptionConfig))
+def test_a_setting_of_a_mode_has_an_effect_in_that_mode() -> None:
+    expected = {field.name for field in attrs.fields(SubscriptionConfig)}
+    assert set(Noted(SubscriptionConfig.fan_out("orders")).unread) == expected - {"max_parked"}
+    ordered = SubscriptionConfig("orders", "billing", ordering_mode=OrderingMode.KEY)
+    assert set(Noted(ordered).unread) == expected - {"fan_out_expiry"}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -18,6 +19,7 @@ from trio_bus import (
     Confirmation,
     Delivery,
     Message,
+    OrderingMode,
     PermissionDenied,
     PublishOptions,
     Transition,
@@ -25,7 +27,14 @@ from trio_bus import (
     open_bus,
     open_subscription,
 )
-from trio_bus._redis.rights import OPTIONAL, PUBLISHING, REDRIVING, RETAINING, SUBSCRIBING
+from trio_bus._redis.rights import (
+    OPTIONAL,
+    ORDERING,
+    PUBLISHING,
+    REDRIVING,
+    RETAINING,
+    SUBSCRIBING,
+)
 
 KEYS = "resetchannels ~orders ~{orders}.dead ~trio_bus:* &trio_bus:*"
 MANUAL = Path(__file__).parent.parent / "docs" / "howto.rst"
@@ -86,6 +95,25 @@ async def test_the_documented_rights_are_enough(few_url: str) -> None:
     recorder = await live(few_url)
     assert not recorder.errors
     assert len(recorder.ids(Transition.DEAD_LETTERED)) == 1
+
+
+async def test_one_more_is_enough_to_keep_an_order(few_url: str) -> None:
+    """Without it the subscription ends when it begins to wait."""
+    settings = attrs.evolve(config(), ordering_mode=OrderingMode.KEY)
+    handled = list[bytes]()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.append(delivery.message.payload)
+
+    allow(few_url, *SUBSCRIBING, *OPTIONAL)
+    with trio.fail_after(20):
+        with pytest.raises(PermissionDenied, match="xread"):
+            async with open_bus(few_url) as bus, open_subscription(bus, settings, handle):
+                await trio.sleep_forever()
+        allow(few_url, *SUBSCRIBING, *OPTIONAL, *ORDERING)
+        async with open_bus(few_url) as bus, open_subscription(bus, settings, handle):
+            await publish(bus, 3)
+            await until(lambda: sorted(handled) == [b"0", b"1", b"2"])
 
 
 async def test_they_are_enough_to_publish_once_and_later(few_url: str) -> None:
@@ -179,5 +207,5 @@ def test_the_rules_name_every_command_of_the_scripts() -> None:
 def test_the_manual_shows_the_rules() -> None:
     """Word for word."""
     words = MANUAL.read_text().split()
-    rules = (*PUBLISHING, *SUBSCRIBING, *OPTIONAL, *REDRIVING, *RETAINING)
+    rules = (*PUBLISHING, *SUBSCRIBING, *OPTIONAL, *ORDERING, *REDRIVING, *RETAINING)
     assert {f"+{rule}" for rule in rules} <= set(words)

@@ -58,7 +58,14 @@ from ._headers import Headers
 from ._info import ConsumerInfo, GroupInfo, TopicInfo
 from ._memory import MemoryBackend
 from ._message import BAGGAGE, TRACEPARENT, TRACESTATE, Message
-from ._modes import AckMode, BalanceMode, Confirmation, Guarantee, StartPosition
+from ._modes import (
+    AckMode,
+    BalanceMode,
+    Confirmation,
+    Guarantee,
+    OrderingMode,
+    StartPosition,
+)
 from ._observer import ErrorEvent, Event, LoggingObserver, Scope, Transition, TransitionEvent
 from ._options import BusOptions, PublishOptions
 from ._redis import RedisBackend, open_redis
@@ -120,6 +127,7 @@ __all__ = [
     "MemoryBackend",
     "Message",
     "NotPersisted",
+    "OrderingMode",
     "OutcomeUnknown",
     "Oversized",
     "PermissionDenied",

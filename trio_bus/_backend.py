@@ -29,6 +29,7 @@ from ._graves import Grave, Redriven
 from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
+from ._ordering import OrderedMember
 from ._retention import Retention
 from ._settled import Settled
 from ._settlement import (
@@ -122,7 +123,7 @@ class Membership:
     """Seconds for which a topic is left alone after somebody removed what this retention says."""
 
 
-class GroupMember(abc.ABC):
+class GroupMember(OrderedMember):
     """One consumer at work. Only one task may be in `read` at a time; the rest is concurrent."""
 
     __slots__ = ()

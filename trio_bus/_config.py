@@ -15,7 +15,7 @@ from ._backoff import Backoff, backoff_from_table
 from ._decision import Decision
 from ._entry_id import EntryId
 from ._errors import ValidationError
-from ._modes import AckMode, BalanceMode, StartPosition
+from ._modes import AckMode, BalanceMode, OrderingMode, StartPosition
 from ._names import check_consumer, check_group, check_topic, private_group, shown
 from ._retention import Retention, retention_from_table
 from ._tables import Count, Seconds, Text, member_of, only_in_code, raw, start_from_table
@@ -26,6 +26,9 @@ _RETRY_SETTINGS = {
 
 CONSUMER_SUFFIX_BYTES = 40
 """What is kept free at the end of a consumer's name for what makes it unique."""
+
+MAX_PARKED = 10_000
+"""How many entries wait for their key, if nobody says otherwise."""
 
 _T = TypeVar("_T")
 _ErrorTypes = tuple[type[Exception], ...]
@@ -209,6 +212,12 @@ class SubscriptionConfig:
     """Where `Delivery.transaction` may publish. Each shares a slot with ``topic``, which may be one
     of them: opening checks it.
     """
+    ordering_mode: Annotated[OrderingMode, cattrs.override(struct_hook=member_of(OrderingMode))] = (
+        attrs.field(default=OrderingMode.NONE, kw_only=True, validator=checks.one_of(OrderingMode))
+    )
+    """Whether messages of one key are started one after another, in the order of the stream."""
+    max_parked: Count = attrs.field(default=MAX_PARKED, kw_only=True, validator=checks.count(1))
+    """How many entries may wait for their key before nothing more is read; at least 1."""
 
     def __attrs_post_init__(self) -> None:
         if self.dead_letter_topic == self.topic:
@@ -219,6 +228,11 @@ class SubscriptionConfig:
                 raise ValidationError(
                     f"output_topics: {shown(self.output_topics)} has no effect with AUTO_ON_RECEIVE"
                 )
+            self._refuse_order()
+        if self.ordering_mode is OrderingMode.NONE and self.max_parked != MAX_PARKED:
+            raise ValidationError(
+                f"max_parked: {shown(self.max_parked)} has no effect without OrderingMode.KEY"
+            )
         if self.balance_mode is BalanceMode.FAN_OUT:
             self._check_fan_out()
         else:
@@ -251,6 +265,13 @@ class SubscriptionConfig:
         """How often an entry may be delivered (once, and once for each retry)."""
         return self.max_retry + 1
 
+    def _refuse_order(self) -> None:
+        """What was acked has no lease, which would keep the next of its key from starting."""
+        if self.ordering_mode is OrderingMode.KEY:
+            raise ValidationError(
+                f"ordering_mode: {self.ordering_mode} cannot be kept with AUTO_ON_RECEIVE"
+            )
+
     def _refuse_retries(self) -> None:
         """Nothing is left to retry once it was acked: a setting about it is a misunderstanding."""
         for field in attrs.fields(type(self)):
@@ -274,6 +295,11 @@ class SubscriptionConfig:
         if self.group:
             raise ValidationError(
                 f"group: {shown(self.group)}: with FAN_OUT each subscription has its own"
+            )
+        if self.ordering_mode is OrderingMode.KEY:
+            raise ValidationError(
+                f"ordering_mode: {self.ordering_mode} is for groups that share the work; with"
+                " FAN_OUT max_in_flight=1 keeps the order"
             )
         least = max(self.claim_idle_timeout, _TICKS_PER_EXPIRY * self.reclaim_interval)
         if self.fan_out_expiry < least:

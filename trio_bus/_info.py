@@ -21,8 +21,9 @@ class ConsumerInfo:
 class GroupInfo:
     """A group, as the server sees it.
 
-    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed``, ``dead`` and
-    ``suspects`` (what may kill its process) count what the group keeps between deliveries; what
+    ``pending`` counts what living or dead consumers hold; ``released``, ``delayed``, ``dead``,
+    ``suspects`` (what may kill its process) and ``parked`` (what was read, and waits for its key or
+    for a permit) count what the group keeps between deliveries; what
     dead consumers held counts as released as soon as somebody has noticed. ``lag``, the entries not
     yet delivered, is None where the server cannot tell. ``oldest`` is the oldest entry that is not
     finished: delivered and not done, waiting between deliveries, or not yet delivered; not what was
@@ -39,6 +40,7 @@ class GroupInfo:
     consumers: tuple[ConsumerInfo, ...]
     oldest: EntryId | None = None
     suspects: int = 0
+    parked: int = 0
 
     @property
     def is_private(self) -> bool:

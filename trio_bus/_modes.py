@@ -53,3 +53,13 @@ class Guarantee(Enum):
     """Once; if it is published again after an error, perhaps once more."""
     EXACTLY_ONCE = "exactly_once"
     """Once, however often it is published within ``dedup_window``; and once is persisted."""
+
+
+@unique
+class OrderingMode(Enum):
+    """In which order a group starts its messages."""
+
+    NONE = "none"
+    """As they come: any consumer takes what is next."""
+    KEY = "key"
+    """Of each key one at a time, in the order of the stream; one consumer is active at a time."""

@@ -15,7 +15,9 @@ DEAD = "~dead"
 """Holds entries that were buried where there is no dead-letter topic."""
 SUSPECT = "~suspect"
 """Holds entries that lost their owner again and again: each waits to be started alone."""
-RESERVED_CONSUMERS = frozenset({FREE, DUE, ABANDONED, SUSPECT, DEAD})
+KEY = "~key"
+"""Holds entries that were read in order and wait for their key."""
+RESERVED_CONSUMERS = frozenset({FREE, DUE, ABANDONED, SUSPECT, DEAD, KEY})
 """The consumers of every group that are no members: they hold what is not running."""
 
 _FAN_OUT = "~fan-"

@@ -92,6 +92,10 @@ class Transition(Enum):
     OPENED = "opened"
     DRAINING = "draining"
     CLOSED = "closed"
+    ACTIVE = "active"
+    """With `OrderingMode.KEY`: this consumer takes entries in now, the others stand by."""
+    STANDBY = "standby"
+    """With `OrderingMode.KEY`: it does not any more."""
 
 
 @attrs.frozen(kw_only=True)

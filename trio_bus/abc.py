@@ -23,6 +23,10 @@ from ._observer import Observer as Observer
 from ._observer import SelectiveObserver as SelectiveObserver
 from ._once import Append as Append
 from ._once import Once as Once
+from ._ordering import OrderedMember as OrderedMember
+from ._ordering import Parked as Parked
+from ._ordering import Queue as Queue
+from ._ordering import Start as Start
 from ._settled import Settled as Settled
 from ._subscription import BatchHandler as BatchHandler
 from ._subscription import Handler as Handler
@@ -30,7 +34,7 @@ from ._subscription import Handler as Handler
 # Users find them here: see ``trio_bus/__init__.py``.
 for _public in (
     *(Ack, Append, Bury, Commit, Death, Entry, Grave, GroupMember, Look, Membership, Once),
-    *(Receipt, Release, Retry, Settled, StreamBackend, TakeOver, Codec, CredentialProvider),
-    *(Observer, SelectiveObserver),
+    *(OrderedMember, Parked, Queue, Receipt, Release, Retry, Settled, Start, StreamBackend),
+    *(TakeOver, Codec, CredentialProvider, Observer, SelectiveObserver),
 ):
     _public.__module__ = __name__

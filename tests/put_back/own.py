@@ -7,6 +7,7 @@ from .own_fan_out import FAN_OUT
 from .own_flow import FLOW
 from .own_leasing import LEASING
 from .own_memory import MEMORY
+from .own_order import ORDER
 from .own_redriving import REDRIVING
 from .own_retention import RETENTION
 from .own_runtime import RUNTIME
@@ -15,6 +16,6 @@ from .own_transactions import TRANSACTIONS
 
 OWN = (
     *(*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW, *BATCHES, *REDRIVING),
-    *(*FAN_OUT, *RETENTION),
+    *(*FAN_OUT, *RETENTION, *ORDER),
 )
 """No test says that it guards against one of them: a suite has to find each by itself."""

@@ -36,7 +36,7 @@ FAN_OUT = (
             put(
                 "a look does not, on a server",
                 "trio_bus/_redis/scripts/look.lua",
-                "keep_private(KEYS[6], group, ARGV[10], now)\n",
+                "keep_private(KEYS[7], group, ARGV[10], now)\n",
                 "",
             ),
             put(

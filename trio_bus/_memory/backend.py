@@ -14,7 +14,16 @@ from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError, Unsupported, ValidationError
 from trio_bus._graves import Grave, Redriven
 from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
-from trio_bus._names import ABANDONED, DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT, own_key
+from trio_bus._names import (
+    ABANDONED,
+    DEAD,
+    DUE,
+    FREE,
+    KEY,
+    RESERVED_CONSUMERS,
+    SUSPECT,
+    own_key,
+)
 from trio_bus._once import Append, Once
 from trio_bus._schedulable import check_schedulable
 
@@ -304,6 +313,7 @@ def _group_info(name: str, group: Group, stream: Stream, now_ms: int) -> GroupIn
         tuple(_consumer_info(consumer, now_ms) for consumer in members),
         _oldest(group, stream),
         _held(group, SUSPECT),
+        _held(group, KEY),
     )
 
 

@@ -35,6 +35,21 @@ class Consumer:
     pending: IdMap[Pending] = attrs.field(factory=IdMap[Pending], repr=False)
 
 
+@attrs.frozen
+class Lead:
+    """No state of a server: which of our members keeps the order of the group, in server time."""
+
+    owner: str
+    token: int
+    since_ms: int
+    ends_ms: int
+    forgotten_ms: int
+
+    def is_over(self, consumer: str, now_ms: int) -> bool:
+        """Say whether that consumer may lead now; a lease of the future has no known end."""
+        return self.owner == consumer or not self.since_ms <= now_ms < self.ends_ms
+
+
 class Group:
     """Who holds which entries.
 
@@ -44,7 +59,9 @@ class Group:
     ``entries_read`` is what the server counts; None where it does not know.
     """
 
-    __slots__ = ("consumers", "entries_read", "last_delivered", "notes", "pending", "tended_ms")
+    __slots__ = (
+        *("consumers", "entries_read", "last_delivered", "lead", "notes", "pending", "tended_ms"),
+    )
 
     def __init__(self, last_delivered: EntryId) -> None:
         self.last_delivered = last_delivered
@@ -55,6 +72,7 @@ class Group:
         self.tended_ms: int | None = None
         # Nor this: the context of what we gave up, and the history of what was sent back.
         self.notes: dict[EntryId, Record] = {}
+        self.lead: Lead | None = None
 
     def consumer(self, name: str, now_ms: int) -> Consumer:
         """Return that consumer, a new one if need be, and note that it was seen."""

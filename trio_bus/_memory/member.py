@@ -21,14 +21,16 @@ from trio_bus._backend import (
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
 from trio_bus._look import Look
+from trio_bus._ordering import Queue, Start
 from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
 
-from . import looking, takeover
+from . import looking, ordering, takeover
 from .committing import commit
 from .custody import Custody
 from .delivery_commands import xreadgroup
 from .errors import StreamError
+from .ids import MAX_ID, following
 from .server import Server, refusals, translate
 
 
@@ -122,6 +124,55 @@ class MemoryMember(GroupMember):
         await trio.lowlevel.checkpoint()
         with self._server.step():
             return self._custody.forget()
+
+    async def lead(self, token: int | None) -> int | None:
+        """Become active for a lease, or stay it."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return ordering.lead(self._custody, token, now_ms)
+
+    async def give_up_lead(self) -> None:
+        """Be active no more, and wake the others."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step():
+            if ordering.resign(self._custody):
+                us = self._membership
+                self._server.alarms.ring(us.topic, 0.0, us.group)
+
+    async def survey(self, after: EntryId | None, count: int) -> Queue:
+        """Tell what is pending in the group."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step():
+            return ordering.survey(self._custody, after, count)
+
+    async def draw(self, token: int, count: int) -> Queue | None:
+        """Move new entries to where they wait for their key."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return ordering.draw(self._server.store, self._custody, token, count, now_ms)
+
+    async def start(
+        self, token: int, entry_ids: Sequence[EntryId], *, alone: bool = False
+    ) -> Start | None:
+        """Take these where nobody else has them."""
+        await trio.lowlevel.checkpoint()
+        with self._server.step() as now_ms:
+            return ordering.start(self._custody, token, entry_ids, now_ms, alone=alone)
+
+    async def grown(self, after: EntryId, timeout: float) -> None:
+        """Wait until the topic has an entry behind that one."""
+        await trio.lowlevel.checkpoint()
+        with refusals(), trio.move_on_after(timeout):
+            if not self._behind(after):
+                await self._server.waiting.wait(self._membership.topic, lambda: self._behind(after))
+
+    def _behind(self, entry_id: EntryId) -> list[Entry]:
+        """Return the first entry behind that one, if there is any."""
+        stream, start = self._server.store.find_stream(self._membership.topic), following(entry_id)
+        if stream is None or start is None:
+            return []
+        found = stream.range(start, MAX_ID, 1)
+        return [Entry(entry_id, stream.entries[entry_id]) for entry_id in found]
 
     async def _read(self, count: int, timeout: float) -> list[Entry]:
         with refusals():

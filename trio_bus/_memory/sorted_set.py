@@ -38,6 +38,10 @@ class SortedSet:
         del self._order[bisect_left(self._order, (score, member))]
         return True
 
+    def score(self, member: str, otherwise: float) -> float:
+        """Return the score of *member*, or *otherwise*."""
+        return self._scores.get(member, otherwise)
+
     def up_to(self, score: float, count: int) -> list[str]:
         """Return the first *count* members with a score of at most *score*."""
         found = islice(self._order, count)

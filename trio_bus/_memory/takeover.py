@@ -10,7 +10,7 @@ import attrs
 
 from trio_bus._backend import Death, DeathCause, Entry, Receipt, TakeOver
 from trio_bus._entry_id import EntryId
-from trio_bus._names import ABANDONED, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
+from trio_bus._names import ABANDONED, DUE, FREE, KEY, RESERVED_CONSUMERS, SUSPECT
 from trio_bus._patience import patience
 from trio_bus._suspects import suspicious_from
 
@@ -24,7 +24,7 @@ _EXTRA_LOOKS = 100
 
 
 @attrs.define
-class _Haul:
+class Haul:
     """What was taken so far, and the first entry that could not be buried."""
 
     entries: list[Entry] = attrs.field(factory=list[Entry])
@@ -86,11 +86,11 @@ def take_over(custody: Custody, count: int, now_ms: int, *, book: bool) -> TakeO
     looks = count + _EXTRA_LOOKS
     # A list, because taking changes what the candidates are found in.
     candidates = list(_candidates(place, now_ms, looks))
-    haul = _Haul()
+    haul = Haul()
     for entry_id in candidates:
         if len(haul.entries) >= count:
             break
-        _take(custody, place, entry_id, now_ms, haul)
+        take(custody, place, entry_id, now_ms, haul)
     _forget_rows_without_entry(place, now_ms, looks)
     if book:
         _book(custody, place, now_ms, haul)
@@ -104,9 +104,9 @@ def take_booked(custody: Custody, entry_id: EntryId, now_ms: int) -> TakeOver:
       StreamError: as `take_over` does.
     """
     place = custody.place()
-    haul = _Haul()
+    haul = Haul()
     if _is_set_apart(place.group, entry_id):
-        _take(custody, place, entry_id, now_ms, haul)
+        take(custody, place, entry_id, now_ms, haul)
     return haul.result()
 
 
@@ -148,7 +148,22 @@ def tend(custody: Custody, now_ms: int) -> Tended:
         else:
             drop(place, entry_id)
             tended.gone.append(entry_id)
+    _free_parked(place, now_ms, tended)
     return tended
+
+
+def _free_parked(place: Place, now_ms: int, tended: Tended) -> None:
+    """Let anybody take what waits for its key, where nobody has kept the order for two leases."""
+    lead = place.group.lead
+    if lead is not None and now_ms < lead.forgotten_ms:
+        return
+    for entry_id in list(_held_by(place.group, KEY)):
+        if entry_id in place.stream.entries:
+            move(place.group, entry_id, FREE, place.group.pending[entry_id].count, now_ms)
+            tended.moved = True
+        else:
+            drop(place, entry_id)
+            tended.gone.append(entry_id)
 
 
 def _remove_idle(custody: Custody, group: Group, now_ms: int) -> None:
@@ -158,7 +173,8 @@ def _remove_idle(custody: Custody, group: Group, now_ms: int) -> None:
             group.remove_consumer(consumer.name)
 
 
-def _take(custody: Custody, place: Place, entry_id: EntryId, now_ms: int, haul: _Haul) -> None:
+def take(custody: Custody, place: Place, entry_id: EntryId, now_ms: int, haul: Haul) -> None:
+    """Take one entry, or bury it, set it apart or drop it: *haul* tells."""
     pending = place.group.pending[entry_id]
     receipt, owner = Receipt(entry_id, pending.count), pending.consumer.name
     us = custody.membership
@@ -188,10 +204,11 @@ def _is_suspect(pending: Pending, max_attempt: int) -> bool:
     """Say whether it is to be set apart: it was in ``~due`` before, or lost its owner again."""
     if pending.consumer.name == DUE:
         return pending.delivered_ms == 0
-    return pending.consumer.name == ABANDONED and pending.count >= suspicious_from(max_attempt)
+    lost = pending.consumer.name not in RESERVED_CONSUMERS - {ABANDONED}
+    return lost and pending.count >= suspicious_from(max_attempt)
 
 
-def _book(custody: Custody, place: Place, now_ms: int, haul: _Haul) -> None:
+def _book(custody: Custody, place: Place, now_ms: int, haul: Haul) -> None:
     """Book the first suspect that nobody has booked within a lease; drop those that are gone."""
     for entry_id in list(_bookable(custody, place, now_ms)):
         if entry_id in place.stream.entries:

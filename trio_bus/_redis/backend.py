@@ -143,7 +143,7 @@ class RedisBackend(StreamBackend):
     async def create_group(self, topic: str, group: str, start: EntryId | None) -> bool:
         """Make sure that the group exists; say whether it is new."""
         position = "$" if start is None else str(start)
-        kept = (own_key(topic, "due", group), own_key(topic, "tending", group))
+        kept = (own_key(topic, kind, group) for kind in ("due", "tending", "active"))
         keys = (topic, *kept, graves.notes_key(topic, group))
         call = ScriptCall("create_group", keys, (group, position))
         try:

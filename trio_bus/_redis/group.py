@@ -83,10 +83,11 @@ class Group:
         due = own_key(membership.topic, "due", membership.group)
         self._keys = (membership.topic, due)
         tending = own_key(membership.topic, "tending", membership.group)
+        active = own_key(membership.topic, "active", membership.group)
         private = private_groups_key(membership.topic)
         self._retention = retention_arguments(membership)
         self._look_keys = (
-            *(*self._keys, *schedule_keys(membership.topic), tending, private),
+            *(*self._keys, *schedule_keys(membership.topic), tending, active, private),
             *retained_keys(membership),
         )
         self._renew_keys = (membership.topic, private)
@@ -94,7 +95,7 @@ class Group:
         self._channel = wake_channel(membership.topic)
         dead_letters = membership.dead_letter_topic
         buried = (*self._keys, notes_key(membership.topic, membership.group))
-        self._bury_keys = buried if dead_letters is None else (*buried, dead_letters)
+        self.bury_keys = buried if dead_letters is None else (*buried, dead_letters)
         self._who = (membership.group, membership.consumer)
         times = (membership.lease, membership.tend_every, patience(membership))
         self._times = tuple(math.ceil(seconds * 1000) for seconds in times)
@@ -133,19 +134,15 @@ class Group:
     async def take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
         """Take what is due, released or abandoned; or, where one is given, that suspect alone."""
         wish = ("book" if book else "") if suspect is None else str(suspect)
-        arguments: tuple[Argument, ...] = (
+        reply = await self._run("take_over", self.bury_keys, self.taking(count, (wish,)))
+        return taken_from(reply, alone=suspect is not None)
+
+    def taking(self, count: int, wish: Sequence[Argument]) -> tuple[Argument, ...]:
+        """Return what the script for taking over is told; *wish* is the end of it."""
+        return (
             *(*self._who, count, self._times[0], self._us.max_attempt, _EXTRA_LOOKS),
             *(_EXHAUSTED.cause.value, _EXHAUSTED.error_type, _EXHAUSTED.error_text),
-            *(self._suspicious_from, wish),
-        )
-        reply = await self._run("take_over", self._bury_keys, arguments)
-        entries, buried, gone, suspects, booked = as_row(reply, 5)
-        return TakeOver(
-            tuple(_entry(row, suspect=suspect is not None) for row in as_list(entries)),
-            tuple(_receipt(row) for row in as_list(buried)),
-            tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
-            tuple(_receipt(row) for row in as_list(suspects)),
-            as_entry_id(booked) if booked else None,
+            *(self._suspicious_from, *wish),
         )
 
     async def book(self, suspect: EntryId, *, keep: bool) -> bool:
@@ -231,7 +228,7 @@ class Group:
         why = [
             encode_text(text) for text in (death.cause.value, death.error_type, death.error_text)
         ]
-        return ScriptCall("bury", self._bury_keys, (*self._who, *_pair(settlement.receipt), *why))
+        return ScriptCall("bury", self.bury_keys, (*self._who, *_pair(settlement.receipt), *why))
 
 
 def _chunks(places: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -257,6 +254,18 @@ def _codes(reply: Reply, count: int) -> list[Settled | RemoteError]:
     if isinstance(reply, ErrorReply):
         return [to_exception(reply) for _ in range(count)]
     return [_ANSWERS[as_int(code)] for code in as_list(reply)]
+
+
+def taken_from(reply: Reply, *, alone: bool = False) -> TakeOver:
+    """Return what the script for taking over answered; *alone*: what it brought is a suspect."""
+    entries, buried, gone, suspects, booked = as_row(reply, 5)[:5]
+    return TakeOver(
+        tuple(_entry(row, suspect=alone) for row in as_list(entries)),
+        tuple(_receipt(row) for row in as_list(buried)),
+        tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
+        tuple(_receipt(row) for row in as_list(suspects)),
+        as_entry_id(booked) if booked else None,
+    )
 
 
 def _entry(row: Reply, *, suspect: bool) -> Entry:

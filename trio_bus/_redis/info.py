@@ -8,7 +8,7 @@ import attrs
 
 from trio_bus._entry_id import EntryId
 from trio_bus._info import ConsumerInfo, GroupInfo, TopicInfo
-from trio_bus._names import ABANDONED, DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
+from trio_bus._names import ABANDONED, DEAD, DUE, FREE, KEY, RESERVED_CONSUMERS, SUSPECT
 
 from . import scripts
 from .errors import to_exception
@@ -92,6 +92,7 @@ def _group_info(group: Mapping[bytes, Reply], reply: Reply, length: int) -> Grou
         dead=held.get(DEAD, 0),
         consumers=members,
         suspects=held.get(SUSPECT, 0),
+        parked=held.get(KEY, 0),
     )
 
 

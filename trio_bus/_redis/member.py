@@ -22,6 +22,7 @@ from trio_bus._backend import (
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, RemoteError
 from trio_bus._look import Look
+from trio_bus._ordering import Queue, Start
 from trio_bus._parting import parting
 from trio_bus._settled import Settled
 from trio_bus._wake import Alarm
@@ -29,9 +30,10 @@ from trio_bus._wake import Alarm
 from .group import Group
 from .last_words import see_through
 from .link import Link
+from .order import Order
 from .pipeline import Pipeline
 from .portion import Portion
-from .reader import Reader
+from .reader import Identity, Reader
 from .replies import Fields
 from .resp import Command
 from .strays import Holdings
@@ -41,8 +43,8 @@ class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
     __slots__ = (
-        *("_alarm", "_group", "_hint", "_holdings", "_link", "_parting", "_portion", "_reader"),
-        "_reading",
+        *("_alarm", "_group", "_hint", "_holdings", "_link", "_order", "_parting", "_portion"),
+        *("_reader", "_reading", "_scout"),
     )
 
     def __init__(
@@ -69,6 +71,11 @@ class RedisMember(GroupMember):
             on_loss=self._holdings.suspect_reader,
             grace=command_timeout,
         )
+        # A look for entries brings none: what it meets stays where it is.
+        self._scout = Reader(
+            open_pipeline, link, release=_let_be, on_loss=_forgive, grace=command_timeout
+        )
+        self._order = Order(link, membership, self._group)
         self._reading = False
 
     async def read(self, count: int, timeout: float) -> list[Entry]:
@@ -152,19 +159,70 @@ class RedisMember(GroupMember):
         await self._holdings.recover()
         return await self._group.forget()
 
+    async def lead(self, token: int | None) -> int | None:
+        """Become active for a lease, or stay it; see `GroupMember.lead`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self._order.lead(token)
+
+    async def give_up_lead(self) -> None:
+        """Be active no more, and wake the others."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._order.resign()
+
+    async def survey(self, after: EntryId | None, count: int) -> Queue:
+        """Tell what is pending in the group; see `GroupMember.survey`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self._order.survey(after, count)
+
+    async def draw(self, token: int, count: int) -> Queue | None:
+        """Move new entries to where they wait for their key; see `GroupMember.draw`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with self._portion.asking(count) as asked:
+            queue = await self._order.draw(token, asked)
+        self._portion.came(asked, 0 if queue is None else len(queue.entries))
+        return queue
+
+    async def start(
+        self, token: int, entry_ids: Sequence[EntryId], *, alone: bool = False
+    ) -> Start | None:
+        """Take these where nobody else has them; see `GroupMember.start`.
+
+        Cancelled, it is like `take_over`.
+        """
+        started: list[Start] = []
+
+        async def act(count: int) -> TakeOver:
+            start = await self._order.start(token, entry_ids[:count], alone=alone)
+            if start is None:
+                return TakeOver()
+            started.append(start)
+            return start.taken
+
+        taken = await self._see_through(partial(self._note, act, len(entry_ids)))
+        return attrs.evolve(started[-1], taken=taken) if started else None
+
+    async def grown(self, after: EntryId, timeout: float) -> None:
+        """Wait until the topic has an entry behind that one; see `GroupMember.grown`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._scout.read(lambda block_ms: self._order.grown_command(after, block_ms), timeout)
+
     async def aclose(self) -> None:
-        """Close the connection for reads."""
+        """Close the connections for reads."""
         await self._reader.aclose()
+        await self._scout.aclose()
 
     def _read_command(self, count: int) -> Callable[[int], Command]:
         return lambda block_ms: self._group.read_command(count, block_ms)
 
     async def _take(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
+        take = partial(self._group.take_over, suspect=suspect, book=book)
+        return await self._see_through(partial(self._note, take, count))
+
+    async def _see_through(self, take: Callable[[], Awaitable[TakeOver]]) -> TakeOver:
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._holdings.recover()
         await self._link.wait_connected()
         async with self._holdings.lock:
-            take = partial(self._take_over, count, suspect, book=book)
             taken, end = await see_through(take, self._parting)
         if trio.current_effective_deadline() == -float("inf"):
             end = min(end, trio.current_time() + self._parting)
@@ -180,10 +238,10 @@ class RedisMember(GroupMember):
             with contextlib.suppress(BusError):
                 await self._group.book(booked, keep=False)
 
-    async def _take_over(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
+    async def _note(self, take: Callable[[int], Awaitable[TakeOver]], count: int) -> TakeOver:
         try:
             with self._portion.asking(count) as asked:
-                taken = await self._group.take_over(asked, suspect, book=book)
+                taken = await take(asked)
                 self._portion.came(asked, len(taken.entries))
         except (BusError, trio.Cancelled):
             self._holdings.suspect()  # it may have been done, and its answer lost
@@ -208,3 +266,11 @@ class RedisMember(GroupMember):
 
     async def _release(self, fields: list[Fields]) -> None:
         await self._give_back([Entry(entry_id, record, 1) for entry_id, record in fields])
+
+
+async def _let_be(fields: list[Fields]) -> None:  # noqa: ARG001 - nothing has to be done with them
+    await trio.lowlevel.checkpoint()
+
+
+def _forgive(identity: Identity, still: float) -> None:
+    """Do nothing about a connection that was lost: nothing was delivered on it."""

@@ -31,6 +31,9 @@ REDRIVING = ("hrandfield",)
 RETAINING = ("xtrim",)
 """What a subscription with a ``retention`` needs besides."""
 
+ORDERING = ("xread",)
+"""What a subscription with `OrderingMode.KEY` needs besides, to wait for what is new."""
+
 _NOBODY = "~nobody"  # no group can be called so
 _UNKNOWN_SHA = "0" * 40
 

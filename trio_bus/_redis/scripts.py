@@ -11,7 +11,7 @@ import attrs
 
 from trio_bus._dead_letter import CONTEXT, ONLY
 from trio_bus._errors import ConnectionLost, OutcomeUnknown
-from trio_bus._names import ABANDONED, DEAD, DUE, FREE, SUSPECT
+from trio_bus._names import ABANDONED, DEAD, DUE, FREE, KEY, SUSPECT
 from trio_bus._once import MAX_ONCE_FIELDS
 
 from .link import Link
@@ -58,7 +58,7 @@ def _constants() -> str:
     context = ", ".join(f"'{name.decode()}'" for name in CONTEXT)
     return (
         f"local FREE, DUE, ABANDONED = '{FREE}', '{DUE}', '{ABANDONED}'\n"
-        f"local SUSPECT, DEAD = '{SUSPECT}', '{DEAD}'\n"
+        f"local SUSPECT, DEAD, KEY = '{SUSPECT}', '{DEAD}', '{KEY}'\n"
         f"local DONE, LOST, GONE, ABSENT = {DONE}, {LOST}, {GONE}, {ABSENT}\n"
         f"local UNFINISHED, GROUP_MISSING, COPIED = {UNFINISHED}, {GROUP_MISSING}, {COPIED}\n"
         f"local FINISHED = {FINISHED}\n"

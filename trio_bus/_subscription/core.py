@@ -111,6 +111,7 @@ class Core:
         self.outage: Outage = Outage(config.failure_threshold)
         self.on_fatal: Callable[[], None] = lambda: None  # as `Life` says
         self.recall: Callable[[], None] = lambda: None  # as `Life` says
+        self.on_dropped: Callable[[Holding], None] = lambda _: None  # as `Ordered` says
         self.inspection: Inspection = Inspection(self, gate, now)
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
@@ -373,6 +374,8 @@ class Core:
             else:
                 self._start([successor])
         self.held.value = len(self.holdings)
+        if holding.entry.id not in self._by_id:
+            self.on_dropped(holding)
 
     def _forget_latest(self, holding: Holding) -> None:
         """Let the delivery that it waited for, if that still runs, be the latest again."""

@@ -14,6 +14,7 @@ from trio_bus._observer import Scope
 from trio_bus._policy import death, shown
 
 if TYPE_CHECKING:
+    from trio_bus._backend import Record
     from trio_bus._gate import Gate
     from trio_bus._holding import Holding
 
@@ -27,6 +28,13 @@ class Inspection:
         self._core = core
         self._gate = gate
         self._now = now
+
+    def key_of(self, record: Record | None) -> str | None:
+        """Return the key of what is to be read later; None where it has none, or is unreadable."""
+        try:
+            return None if record is None else self._gate.decode(record).key or None
+        except SerializationError:
+            return None
 
     def passes(self, holding: Holding) -> bool:
         """Decode it and say whether it can start; settle it otherwise."""

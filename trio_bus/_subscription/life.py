@@ -10,12 +10,14 @@ import trio
 
 from trio_bus._backend import Release
 from trio_bus._errors import BusClosed, BusError, ConnectionLost, RemoteError
+from trio_bus._modes import OrderingMode
 from trio_bus._observer import Scope, Transition
 from trio_bus._one_error import one_error
 
 from .consumer import Consumer
 from .core import Core
 from .group import Group
+from .ordered import Ordered
 from .prober import Prober
 from .reclaimer import Reclaimer
 from .state import SubscriptionState
@@ -72,8 +74,11 @@ class Life:
         self._parting = parting
         group = Group(backend, core)
         self._consumer = Consumer(core, group)
-        self._reclaimer = Reclaimer(core, self._consumer)
-        self._prober = Prober(core, self._consumer, group, self._reclaimer.tell)
+        keeps_order = core.config.ordering_mode is OrderingMode.KEY
+        self._ordered = Ordered(core, group) if keeps_order else None
+        self._reclaimer = Reclaimer(core, self._consumer, self._ordered)
+        probe = None if self._ordered is None else self._ordered.probe
+        self._prober = Prober(core, self._consumer, group, self._reclaimer.tell, probe)
         self._services = trio.CancelScope(shield=True)
         self._intake = trio.CancelScope()
         self._intake_ended = trio.Event()
@@ -119,12 +124,18 @@ class Life:
         try:
             with self._intake:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._consumer.run)
+                    if self._ordered is None:
+                        nursery.start_soon(self._consumer.run)
                     nursery.start_soon(self._reclaimer.run)
                     if self._core.config.failure_threshold is not None:
                         nursery.start_soon(self._prober.run)
         finally:
             self._intake_ended.set()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it takes entries in: where an order is kept, one of a group does."""
+        return self._ordered is None or self._ordered.is_active
 
     async def wait_draining(self) -> None:
         """Wait until somebody drains the subscription."""

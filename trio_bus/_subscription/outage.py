@@ -39,6 +39,8 @@ class Outage:
         self.lasts: AsyncValue[bool] = AsyncValue(False)  # noqa: FBT003 - a value, no option
         self.wait: float = 0.0
         """Seconds until the next probe, and at least as long for what is handed back."""
+        self.tried: dict[EntryId, float] = {}
+        """Where an order is kept, what was tried since it began, and when."""
         self.began: Callable[[int], None] = lambda _: None  # as `Prober` says
         self.ended: Callable[[], None] = lambda: None  # as `Prober` says
         self._began = math.inf
@@ -80,6 +82,7 @@ class Outage:
     def _end(self) -> None:
         self._failed.clear()
         self._ended = trio.current_time()
+        self.tried.clear()
         self.lasts.value = False
         self.ended()
 

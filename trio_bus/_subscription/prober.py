@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -35,7 +35,12 @@ class Prober:
     """
 
     def __init__(
-        self, core: Core, consumer: Consumer, group: Group, tell: Callable[[TakeOver], None]
+        self,
+        core: Core,
+        consumer: Consumer,
+        group: Group,
+        tell: Callable[[TakeOver], None],
+        start: Callable[[int], Awaitable[EntryId | None]] | None = None,
     ) -> None:
         self._core = core
         self._consumer = consumer
@@ -43,6 +48,7 @@ class Prober:
         self._tell = tell
         self._turn = Turn(core, consumer, tell)
         self._errors = 0
+        self._start = start
         self._outage = core.outage
         self._outage.began, self._outage.ended = self._begin, self._end
 
@@ -95,6 +101,8 @@ class Prober:
 
     async def _take(self, taken: int) -> tuple[EntryId | None, EntryId | None]:
         """Read an entry, or take one over, or book a suspect; use the permit or give it back."""
+        if self._start is not None:  # where an order is kept: it starts suspects too
+            return await self._start(taken), None
         entries: tuple[Entry, ...] = ()
         sent, how, result = trio.current_time(), Transition.RECEIVED, TakeOver()
         try:

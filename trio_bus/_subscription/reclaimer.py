@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .consumer import Consumer
     from .core import Core
+    from .ordered import Ordered
 
 JITTER = 0.2
 """Part of each interval that is random, so that the consumers of a group do not look in step."""
@@ -44,8 +45,9 @@ class Reclaimer:
     ``_missed``, like a claim that brought something, and there is another one afterwards.
     """
 
-    def __init__(self, core: Core, consumer: Consumer) -> None:
+    def __init__(self, core: Core, consumer: Consumer, ordered: Ordered | None = None) -> None:
         self._core = core
+        self._ordered = ordered  # it takes in what looks find, where it is there
         self._consumer = consumer
         self._alarm = Alarm()
         self._wanted = trio.Event()
@@ -63,7 +65,7 @@ class Reclaimer:
         """Look and claim until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen)
-            nursery.start_soon(self._claim)
+            nursery.start_soon(self._claim if self._ordered is None else self._ordered.run)
             await self._watch()
 
     @trio.lowlevel.enable_ki_protection
@@ -96,7 +98,9 @@ class Reclaimer:
         self._core.history.trimmed += look.trimmed
         if look.due_in == 0:
             self._progress.set()
-        if look.claimable and self._claiming:
+        if self._ordered is not None:
+            self._ordered.looked(look)
+        elif look.claimable and self._claiming:
             self._missed = True
         elif look.claimable:
             self._claiming = True

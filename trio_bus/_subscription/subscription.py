@@ -64,6 +64,8 @@ class SubscriptionStatistics:
     """Removed from the topic by this subscription, as its ``retention`` says: entries."""
     last_errors: dict[Scope, Exception]
     """The latest error of each kind that this subscription met."""
+    active: bool = True
+    """Whether it takes entries in. With `OrderingMode.KEY` one of a group does; others stand by."""
 
 
 class _Running:
@@ -106,6 +108,7 @@ class _Running:
             unconfirmed=counts[Transition.UNCONFIRMED],
             trimmed=self._core.history.trimmed,
             last_errors=dict(self._core.last_errors),
+            active=self._life.is_active,
         )
 
     async def wait_idle(self) -> None:

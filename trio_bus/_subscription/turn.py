@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -13,12 +13,11 @@ from trio_bus._observer import Scope, Transition
 from .valve import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from trio_bus._backend import TakeOver
     from trio_bus._entry_id import EntryId
 
-    from .consumer import Consumer
     from .core import Core
 
 CHECKS_PER_LEASE = 3
@@ -26,6 +25,18 @@ CHECKS_PER_LEASE = 3
 
 LONGEST_GOODBYE = 1.0
 """Seconds that whoever leaves spends on a booking at most; it ends with its lease anyway."""
+
+
+class Intake(Protocol):
+    """Whoever reads what is new."""
+
+    async def pause(self) -> None:
+        """Begin no read until `go_on`; return when the one under way has ended."""
+        ...
+
+    def go_on(self) -> None:
+        """Take back one `pause`."""
+        ...
 
 
 class Turn:
@@ -40,8 +51,15 @@ class Turn:
     no other suspect is booked.
     """
 
-    def __init__(self, core: Core, consumer: Consumer, tell: Callable[[TakeOver], None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        consumer: Intake,
+        tell: Callable[[TakeOver], None],
+        take: Callable[[EntryId], Awaitable[TakeOver]] | None = None,
+    ) -> None:
         self._core = core
+        self._take = core.member.take_booked if take is None else take
         self._consumer = consumer
         self._tell = tell
         self._booked: EntryId | None = None
@@ -74,10 +92,9 @@ class Turn:
         permits, used = self._core.permits, 0
         taken = await permits.take(self._core.config.max_in_flight, despite=Reason.OUTAGE)
         try:
-            sent = trio.current_time()
-            result = await self._core.member.take_booked(suspect)
+            sent, self.runs = trio.current_time(), True
+            result = await self._take(suspect)
             self._booked, used = None, len(result.entries)
-            self.runs = True
             self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
             self._tell(result)
             if not await self._nothing_is_held():

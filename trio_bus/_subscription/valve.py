@@ -54,9 +54,17 @@ class Valve:
     async def wait_open(self, despite: Reason | None = None) -> None:
         """Wait until more may be taken; no checkpoint where that is so."""
         while self.is_shut(despite):
-            if self._changed is None:
-                self._changed = trio.Event()
-            await self._changed.wait()
+            await self._wait_change()
+
+    async def _wait_change(self) -> None:
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+    async def wait_without(self, reason: Reason) -> None:
+        """Wait until that is no reason any more; no checkpoint where it is none."""
+        while self.is_shut_for(reason):
+            await self._wait_change()
 
     def shut(self, reason: Reason) -> None:
         """Let nothing in any more, and end what waits for something to come in."""

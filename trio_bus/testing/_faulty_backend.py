@@ -22,6 +22,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, NotPersisted, RemoteError
 from trio_bus._graves import Grave, Redriven
 from trio_bus._once import Append, Once
+from trio_bus._ordering import Start
 from trio_bus._settled import Settled
 
 from ._interposed import InterposedBackend, InterposedMember
@@ -239,6 +240,19 @@ class _FaultyMember(InterposedMember):
     async def take_booked(self, entry_id: EntryId) -> TakeOver:
         """Take a suspect."""
         return await self._take_over("take_booked", lambda: self.inner.take_booked(entry_id))
+
+    async def start(
+        self, token: int, entry_ids: Sequence[EntryId], *, alone: bool = False
+    ) -> Start | None:
+        """Start."""
+        brought: list[Entry] = []
+
+        async def act() -> Start | None:
+            start = await self.inner.start(token, entry_ids, alone=alone)
+            brought.extend(() if start is None else start.taken.entries)
+            return start
+
+        return await self._take("start", act, brought)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle all, or a half, or nothing."""

@@ -27,6 +27,7 @@ from trio_bus._graves import Grave, Redriven
 from trio_bus._info import TopicInfo
 from trio_bus._look import Look
 from trio_bus._once import Append, Once
+from trio_bus._ordering import Queue, Start
 from trio_bus._settled import Settled
 
 T = TypeVar("T")
@@ -70,6 +71,32 @@ class InterposedMember(GroupMember):
     async def give_up_booking(self, entry_id: EntryId) -> None:
         """Give a booking up."""
         await self.run("give_up_booking", lambda: self.inner.give_up_booking(entry_id))
+
+    async def lead(self, token: int | None) -> int | None:
+        """Become active, or stay it."""
+        return await self.run("lead", lambda: self.inner.lead(token))
+
+    async def give_up_lead(self) -> None:
+        """Be active no more."""
+        await self.run("give_up_lead", self.inner.give_up_lead)
+
+    async def survey(self, after: EntryId | None, count: int) -> Queue:
+        """Survey."""
+        return await self.run("survey", lambda: self.inner.survey(after, count))
+
+    async def draw(self, token: int, count: int) -> Queue | None:
+        """Draw."""
+        return await self.run("draw", lambda: self.inner.draw(token, count))
+
+    async def start(
+        self, token: int, entry_ids: Sequence[EntryId], *, alone: bool = False
+    ) -> Start | None:
+        """Start."""
+        return await self.run("start", lambda: self.inner.start(token, entry_ids, alone=alone))
+
+    async def grown(self, after: EntryId, timeout: float) -> None:
+        """Wait for an entry."""
+        await self.run("grown", lambda: self.inner.grown(after, timeout))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle."""

@@ -376,6 +376,7 @@ class Handler:
             detail=detail,
             yields=yields,
             seconds=seconds,
+            key=self._delivery.message.key if what is What.STARTED else "",
             headers=headers,
         )
         self._journal.write(line)

@@ -144,6 +144,8 @@ class Line:
     """Of COMMAND: how many entries it is about, or may bring; of ACKED: how many outputs of a
     transaction were appended with it; of BATCHING and BATCHED: how many may be, and are, in one; of
     RETAINED, how many entries there are behind it, or how many were removed."""
+    key: str = ""
+    """Of STARTED: the key of the message. Not told."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
     asked: Pairs = ()

@@ -16,7 +16,7 @@ from trio_bus._info import GroupInfo
 from trio_bus._memory import MemoryBackend
 from trio_bus._memory.group import Group
 from trio_bus._memory.stream import Stream
-from trio_bus._names import DEAD, DUE, FREE, RESERVED_CONSUMERS, SUSPECT
+from trio_bus._names import DEAD, DUE, FREE, KEY, RESERVED_CONSUMERS, SUSPECT
 
 UNDELIVERED = "undelivered"
 DONE = "done"
@@ -146,6 +146,7 @@ def _exact(stream: Stream, group: Group) -> GroupPlaces:
 
 def _figures(group: GroupInfo) -> GroupPlaces:
     counts = {FREE: group.released, DUE: group.delayed, DEAD: group.dead, SUSPECT: group.suspects}
+    counts[KEY] = group.parked
     if group.lag is not None:
         counts[UNDELIVERED] = group.lag
     holders = {it.name: it.pending for it in group.consumers if it.name not in RESERVED_CONSUMERS}

@@ -40,6 +40,7 @@ OPERATIONS = frozenset(
         *("append", "append_persisted", "append_nowait", "schedule", "cancel_scheduled"),
         *("create_group", "create_private", "info", "read", "look", "take_over", "take_booked"),
         *("keep_booking", "give_up_booking", "settle", "renew", "forget", "buried", "redrive"),
+        *("lead", "give_up_lead", "survey", "draw", "start", "grown"),
     }
 )
 DIVISIBLE = frozenset({"append", "append_persisted", "redrive", "settle"})

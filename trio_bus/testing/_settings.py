@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from trio_bus._backoff import Backoff
-from trio_bus._modes import AckMode, BalanceMode
+from trio_bus._modes import AckMode, BalanceMode, OrderingMode
 from trio_bus._retention import Retention
 
 
@@ -33,3 +33,5 @@ class Settings(TypedDict, total=False):
     shutdown_timeout: float
     retention: Retention | None
     output_topics: tuple[str, ...]
+    ordering_mode: OrderingMode
+    max_parked: int

@@ -1,5 +1,5 @@
 -- What every script shares. Above it stand the constants that scripts.py writes:
--- FREE, DUE, ABANDONED, SUSPECT, DEAD (consumers), DONE, LOST, GONE, ABSENT, UNFINISHED,
+-- FREE, DUE, ABANDONED, SUSPECT, DEAD, KEY (consumers), DONE, LOST, GONE, ABSENT, UNFINISHED,
 -- GROUP_MISSING, FINISHED, COPIED (answers), CONTEXT and ONLY (names),
 -- MAX_FIELDS (names and values of an entry that can be passed to XADD from here), LAST_NUMBER (in
 -- an id), NUMBER_DIGITS (of the number before each member of a schedule, and before each row).
@@ -197,6 +197,12 @@ local function forget_numbers(schedule, scheduled)
   if redis.call('ZCARD', schedule) == 0 then
     redis.call('HDEL', scheduled, '')
   end
+end
+
+-- Whether that consumer is the active one of its group, with the newest token.
+local function is_active(active, consumer, token)
+  return redis.call('HGET', active, 'owner') == consumer
+    and redis.call('HGET', active, 'token') == token
 end
 
 local function is_reserved(consumer)

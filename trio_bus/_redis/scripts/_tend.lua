@@ -11,7 +11,7 @@ local ROWS = 100 -- pending entries that one step looks at: to move them takes h
 -- Answers whether something was moved to where all can take it, the ids of deleted entries, and
 -- whether another step should follow at once. Times are in milliseconds: *every* is how long the
 -- group is left alone, *patience* how long a consumer without entries may be idle.
-local function tend(stream, due, tending, group, me, now, lease, every, patience)
+local function tend(stream, due, tending, active, group, me, now, lease, every, patience)
   local rows_left, unfinished, changed, moved, gone = ROWS, false, false, false, {}
 
   local last = redis.call('HGET', tending, TENDED)
@@ -43,6 +43,20 @@ local function tend(stream, due, tending, group, me, now, lease, every, patience
       end
     end
     redis.call('HSET', tending, ROWLESS, next_start)
+  end
+
+  -- Nobody has kept the order for two leases: what waits for its key can be taken by anybody.
+  local function free_parked()
+    if rows_left == 0 or redis.call('HGET', active, 'token') then
+      return
+    end
+    for _, row in ipairs(rows_of(KEY, '-')) do
+      if move(stream, group, FREE, row[1], row[4]) then
+        moved = true
+      else
+        gone[#gone + 1] = row[1]
+      end
+    end
   end
 
   local function abandon(id, attempt)
@@ -85,6 +99,10 @@ local function tend(stream, due, tending, group, me, now, lease, every, patience
     if name == DUE then
       if consumer.pending > redis.call('ZCARD', due) then
         give_rows()
+      end
+    elseif name == KEY then
+      if consumer.pending > 0 then
+        free_parked()
       end
     elseif name == me or is_reserved(name) then
       watched[name] = known[name]

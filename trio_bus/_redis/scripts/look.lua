@@ -1,5 +1,5 @@
--- KEYS stream, due, schedule, scheduled, tending, private groups and, with a retention, retained.
--- ARGV group, me, wake channel; in milliseconds the lease, how long the group is left alone between
+-- KEYS stream, due, schedule, scheduled, tending, active, private groups and, with a retention,
+-- retained. ARGV group, me, wake channel; in milliseconds the lease, how long the group is left alone between
 -- two that tend it, and how long a consumer without entries may be idle; how many due rows to look
 -- at, how many scheduled messages to append at most, after how many bytes to stop, and the expiry
 -- of a private group (-1 for any other); of a retention the greatest age, in milliseconds, and
@@ -120,18 +120,19 @@ append_due()
 -- costs nothing. And who has written before is not refused when the server is full: so this comes
 -- after what has to be refused then.)
 redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, NO_ENTRY)
-keep_private(KEYS[6], group, ARGV[10], now)
+keep_private(KEYS[7], group, ARGV[10], now)
 local removed, too_many = 0, false
-if KEYS[7] then -- what is refused is refused before anything was found that has to be told
+if KEYS[8] then -- what is refused is refused before anything was found that has to be told
   removed, too_many = retain(
-    stream, KEYS[7], now, ARGV[11], ARGV[12], ARGV[13] == '1', tonumber(ARGV[14]))
+    stream, KEYS[8], now, ARGV[11], ARGV[12], ARGV[13] == '1', tonumber(ARGV[14]))
 end
 local moved, gone, unfinished = tend(
-  stream, due, tending, group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+  stream, due, tending, KEYS[6], group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]),
+  tonumber(ARGV[6]))
 if moved then
   wake(channel, 0, group)
 end
 more = more or unfinished or too_many
 local expired = redis.call(
-  'ZRANGEBYSCORE', KEYS[6], '-inf', as_text(now), 'LIMIT', 0, PRIVATE)
+  'ZRANGEBYSCORE', KEYS[7], '-inf', as_text(now), 'LIMIT', 0, PRIVATE)
 return {is_claimable() and 1 or 0, next_due(), refusal, gone, expired, removed}

@@ -2,8 +2,13 @@
 -- ARGV group, me, count, lease in milliseconds, max attempt, extra looks; cause, error type and
 -- error text of an exhausted entry; with how many counts an abandoned entry is a suspect; what to
 -- do about suspects: 'book' one, or the id of the only one to take, or ''.
+-- Whoever is active and keeps an order says 'ordered', or 'alone' where suspects are to be taken too;
+-- his token and the ids that are to be started follow, and KEYS ends with `active`.
 -- Answers entries (id, fields, attempt), buried (id, attempt), gone ids, suspects that were set
--- apart (id, attempt), and the id of the one that was booked, or ''.
+-- apart (id, attempt), and the id of the one that was booked, or ''. In order come to it: what is
+-- due later, what somebody holds (id, milliseconds), suspects that were set apart before, what is
+-- finished, and which were set apart and are not any more; or there is no answer, if who asks is not
+-- active.
 local stream, due, notes, dead_letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, me = ARGV[1], ARGV[2]
 local count, lease, max_attempt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -16,6 +21,14 @@ if refused then
   return refused
 end
 local entries, buried, gone, suspects, booked, refusal = {}, {}, {}, {}, '', nil
+local is_ordered = wish == 'ordered' or wish == 'alone'
+local later, held, apart, over, alone = {}, {}, {}, {}, {}
+if is_ordered and #KEYS == 4 then
+  dead_letters = nil
+end
+if is_ordered and not is_active(KEYS[#KEYS], me, ARGV[12]) then
+  return false
+end
 
 local function has_room()
   return #entries < count and looks > 0
@@ -131,7 +144,40 @@ local function book()
   return ''
 end
 
-if wish == '' or wish == 'book' then
+-- In order: an entry is started if nobody has it, and its time has come.
+local function start(row)
+  local id, owner, idle = row[1], row[2], row[3]
+  local at = owner == DUE and tonumber(redis.call('ZSCORE', due, id) or 0) or 0
+  if at > now_ms() then
+    later[#later + 1] = {id, at - now_ms()}
+  elseif owner == DUE then
+    take(row, is_set_apart(row))
+  elseif owner == SUSPECT and wish ~= 'alone' then
+    apart[#apart + 1] = id
+  elseif owner == ABANDONED or not is_reserved(owner) and idle >= lease then
+    take(row, row[4] >= suspicious)
+  elseif is_reserved(owner) then
+    alone[#alone + 1] = owner == SUSPECT and id or nil
+    take(row, false)
+  else
+    held[#held + 1] = {id, lease - idle}
+  end
+end
+
+local function start_all()
+  for at = 13, #ARGV do
+    local row = redis.call('XPENDING', stream, group, ARGV[at], ARGV[at], 1)[1]
+    if not row or row[2] == DEAD then
+      over[#over + 1] = ARGV[at]
+    else
+      start(row)
+    end
+  end
+end
+
+if is_ordered then
+  start_all()
+elseif wish == '' or wish == 'book' then
   take_all()
   booked = wish == 'book' and book() or ''
 else
@@ -140,7 +186,7 @@ else
     take(row, false)
   end
 end
-if refusal and taken() == 0 and booked == '' then
+if refusal and taken() + #later + #held + #apart + #over == 0 and booked == '' then
   return refusal
 end
-return {entries, buried, gone, suspects, booked}
+return {entries, buried, gone, suspects, booked, later, held, apart, over, alone}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import attrs
 from hypothesis import event
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from trio_bus._backend import StreamBackend
 from trio_bus._uid import new_uid
@@ -19,16 +19,16 @@ from ._cast import ALONE, GROUPS, PLAYERS, TOPICS, Shape, Who
 from ._consuming import Consuming
 from ._graves import Graves
 from ._meetings import Meetings
+from ._order_rules import OrderRules
+from ._ordering import Ordering
 from ._picks import Pick
 from ._prelude import PRELUDES, play
 from ._publishing import Publishing, When
 from ._removals import Removals
 from ._retaining import KINDS, Retaining, retention_of
 from ._settling import Settling
-from ._tally import Tally
-from ._world import OpenBackend, World
-
-FindAdministrator = Callable[[StreamBackend], Administrator]
+from ._subject import FindAdministrator, Subject
+from ._world import World
 
 _topics = st.sampled_from(("a", "a", "b", "dead"))
 _players = st.sampled_from(PLAYERS)
@@ -59,18 +59,7 @@ _happenings = st.sampled_from(
 )
 
 
-@attrs.frozen
-class Subject:
-    """What is tested, and how; see `backend_conformance`."""
-
-    open_backend: OpenBackend
-    administrator: FindAdministrator | None
-    virtual_time: bool
-    lease: float
-    tally: Tally
-
-
-class BackendMachine(RuleBasedStateMachine):
+class BackendMachine(OrderRules):
     """Does to one backend whatever the contract allows, and compares all that it tells."""
 
     world: World
@@ -115,6 +104,7 @@ class BackendMachine(RuleBasedStateMachine):
         self.consuming = Consuming(self.world)
         self.settling = Settling(self.world, self.consuming)
         self.meetings = Meetings(self.world, self.publishing, self.consuming, self.settling)
+        self.ordering = Ordering(self.world, self.publishing, self.consuming, self.settling)
         self.together = together
         administrator = _administrator(self.world.subject, subject.administrator)
         if administrator is not None:

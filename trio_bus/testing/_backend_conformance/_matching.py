@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import cast
 
@@ -14,6 +14,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError
 from trio_bus._info import GroupInfo, TopicInfo
 from trio_bus._look import Look
+from trio_bus._ordering import Parked, Queue, Start
 from trio_bus._settled import Settled
 
 from ._pairs import Pairs
@@ -25,9 +26,10 @@ _PLAIN = (int, str, bytes, float)
 """What is alike if it is equal."""
 
 
+_Compound = Entry | TakeOver | Receipt | Parked | Queue
 _FIELDS = {
     kind: [field.name for field in attrs.fields(kind) if field.name != "delivery"]
-    for kind in (Entry, Receipt, TakeOver)
+    for kind in (Entry, Receipt, TakeOver, Parked, Queue)
 }
 """What is compared; what a backend gives as ``delivery`` is its own."""
 
@@ -66,18 +68,20 @@ class Matcher:
             return self._of_looks(mine, theirs)
         if isinstance(mine, TopicInfo) and isinstance(theirs, TopicInfo):
             return self._of_infos(mine, theirs)
-        if isinstance(mine, Entry | TakeOver | Receipt) and type(mine) is type(theirs):
+        if isinstance(mine, Start) and isinstance(theirs, Start):
+            return self._of_starts(mine, theirs)
+        if isinstance(mine, _Compound) and type(mine) is type(theirs):
             return self._of_fields(mine, theirs, path)
         ours, other = _items(mine), _items(theirs)
         if ours is not None and other is not None:
             return self._of_rows(ours, other, path)
         return None if mine == theirs else _unlike(path, mine, theirs)
 
-    def _of_fields(self, mine: Entry | TakeOver | Receipt, theirs: object, path: str) -> str | None:
+    def _of_fields(self, mine: _Compound, theirs: object, path: str) -> str | None:
         differences: list[str] = []
         for name in _FIELDS[type(mine)]:
             ours, other = getattr(mine, name), getattr(theirs, name)
-            if name == "record":
+            if name == "record" and ours is not None and other is not None:
                 ours, other = self._record(ours, mine=True), self._record(other, mine=False)
             found = self.difference(ours, other, f"{path}.{name}".lstrip("."))
             if found is not None:
@@ -101,6 +105,27 @@ class Matcher:
             if found is not None:
                 return found
         return None
+
+    def _of_starts(self, mine: Start, theirs: Start) -> str | None:
+        differences = [
+            self.difference(mine.taken, theirs.taken),
+            self.difference(mine.apart, theirs.apart, "apart"),
+            self.difference(mine.over, theirs.over, "over"),
+            self._of_waits(mine.due, theirs.due, "due"),
+            self._of_waits(mine.held, theirs.held, "held"),
+        ]
+        return "; ".join(it for it in differences if it) or None
+
+    def _of_waits(
+        self, mine: Mapping[EntryId, float], theirs: Mapping[EntryId, float], name: str
+    ) -> str | None:
+        ours, other = sorted(mine.items()), sorted(theirs.items())
+        found = self.difference([key for key, _ in ours], [key for key, _ in other], name)
+        if found is None and not all(
+            map(self._of_times, dict(ours).values(), dict(other).values())
+        ):
+            return _unlike(name, dict(ours), dict(other))
+        return found
 
     def _of_times(self, mine: float | None, theirs: float | None) -> bool:
         if mine is None or theirs is None:
@@ -172,7 +197,16 @@ def facts(info: TopicInfo) -> dict[str, object]:
 
 def _facts_of_group(group: GroupInfo) -> dict[str, object]:
     owned = {it.name: it.pending for it in group.consumers if it.pending}
-    names = ("last_delivered", "lag", "pending", "released", "delayed", "dead", "suspects")
+    names = (
+        "last_delivered",
+        "lag",
+        "pending",
+        "released",
+        "delayed",
+        "dead",
+        "suspects",
+        "parked",
+    )
     told: dict[str, object] = {name: getattr(group, name) for name in (*names, "oldest")}
     return {**told, **{f"pending of {name}": count for name, count in owned.items()}}
 
@@ -206,6 +240,8 @@ def shown(  # noqa: C901, PLR0911 - one case for each kind of result
             ]
             parts += [f"booked {name(value.booked)}"] if value.booked is not None else []
             return "; ".join(parts) or "nothing"
+        case Parked() | Queue() | Start():
+            return _shown_in_order(value, pairs, topic)
         case Look():
             due = "nothing due" if value.due_in is None else f"next due in {value.due_in:g} s"
             gone = f", gone {each(value.gone)}" if value.gone else ""
@@ -225,3 +261,23 @@ def shown(  # noqa: C901, PLR0911 - one case for each kind of result
         case _:
             rows = rows_of(value)
             return repr(value) if rows is None else each(rows)
+
+
+def _shown_in_order(value: Parked | Queue | Start, pairs: Pairs | None, topic: str) -> str:
+    """Write what is told where an order is kept."""
+    match value:
+        case Parked():
+            return shown(value.id, pairs, topic) + (" (deleted)" if value.record is None else "")
+        case Queue():
+            last = "the end" if value.last is None else shown(value.last, pairs, topic)
+            return f"{shown(value.entries, pairs, topic)} up to {last}"
+        case _:
+            parts = [shown(value.taken, pairs, topic)]
+            for what, waiting in (("due", value.due), ("held", value.held)):
+                parts += [
+                    f"{what} {shown(entry_id, pairs, topic)} in {left:g} s"
+                    for entry_id, left in waiting.items()
+                ]
+            for what, found in (("set apart", value.apart), ("over", value.over)):
+                parts += [f"{what} {shown(found, pairs, topic)}"] if found else []
+            return "; ".join(parts)

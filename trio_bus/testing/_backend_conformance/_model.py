@@ -46,12 +46,14 @@ class ModelClock(ServerClock):
 class Model(MemoryBackend):
     """One state that the subject may be in, and which of its ids stands for which of ours."""
 
-    __slots__ = ("clock", "pairs")
+    __slots__ = ("clock", "pairs", "tokens")
 
     def __init__(self, clock: ModelClock) -> None:
         super().__init__()
         self.clock = clock
         self.pairs = Pairs()
+        self.tokens: dict[tuple[str, str, int], int] = {}
+        """By topic, group and token of the subject: which of ours it stands for."""
         self._server.clock = clock
 
     def copy(self) -> Self:
@@ -63,12 +65,13 @@ class Model(MemoryBackend):
     def state(self) -> bytes:
         """Return all there is to know; equal states are mostly equal bytes."""
         ours = self._server
-        return pickle.dumps((ours.store, ours.marks, ours.schedules, self.pairs))
+        return pickle.dumps((ours.store, ours.marks, ours.schedules, self.pairs, self.tokens))
 
     def restore(self, state: bytes) -> None:
         """Be in this state."""
         ours = self._server
-        ours.store, ours.marks, ours.schedules, self.pairs = pickle.loads(state)  # noqa: S301 - ours
+        known = pickle.loads(state)  # noqa: S301 - ours
+        ours.store, ours.marks, ours.schedules, self.pairs, self.tokens = known
 
     def tell(self, topic: str) -> TopicInfo:
         """Return what `info` does."""
@@ -128,6 +131,8 @@ class Model(MemoryBackend):
         yield from self._retained_ms(us, stream)
         if group.tended_ms is not None:
             yield group.tended_ms + us.tend_every * 1000
+        if group.lead is not None:
+            yield from (group.lead.ends_ms, group.lead.forgotten_ms)
         for consumer in group.consumers.values():
             if consumer.name == SUSPECT or consumer.name not in RESERVED_CONSUMERS:
                 for entry_id in consumer.pending:

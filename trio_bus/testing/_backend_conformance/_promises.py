@@ -75,7 +75,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "info": (
         Promise(
             "every entry is in exactly one place: not delivered, pending for one consumer, "
-            "released, delayed, a suspect, dead, or finished"
+            "released, delayed, waiting for its key, a suspect, dead, or finished"
         ),
         Promise("an operation changes what it says, and nothing else"),
     ),
@@ -134,6 +134,34 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
         Promise("books a suspect for another lease, and says whether it is still set apart"),
     ),
     "give_up_booking": (Promise("any member may book the suspect at once"),),
+    "lead": (
+        Promise("one member is active at a time, for as long as its lease, and with its token"),
+        Promise("each new token is greater than all before; older ones have no effect"),
+    ),
+    "give_up_lead": (Promise("whoever asks next is active at once"),),
+    "survey": (
+        Promise("tells what is pending in id order, whoever has it, and nothing that is dead"),
+    ),
+    "draw": (
+        Promise("new entries wait for their key, uncounted, in the order of the stream", "entries"),
+        Promise("tells up to which id everything was delivered", "last"),
+        Promise("it has no effect without the newest token, from whoever got it"),
+    ),
+    "start": (
+        Promise("takes what nobody has and whose time has come, counted", "entries"),
+        Promise("says in how many seconds the others are due", "due"),
+        Promise("says in how many seconds somebody's lease is over", "held"),
+        Promise("says what is a suspect that was set apart before", "apart"),
+        Promise("says what is finished or dead", "over"),
+        Promise("what was delivered as often as the limit says is buried instead", "buried"),
+        Promise(_GONE, "gone"),
+        Promise("what lost its owner again and again is set apart, with its count", "suspects"),
+        _RECORD,
+        Promise("alone, it takes suspects too, and says that they are", "suspect"),
+        Promise("it has no effect without the newest token, from whoever got it"),
+        Promise("cancelled, it gives back what it took, uncounted", "cancelled"),
+    ),
+    "grown": (Promise("whoever waits is told when the topic has more"),),
     "settle": (
         Promise("one result for each settlement, in their order"),
         Promise(

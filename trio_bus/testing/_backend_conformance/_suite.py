@@ -9,7 +9,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as Settings  # noqa: N812 - a class, beside attributes of that name
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from ._machine import BackendMachine, FindAdministrator, Subject
+from ._machine import BackendMachine
+from ._subject import FindAdministrator, Subject
 from ._tally import Tally
 from ._world import OpenBackend
 

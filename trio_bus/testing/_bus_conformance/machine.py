@@ -65,6 +65,7 @@ _rules = st.builds(
     max_retry=st.integers(0, 3),
     buries=st.booleans(),
     retention=st.sampled_from(_kept),
+    max_parked=st.sampled_from((None, None, None, 10_000, 1)),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -20,6 +21,7 @@ from trio_bus._backend import (
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, RemoteError
 from trio_bus._look import Look
+from trio_bus._ordering import Queue, Start
 from trio_bus._settled import Settled
 from trio_bus.testing._ears import Witness
 from trio_bus.testing._interposed import InterposedBackend, InterposedMember
@@ -112,6 +114,23 @@ class MortalMember(InterposedMember):
         """Give a booking up; see `GroupMember.give_up_booking`."""
         await super().give_up_booking(entry_id)
         self.witness.unbooked(entry_id)
+
+    async def draw(self, token: int, count: int) -> Queue | None:
+        """Draw; see `GroupMember.draw`."""
+        return await self._ask("draw", lambda: self.inner.draw(token, count), count)
+
+    async def start(
+        self, token: int, entry_ids: Sequence[EntryId], *, alone: bool = False
+    ) -> Start | None:
+        """Start; see `GroupMember.start`."""
+        act = partial(self.inner.start, token, entry_ids, alone=alone)
+        start = await self._ask("start", act, len(entry_ids))
+        self.witness.took_over(TakeOver() if start is None else start.taken)
+        return start
+
+    async def grown(self, after: EntryId, timeout: float) -> None:
+        """Wait for an entry; see `GroupMember.grown`."""
+        await self._ask("grown", lambda: self.inner.grown(after, timeout), 1, timeout)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle; see `GroupMember.settle`."""

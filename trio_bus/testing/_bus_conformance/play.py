@@ -14,7 +14,7 @@ from trio_bus._backend import StreamBackend
 from trio_bus._backoff import Backoff
 from trio_bus._chance import chance_of
 from trio_bus._config import SubscriptionConfig
-from trio_bus._modes import AckMode, BalanceMode
+from trio_bus._modes import AckMode, BalanceMode, OrderingMode
 from trio_bus._retention import Retention
 from trio_bus._uid import new_uid
 from trio_bus._wall import wall_shows
@@ -71,6 +71,8 @@ class Rules:
     max_retry: int = 1
     buries: bool = True
     retention: Retention | None = None
+    max_parked: int | None = None
+    """None: there is no order of keys."""
 
 
 @attrs.frozen(kw_only=True)
@@ -251,6 +253,8 @@ class Play:
         """Return the settings of a program of that group."""
         topic, group = where
         rules, unit = self._rules.get(where, Rules()), self.unit
+        if rules.max_parked is not None and form.ack_mode is AckMode.AUTO_ON_RECEIVE:
+            form = attrs.evolve(form, ack_mode=None)  # it would keep no order
         timeout = form.handler_units
         config = SubscriptionConfig(
             self.topic(topic),
@@ -273,6 +277,10 @@ class Play:
         if form.ack_mode is AckMode.AUTO_ON_RECEIVE:
             return config  # nothing is tried again, and nothing published with the ack
         config = attrs.evolve(config, output_topics=(self.topic("effects"),))
+        if rules.max_parked is not None:
+            config = attrs.evolve(
+                config, ordering_mode=OrderingMode.KEY, max_parked=rules.max_parked
+            )
         backoff = Backoff(first=unit / 2, cap=unit, jitter=0.0)
         return attrs.evolve(config, max_retry=rules.max_retry, retry_backoff=backoff)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PUBLISHER = "publisher"
 """Who publishes, in the journal."""
+KEYS = ("", "ann", "ann", "bob")
+"""Of what is published, in turn."""
 OPTIONS = PublishOptions({"shop": "corner"})
 """Of whatever is published."""
 
@@ -119,8 +121,9 @@ class Publishing:
         self._play.pump.run(self._play.backend.append, self._play.topic(topic), [record])
 
     def _message(self, topic: str, expires_units: float | None = None) -> Message:
-        body = f"{topic}{next(self._play.numbers)}".encode()
-        message = Message(self._play.topic(topic), body, headers=FORGED)
+        number = next(self._play.numbers)
+        body, key = f"{topic}{number}".encode(), KEYS[number % len(KEYS)]
+        message = Message(self._play.topic(topic), body, key=key, headers=FORGED)
         if expires_units is None:
             return message
         expires_at = wall.now() + timedelta(seconds=expires_units * self._play.unit)

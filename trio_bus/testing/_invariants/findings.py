@@ -24,7 +24,8 @@ _Finding = tuple[str, Transition, EntryId]
 class Findings(Rule):
     """What a claim finds beside what it takes is told: what it buries, sets apart or finds gone.
 
-    Nobody holds that: no delivery tells of it. A claim that is cancelled tells nothing.
+    Nobody holds that: no delivery tells of it. A claim that is cancelled tells nothing. What an
+    answer that was lost had brought is given back, and that is no claim.
     """
 
     number = 0
@@ -51,7 +52,7 @@ class Findings(Rule):
         if line.entry_id is None or consumer.draining or consumer.dead:
             return
         if line.what is What.DROPPED and line.detail:
-            return  # no claim: what strayed was given back, and is gone
+            return  # by a settlement, or what strayed was given back: no claim
         if line.entry_id not in {*consumer.held.values(), *consumer.given_up}:
             self._untold[line.consumer, _TOLD[line.what], line.entry_id] = line
 

@@ -32,6 +32,7 @@ from .leases import Leases
 from .lives import Lives
 from .neighbours import Neighbours
 from .one_place import OnePlace
+from .order import Order
 from .outages import Outages
 from .own_groups import OwnGroups
 from .pauses import Pauses
@@ -53,8 +54,8 @@ from .together import Together
 RULES: tuple[type[Rule], ...] = (
     *(Lives, Decisions, Findings, Delays, Answers, Promptness, Settings, Contents, Effects),
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
-    *(Bounds, Leases, Tenure, InFlight, Neighbours, Alone, Cancellations, HandOver, Bookings),
-    *(Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
+    *(Bounds, Leases, Tenure, InFlight, Order, Neighbours, Alone, Cancellations, HandOver),
+    *(Bookings, Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
     *(Pauses, Sizes, Outages, Together, Redrives, FanOut, Retained),
 )
 """All of them, by their numbers."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trio_bus._config import SubscriptionConfig
 from trio_bus._entry_id import EntryId
-from trio_bus._names import ABANDONED, FREE
+from trio_bus._modes import OrderingMode
+from trio_bus._names import ABANDONED, DEAD, FREE
 from trio_bus._subscription.turn import CHECKS_PER_LEASE
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import UNDELIVERED, GroupPlaces, Places
@@ -61,7 +62,7 @@ class Neighbours(Rule):
             (*where, key)
             for where in self.scene.groups
             for key, spot in _spots(places.group(*where))
-            if spot in _READY
+            if spot in self._ready_places(where, places.group(*where))
         ]
 
     def _has_suspects(self, where: tuple[str, str]) -> bool:
@@ -87,13 +88,24 @@ class Neighbours(Rule):
             return
         for where, members in self.scene.groups.items():
             group = places.group(*where)
-            ready = 0 if group is None else sum(group.counts.get(place, 0) for place in _READY)
+            ready = 0
+            if group is not None:
+                places_of = self._ready_places(where, group)
+                ready = sum(group.counts.get(place, 0) for place in places_of)
             if not ready or where in self.scene.suspicious:
                 continue
             for consumer in members.values():
                 if consumer.works and consumer.free_since is not None:
                     words = f"{ready} entries of {where[0]}/{where[1]} could start"
                     self.broken(f"{words}, and {consumer.name} has a free permit")
+
+    def _ready_places(self, where: tuple[str, str], group: GroupPlaces | None) -> tuple[str, ...]:
+        """Say where entries could start; what is new is not read where too much waits for a key."""
+        config = self.scene.configs.get(where)
+        if group is None or config is None or config.ordering_mode is OrderingMode.NONE:
+            return _READY
+        waiting = sum(n for place, n in group.counts.items() if place not in {UNDELIVERED, DEAD})
+        return _READY if waiting < config.max_parked else _READY[1:]
 
 
 def _spots(group: GroupPlaces | None) -> list[tuple[EntryId, str]]:

@@ -6,6 +6,7 @@ from math import inf
 
 import attrs
 
+from trio_bus._modes import OrderingMode
 from trio_bus._subscription.reclaimer import BREATH
 from trio_bus.testing._line import Line, What
 
@@ -93,6 +94,8 @@ class Promptness(Rule):
         given = self._given.get(key)
         if due is None or given is None or not self._may_judge(key):
             return
+        if self.scene.configs[key[:2]].ordering_mode is OrderingMode.KEY:
+            return  # it may wait behind others
         if given.time > max(due, given.since) + self._bound:
             words = f"{line.label!r} was due at {due:.3f} s, and was given at {given.time:.3f} s"
             self.broken(words, line)

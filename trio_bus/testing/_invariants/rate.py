@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
 from .rule import Ears, Rule, Subject, each
@@ -12,7 +13,7 @@ from .scene import BEGINNINGS, ENDS, Scene
 IDLE = 60
 """Commands in a second that need no reason."""
 EACH = 8
-"""Commands for each entry that comes or goes."""
+"""Commands for each entry that comes or goes, and for each end of a pause."""
 
 
 @attrs.define
@@ -25,7 +26,8 @@ class _Second:
 class Rate(Rule):
     """A consumer sends a bounded number of commands in each second, whatever fails.
 
-    60, and 8 for each entry that it received or settled in that second.
+    60, and 8 for each entry that it received or settled in that second, and each time that it was
+    resumed.
     """
 
     number = 20
@@ -39,7 +41,7 @@ class Rate(Rule):
 
     def hears(self) -> Ears:
         """Listen to commands, and to what they are good for."""
-        reasons: tuple[Subject, ...] = (*BEGINNINGS, *ENDS, What.OPENING)
+        reasons: tuple[Subject, ...] = (*BEGINNINGS, *ENDS, What.OPENING, Transition.RESUMED)
         return {
             What.COMMAND: self._hear_command,
             **each(reasons, self._hear_reason),

@@ -6,11 +6,11 @@ from collections import Counter
 
 from trio_bus._dead_letter import ONLY, encode_text, history_of
 from trio_bus._entry_id import EntryId
-from trio_bus._names import DEAD
+from trio_bus._names import DEAD, is_private
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import GroupPlaces, Places, TopicPlaces
 
-from .rule import Ears, Key, Rule, each, forget_group, key_of
+from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget_group, key_of
 from .scene import Scene
 
 
@@ -25,7 +25,7 @@ class Redrives(Rule):
     number = 4
     name = "redrives"
     seen_by = "what the server buries and sends back; records of all streams, and where entries are"
-    weakened_by = "entries, groups and topics that were deleted"
+    weakened_by = "entries, groups and topics that were deleted, and private groups that went"
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -39,7 +39,7 @@ class Redrives(Rule):
             What.BURIED: self._hear_buried,
             **each((What.REDRIVEN, What.COPIED), self._hear_redriven),
             What.STARTED: self._hear_started,
-            **each((What.GROUP_DESTROYED, What.TOPIC_DELETED), self._hear_destroyed),
+            **each(BEGINS_ANEW, self._hear_destroyed),
         }
 
     def _hear_buried(self, line: Line) -> None:
@@ -80,7 +80,8 @@ class Redrives(Rule):
             topic, group, entry_id = key
             kept = places.group(topic, group)
             found = key in letters or _is_kept(kept, entry_id)
-            if not found and (topic, entry_id) not in self.scene.deleted:
+            went = kept is None and is_private(group)  # and took along what it kept
+            if not (found or went or (topic, entry_id) in self.scene.deleted):
                 self.broken(f"{entry_id} is dead, and lies nowhere", line)
 
     def quiet(self, places: Places) -> None:

@@ -10,7 +10,7 @@ import attrs
 
 from trio_bus._config import SubscriptionConfig
 from trio_bus._entry_id import EntryId
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, OrderingMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import FAULTS, Line, What
 
@@ -58,12 +58,16 @@ class Consumer:
     halted: bool = False
     ails: bool = False
     """Whether it was told that everything fails."""
+    active: bool = False
+    """It was told so: where an order is kept, the others stand by."""
 
     @property
     def works(self) -> bool:
         """Whether it takes what there is: it is open, and nobody stopped it."""
         stopped = self.draining or self.left or self.dead or self.halted or self.ails
-        return self.config is not None and not stopped
+        if self.config is None or stopped:
+            return False
+        return self.active or self.config.ordering_mode is OrderingMode.NONE
 
     def could_take(self, since: float) -> float:
         """Return from when on it could have taken what is there since then."""
@@ -162,6 +166,8 @@ class Scene:
             What.RELEASED: self._hear_release,
             **dict.fromkeys(_SETTLED, self._hear_settled),
             Transition.DRAINING: self._hear_draining,
+            Transition.ACTIVE: self._hear_active,
+            Transition.STANDBY: self._hear_active,
             What.DIED: self._hear_death,
             What.DELETED: self._hear_loss,
             What.TRIMMED: self._hear_loss,
@@ -204,6 +210,12 @@ class Scene:
     def _hear_outage(self, line: Line) -> None:
         consumer = self.consumer(line.consumer)
         consumer.ails = line.transition is Transition.OUTAGE_BEGAN
+        consumer.free_since = None
+        self._count(consumer, line.time)
+
+    def _hear_active(self, line: Line) -> None:
+        consumer = self._place(line)
+        consumer.active = line.transition is Transition.ACTIVE
         consumer.free_since = None
         self._count(consumer, line.time)
 

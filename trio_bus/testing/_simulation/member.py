@@ -20,6 +20,7 @@ from trio_bus._backend import (
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import BusError, ConnectionLost, OutcomeUnknown, RemoteError
 from trio_bus._look import Look
+from trio_bus._ordering import Queue, Start
 from trio_bus._settled import Settled
 from trio_bus.testing._ears import Witness
 from trio_bus.testing._trims import looked
@@ -121,6 +122,46 @@ class WiredMember(GroupMember):
             self._witness.unbooked(entry_id)
 
         await self._call("booking", act)
+
+    async def lead(self, token: int | None) -> int | None:
+        """Become active, or stay it."""
+        return await self._call("lead", lambda: self._inner.lead(token))
+
+    async def give_up_lead(self) -> None:
+        """Be active no more."""
+        await self._call("lead", self._inner.give_up_lead)
+
+    async def survey(self, after: EntryId | None, count: int) -> Queue:
+        """Survey."""
+        return await self._call("survey", lambda: self._inner.survey(after, count))
+
+    async def draw(self, token: int, count: int) -> Queue | None:
+        """Draw; nobody has what comes."""
+        return await self._call("draw", lambda: self._inner.draw(token, count), count=count)
+
+    async def start(
+        self, token: int, entry_ids: Sequence[EntryId], *, alone: bool = False
+    ) -> Start | None:
+        """Start."""
+        await self._recover()
+
+        async def act() -> Start | None:
+            start = await self._inner.start(token, entry_ids, alone=alone)
+            self._witness.took_over(TakeOver() if start is None else start.taken)
+            return start
+
+        def stray(start: Start | None) -> None:
+            self._stray(() if start is None else start.taken.entries)
+
+        try:
+            return await self._call("start", act, stray=stray, count=len(entry_ids))
+        except trio.Cancelled:
+            await self._recover_at_once()
+            raise
+
+    async def grown(self, after: EntryId, timeout: float) -> None:
+        """Wait for an entry."""
+        await self._call("grown", lambda: self._inner.grown(after, timeout), seconds=timeout)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle all, or a part of them, or none."""

@@ -8,7 +8,7 @@ from typing import cast
 import attrs
 
 from trio_bus._config import SubscriptionConfig
-from trio_bus._modes import BalanceMode
+from trio_bus._modes import BalanceMode, OrderingMode
 from trio_bus._observer import Scope, Transition
 from trio_bus.testing._line import Line, What
 
@@ -19,6 +19,8 @@ class Noted:
     def __init__(self, config: SubscriptionConfig) -> None:
         competes = config.balance_mode is BalanceMode.COMPETING
         self._without_effect = {"fan_out_expiry"} if competes else set[str]()
+        if config.ordering_mode is OrderingMode.NONE:
+            self._without_effect.add("max_parked")
         self._looked_at: set[str] = set()
         self.config: SubscriptionConfig = _noting(config, self._looked_at)
         """Equal in each setting; what is looked at is noted."""

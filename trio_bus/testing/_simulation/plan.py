@@ -10,7 +10,7 @@ from trio_bus._backoff import Backoff
 from trio_bus._chance import Chance
 from trio_bus._codec import Codec
 from trio_bus._config import SubscriptionConfig
-from trio_bus._modes import AckMode, BalanceMode
+from trio_bus._modes import AckMode, BalanceMode, OrderingMode
 from trio_bus.testing._line import Pairs
 from trio_bus.testing._settings import Settings
 
@@ -34,7 +34,7 @@ _LONG = {
 }
 
 
-_LATER = ("more", "batches", "operator", "poison")
+_LATER = ("more", "batches", "operator", "poison", "order")
 """Chances of their own: the seeds of before make the choices of before."""
 
 
@@ -87,6 +87,7 @@ class MessagePlan:
     seconds: float
     """Until it is due, or expires, or is cancelled."""
     publisher: int
+    key: str
     steps: dict[str, tuple[Step, ...]]
     """By group."""
 
@@ -183,6 +184,8 @@ class _Draw:
     """For batches."""
     operator: Chance
     poison: Chance
+    order: Chance
+    """For keys."""
 
     def plan(self, seed: int) -> Plan:
         groups = tuple(self.group(name) for name in self.scenario.groups)
@@ -246,6 +249,9 @@ class _Draw:
             settings["balance_mode"] = BalanceMode.FAN_OUT
             settings["fan_out_expiry"] = self.more.choice(self.scenario.fan_out_expiries)
         own = "" if name in self.scenario.fan_outs else name
+        if self.order.choice(self.scenario.ordering_modes) is OrderingMode.KEY:
+            settings["ordering_mode"] = OrderingMode.KEY
+            settings["max_parked"] = self.order.choice(self.scenario.max_parked)
         return GroupPlan(
             name=name,
             config=SubscriptionConfig(TOPIC, own, **settings),
@@ -307,6 +313,7 @@ class _Draw:
             form=self.chance.choice(self.scenario.forms),
             seconds=self.chance.choice([0.0, 0.2, 0.5, 1.0, 10.0]),
             publisher=self.chance.randrange(self.scenario.publishers),
+            key=self.order.choice(self.scenario.keys),
             steps={group.name: self.steps(group) for group in groups},
         )
 

@@ -69,7 +69,7 @@ class Publisher:
         payload = b"%d.%d" % (plan.number, part)
         if plan.form in {Form.LARGEST, Form.OVERSIZED}:
             payload = payload.ljust(self._world.plan.largest + (plan.form is Form.OVERSIZED))
-        message = Message(TOPIC, payload, headers=FORGED)
+        message = Message(TOPIC, payload, key=plan.key, headers=FORGED)
         if plan.form is Form.KEYED:
             return attrs.evolve(message, idempotency_key=f"key-{plan.number}")
         if plan.form is Form.EXPIRING:

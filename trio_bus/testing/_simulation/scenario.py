@@ -11,7 +11,7 @@ from trio_bus._checks import count, methods, one_of, optional, seconds
 from trio_bus._codec import Codec
 from trio_bus._delivery import Delivery
 from trio_bus._fields import FieldsCodec
-from trio_bus._modes import AckMode
+from trio_bus._modes import AckMode, OrderingMode
 from trio_bus._retention import Retention
 
 from .faults import Trouble
@@ -123,6 +123,13 @@ class Scenario:
     ack_modes: tuple[AckMode, ...] = attrs.field(
         default=(AckMode.AUTO_ON_HANDLER_SUCCESS,), validator=some(one_of(AckMode))
     )
+    ordering_modes: tuple[OrderingMode, ...] = attrs.field(
+        default=(OrderingMode.NONE,), validator=some(one_of(OrderingMode))
+    )
+    max_parked: tuple[int, ...] = attrs.field(default=(10_000,), validator=some(count(1)))
+    """With `OrderingMode.KEY`."""
+    keys: tuple[str, ...] = attrs.field(default=("",), validator=some(one_of(str)))
+    """Of what is published; empty for none."""
     pulling: tuple[bool, ...] = attrs.field(default=(False,), validator=some(one_of(bool)))
     """Whether a program iterates over its deliveries; it settles them itself then (MANUAL)."""
     batching: tuple[bool, ...] = attrs.field(default=(False,), validator=some(one_of(bool)))
