@@ -19,9 +19,9 @@ TIMES = times()
 FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if TIMES > 1 else 0
 TOTAL = 5_050
 FEWER = {
-    **dict.fromkeys(("restless", "scheduled"), 150),
-    **dict.fromkeys(("hurried", "poisoned", "prompt", "batched", "redriven"), 100),
-    "busy": 60,
+    **dict.fromkeys(("restless", "prompt", "outage", "redriven", "fanned"), 100),
+    **dict.fromkeys(("hurried", "poisoned", "paused", "ordered_paused"), 80),
+    **dict.fromkeys(("ordered", "ordered_troubled", "trimmed", "busy"), 50),
 }
 """How many of those that take longer than the others, which share the rest."""
 _SHARE = ceil((TOTAL - sum(FEWER.values())) / (len(SCENARIOS) - len(FEWER)))
