@@ -114,7 +114,7 @@ def test_a_figure_that_is_not_so() -> None:
                 append: a record whose key is remembered is stored once, and answers the
                     first id
                 info: every entry is in exactly one place: not delivered, pending for one
-                    consumer, released, delayed, a suspect, dead, or finished
+                    consumer, released, delayed, waiting for its key, a suspect, dead, or finished
                 info: an operation changes what it says, and nothing else
               Done:      append to a a record, a record: [a#1, a#2]
               Expected:  scheduled 0

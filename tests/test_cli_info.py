@@ -117,6 +117,7 @@ def test_programs_get_everything() -> None:
         ],
         "oldest": "1700000001000-0",
         "suspects": 5,
+        "parked": 0,
         "is_private": False,
     }
     assert {field.name for field in attrs.fields(GroupInfo)} == set(groups[1]) - {"is_private"}

@@ -134,7 +134,7 @@ def test_what_is_nearer_counts_for_the_bar() -> None:
         (["--minutes", "soon"], "argument --minutes: 'soon' is not a number of minutes above 0"),
         (["--first-seed", "-1"], "argument --first-seed: '-1' is not a seed: a number from 0"),
         (["--replay", "calm"], "argument --replay: '' is not a seed: a number from 0"),
-        (["--replay", "storm:1"], "argument --replay: 'storm' is no scenario: breathless, busy, "),
+        (["--replay", "storm:1"], "argument --replay: 'storm' is no scenario: ailing, batched, "),
         (["--scenario", "storm"], "argument --scenario: invalid choice: 'storm'"),
     ],
 )

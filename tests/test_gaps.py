@@ -23,6 +23,7 @@ from trio_bus import (
     EntryId,
     LeaseLost,
     Scope,
+    SubscriptionConfig,
     Transition,
     open_subscription,
 )
@@ -207,7 +208,7 @@ async def test_at_most_once_stays_at_most_once(
     at_most_once = attrs.evolve(
         SETTINGS,
         ack_mode=AckMode.AUTO_ON_RECEIVE,
-        max_retry=attrs.fields(type(SETTINGS)).max_retry.default,
+        max_retry=SubscriptionConfig("orders", "billing").max_retry,
         retry_backoff=attrs.fields(type(SETTINGS)).retry_backoff.default,
         dead_letter_topic=None,
     )

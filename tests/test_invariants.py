@@ -229,6 +229,7 @@ def own(what: What, entry_id: EntryId | None = None, **more: Unpack[Parts]) -> L
 
 
 FANNED = say(What.JOINED, group=OWN, config=FANS)
+KEPT = [attrs.evolve(member(), group=OWN), own(What.KEPT), own(What.KEPT, seconds=1.0)]
 COMPETES = say(What.JOINED, group=OWN, config=CONFIG)
 OTHER = own(What.KEPT, group="~fan-b-1", consumer=B, time=1.5, seconds=1.0)
 
@@ -1966,6 +1967,17 @@ ROWS = [
         retained.Retained,
         "too old",
         [joined(config=TIDY), ACKED, attrs.evolve(REMOVED, count=0, seconds=9.5)],
+    ),
+    Row(
+        retained.Retained,
+        "a private group that nobody kept",
+        [joined(config=TIDY), *KEPT, attrs.evolve(REMOVED, time=1.5)],
+    ),
+    Row(
+        retained.Retained,
+        "a private group that is kept",
+        [joined(config=TIDY), *KEPT, attrs.evolve(REMOVED, time=0.5)],
+        "1-0 is removed, and ~fan-a-1 has not finished it",
     ),
     Row(retained.Retained, "declared", [joined(config=LOSSY), member(), REMOVED]),
     Row(

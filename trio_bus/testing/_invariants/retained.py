@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from trio_bus._entry_id import EntryId
+from trio_bus._names import is_private
 from trio_bus._retention import Retention
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import DONE, Places, TopicPlaces
@@ -22,19 +25,25 @@ class Retained(Rule):
     number = 17
     name = "retention"
     seen_by = "what a look removes, settlements; where each entry is when the run is over"
-    weakened_by = "groups and topics that were deleted"
+    weakened_by = "groups and topics that were deleted, and private groups that nobody kept"
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._finished: set[Key] = set()
         self._gone: set[tuple[str, EntryId]] = set()
+        self._kept_until: dict[tuple[str, str], float] = {}
 
     def hears(self) -> Ears:
         """Listen to what the server does with entries."""
         return {
             **each((What.ACKED, What.BURIED, What.DROPPED), self._hear_settled),
             What.RETAINED: self._hear_removed,
+            **each((What.BEGUN, What.KEPT), self._hear_kept),
         }
+
+    def _hear_kept(self, line: Line) -> None:
+        if line.seconds is not None:
+            self._kept_until[line.topic, line.group] = line.time + line.seconds
 
     def _hear_settled(self, line: Line) -> None:
         config = self.scene.configs.get((line.topic, line.group))
@@ -55,6 +64,8 @@ class Retained(Rule):
             self.broken(f"{line.entry_id} is removed, and is within {retention}", line)
         for topic, group in sorted(self.scene.witnessed - self.scene.destroyed):
             key = (topic, group, known[1])
+            if is_private(group) and line.time > self._kept_until.get((topic, group), inf):
+                continue  # others may have removed it
             if retention.finished and topic == line.topic and key not in self._finished:
                 self.broken(f"{line.entry_id} is removed, and {group} has not finished it", line)
 
