@@ -1434,6 +1434,11 @@ ROWS = [
     ),
     Row(
         order.Order,
+        "sent back",
+        [ordered(), first(TWO), say(What.FAILED, TWO, attempt=1), REDRIVEN, first(ONE)],
+    ),
+    Row(
+        order.Order,
         "beside",
         [ordered(), first(ONE), first(TWO)],
         "2-0 starts while a-1 runs 1-0, which has the same key",
@@ -1972,6 +1977,19 @@ ROWS = [
         retained.Retained,
         "a private group that nobody kept",
         [joined(config=TIDY), *KEPT, attrs.evolve(REMOVED, time=1.5)],
+    ),
+    Row(
+        retained.Retained,
+        "a private group that goes",
+        [
+            *(joined(config=TIDY), *KEPT),
+            *(told(Transition.DRAINING, delivery=None, group=OWN), REMOVED),
+        ],
+    ),
+    Row(
+        retained.Retained,
+        "a private group that begins behind it",
+        [joined(config=TIDY), *KEPT, own(What.BEGUN, ONE, seconds=1.0), REMOVED],
     ),
     Row(
         retained.Retained,

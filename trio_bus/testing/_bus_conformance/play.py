@@ -246,8 +246,9 @@ class Play:
 
     def place_of_dead(self, topic: str, group: str) -> str:
         """Return the topic in which that lies which a group of a topic gave up."""
-        (where,) = [it for it in GROUPS if (self.topic(it[0]), it[1]) == (topic, group)]
-        return self.topic("dead") if self._rules[where].buries else topic
+        shared = (it for it in GROUPS if (self.topic(it[0]), it[1]) == (topic, group))
+        where = next(shared, (topic, group))
+        return self.topic("dead") if self._rules.get(where, Rules()).buries else topic
 
     def config(self, where: tuple[str, str], form: Form) -> SubscriptionConfig:
         """Return the settings of a program of that group."""

@@ -22,6 +22,7 @@ class Order(Rule):
 
     A start that comes again (of a retry, or after its consumer was lost) comes before the first
     start of all later ones of its key. A handler whose lease is over may still be ending elsewhere.
+    What was dead and is sent back had freed its key: others may have started since.
     """
 
     number = 8
@@ -34,6 +35,7 @@ class Order(Rule):
         self._latest: dict[Place, EntryId] = {}
         self._running: dict[Place, dict[tuple[str, EntryId], Line]] = {}
         self._leases: dict[Key, tuple[str, float]] = {}
+        self._sent_back: set[Key] = set()
 
     def hears(self) -> Ears:
         """Listen to handlers, and to leases."""
@@ -43,6 +45,7 @@ class Order(Rule):
             **each((What.GIVEN, What.RENEWED), self._hear_lease),
             **each((What.RETRIED, What.RELEASED, What.BURIED, What.ACKED), self._hear_over),
             Transition.LEASE_LOST: self._hear_over,
+            What.REDRIVEN: lambda line: self._sent_back.add(key_of(line)),
         }
 
     def _hear_started(self, line: Line) -> None:
@@ -54,9 +57,9 @@ class Order(Rule):
             return
         place = (line.topic, line.group, line.key)
         latest = self._latest.get(place, line.entry_id)
-        if line.entry_id < latest:
+        if line.entry_id < latest and key_of(line) not in self._sent_back:
             self.broken(f"{line.entry_id} starts after {latest}, which has the same key", line)
-        self._latest[place] = line.entry_id
+        self._latest[place] = max(latest, line.entry_id)
         running = self._running.setdefault(place, {})
         for other in list(running.values()):
             self._compare(other, line)

@@ -6,6 +6,7 @@ from math import inf
 
 from trio_bus._entry_id import EntryId
 from trio_bus._names import is_private
+from trio_bus._observer import Transition
 from trio_bus._retention import Retention
 from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import DONE, Places, TopicPlaces
@@ -32,18 +33,29 @@ class Retained(Rule):
         self._finished: set[Key] = set()
         self._gone: set[tuple[str, EntryId]] = set()
         self._kept_until: dict[tuple[str, str], float] = {}
+        self._begins: dict[tuple[str, str], EntryId] = {}
 
     def hears(self) -> Ears:
         """Listen to what the server does with entries."""
         return {
             **each((What.ACKED, What.BURIED, What.DROPPED), self._hear_settled),
             What.RETAINED: self._hear_removed,
-            **each((What.BEGUN, What.KEPT), self._hear_kept),
+            What.BEGUN: self._hear_begun,
+            What.KEPT: self._hear_kept,
+            Transition.DRAINING: self._hear_end,
         }
+
+    def _hear_begun(self, line: Line) -> None:
+        if line.entry_id is not None:
+            self._begins[line.topic, line.group] = line.entry_id
+        self._hear_kept(line)
 
     def _hear_kept(self, line: Line) -> None:
         if line.seconds is not None:
             self._kept_until[line.topic, line.group] = line.time + line.seconds
+
+    def _hear_end(self, line: Line) -> None:
+        self._kept_until[line.topic, line.group] = -inf  # it may go at any time
 
     def _hear_settled(self, line: Line) -> None:
         config = self.scene.configs.get((line.topic, line.group))
@@ -64,10 +76,16 @@ class Retained(Rule):
             self.broken(f"{line.entry_id} is removed, and is within {retention}", line)
         for topic, group in sorted(self.scene.witnessed - self.scene.destroyed):
             key = (topic, group, known[1])
-            if is_private(group) and line.time > self._kept_until.get((topic, group), inf):
-                continue  # others may have removed it
-            if retention.finished and topic == line.topic and key not in self._finished:
+            if not retention.finished or topic != line.topic or key in self._finished:
+                continue
+            if not (is_private(group) and self._is_nothing_to(key, line.time)):
                 self.broken(f"{line.entry_id} is removed, and {group} has not finished it", line)
+
+    def _is_nothing_to(self, key: Key, now: float) -> bool:
+        """Say whether a private group begins behind an entry, or others may have removed it."""
+        where = key[:2]
+        begin, until = self._begins.get(where), self._kept_until.get(where, inf)
+        return now > until or (begin is not None and key[2] <= begin)
 
     def finish(self, places: Places | None) -> None:
         """Look for what should have been removed by now."""
