@@ -18,6 +18,7 @@ from trio_bus import (
     GroupMissing,
     Message,
     OrderingMode,
+    Redriven,
     RemoteError,
     Scope,
     Transition,
@@ -284,6 +285,28 @@ async def test_strangers_in_the_group_are_found(autojump_clock: MockClock, world
             await publish(bus, "a1")
         await until(lambda: s.statistics().handled == 1)
     assert work.started == ["a1"]
+
+
+async def test_what_is_sent_back_comes_before_what_is_ready(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """Though nothing is free, and there is always something else that could start."""
+
+    async def handle(delivery: Delivery) -> None:
+        if delivery.message.payload == b"a0" and not work.started:
+            work.log.append((0.0, "a0"))
+            await delivery.reject("not yet")
+            return
+        await work(delivery)
+
+    work, bus = Work(), world.bus()
+    async with open_subscription(bus, attrs.evolve(ORDERED, max_in_flight=1), handle) as s:
+        await publish(bus, "a0", "a1", "b1", "c1", "a2", "b2", "c2")
+        await until(lambda: work.started == ["a0", "a1"])
+        outcome = await bus.redrive("{orders}.dead", everything=True)
+        assert [it.result for it in outcome.results] == [Redriven.DONE]
+        await until(lambda: s.statistics().handled == 7)
+    assert [text for _, text in work.log] == ["a0", "a1", "a0", "b1", "c1", "a2", "b2", "c2"]
 
 
 async def test_without_anybody_active_what_waits_is_anybodys(

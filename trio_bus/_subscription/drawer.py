@@ -28,8 +28,9 @@ class Drawer:
     """Lines up all that is pending, then what is new, while there is room.
 
     It reads no more than can start, as far as it knows, or can be parked. Another survey follows
-    when a look found something to claim that stands in no line: somebody else put it there. One
-    that finds nothing says that there will be none for a lease.
+    when a look found something to claim, which may stand in no line: an operator sent it back, or
+    somebody else put it there. It comes before what is ready and has not started. One that finds
+    nothing says that there will be none for a lease.
     """
 
     def __init__(self, core: Core, term: Term) -> None:
@@ -41,11 +42,9 @@ class Drawer:
         self._waiting = trio.CancelScope()
         self._longest = min(core.config.block_timeout, core.lease / READS_PER_LEASE)
 
-    def survey_if_idle(self) -> None:
-        """Hear that there is something to claim: where nothing else is ready, look what it is."""
-        now = trio.current_time()
-        idle = not self._lines.ready(now) and self._core.permits.free > 0
-        if idle and now >= self._no_survey_before:
+    def survey_soon(self) -> None:
+        """Hear that there is something to claim: look what it is, however much is ready."""
+        if trio.current_time() >= self._no_survey_before:
             self._survey_wanted = True
             self._waiting.cancel("there is something else to look for")
 
@@ -69,7 +68,7 @@ class Drawer:
         if queue is None:
             return False
         self._line_up(queue)
-        if not queue.entries:
+        if not queue.entries and not self._survey_wanted:
             await self._wait_grown(queue.last or EntryId(0, 0))
         return True
 
@@ -101,15 +100,19 @@ class Drawer:
             await self._core.pause(1)
 
     async def _wait_room(self) -> None:
-        """Wait until what is read next could start, as far as we know, or can be parked."""
+        """Wait until what is read next could start, as far as we know, or can be parked.
+
+        Or until a survey is wanted: its entries may come before those that wait to start.
+        """
         permits = self._core.permits
-        while True:
-            await self._wait_unparked()
-            permits.give_back(await permits.take(1, despite=Reason.OUTAGE))
-            rung = self._term.rung
-            if self._lines.ready(trio.current_time()) < self._room and self._has_place:
-                return
-            await rung.wait()
+        with trio.CancelScope() as self._waiting:
+            while not self._survey_wanted:
+                await self._wait_unparked()
+                permits.give_back(await permits.take(1, despite=Reason.OUTAGE))
+                rung = self._term.rung
+                if self._lines.ready(trio.current_time()) < self._room and self._has_place:
+                    return
+                await rung.wait()
 
     @property
     def _room(self) -> int:
