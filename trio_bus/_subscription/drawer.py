@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,7 +16,7 @@ from .consumer import READS_PER_LEASE
 from .valve import Reason
 
 if TYPE_CHECKING:
-    from trio_bus._ordering import Queue
+    from trio_bus._ordering import Parked
 
     from .core import Core
     from .term import Term
@@ -67,27 +68,35 @@ class Drawer:
         queue = await self._core.member.draw(self._term.token, count)
         if queue is None:
             return False
-        self._line_up(queue)
+        self._line_up(queue.entries)
         if not queue.entries and not self._survey_wanted:
             await self._wait_grown(queue.last or EntryId(0, 0))
         return True
 
     async def _survey(self) -> int:
-        """Line up all that is pending, in id order, as far as there is room; say how many."""
+        """Line up all that is pending, in id order, as far as there is room; say how many.
+
+        All at once, if there is room: what is held may be behind what could start.
+        """
         after, found = None, 0
+        seen: list[Parked] = []
         while True:
             await self._wait_unparked()
             queue = await self._core.member.survey(after, PORTION)
-            found += self._line_up(queue)
             after = queue.last
+            seen += queue.entries
+            if after is None or self._lines.parked + len(seen) >= self._core.config.max_parked:
+                found += self._line_up(seen)
+                seen = []
             if after is None:
                 self._survey_wanted = False
                 return found
 
-    def _line_up(self, queue: Queue) -> int:
-        new = [entry for entry in queue.entries if entry.id not in self._lines]
+    def _line_up(self, entries: Iterable[Parked]) -> int:
+        new = [entry for entry in entries if entry.id not in self._lines]
         for entry in new:
-            self._lines.add(entry.id, self._core.inspection.key_of(entry.record))
+            key = self._core.inspection.key_of(entry.record)
+            self._lines.add(entry.id, key, held=entry.held)
         self._term.ring()
         return len(new)
 
