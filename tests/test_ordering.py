@@ -309,6 +309,28 @@ async def test_what_is_sent_back_comes_before_what_is_ready(
     assert [text for _, text in work.log] == ["a0", "a1", "a0", "b1", "c1", "a2", "b2", "c2"]
 
 
+@pytest.mark.parametrize("meanwhile", [[], ["b1"]])
+async def test_what_is_sent_back_while_it_reads_starts_soon(
+    autojump_clock: MockClock, world: World, meanwhile: list[str]
+) -> None:
+    """Whether that read brings something or not."""
+    work, bus = Work(failing=["a1"]), world.bus()
+    settings = attrs.evolve(ORDERED, max_retry=0, dead_letter_topic=None, block_timeout=LEASE)
+    async with open_subscription(bus, settings, work) as s:
+        await publish(bus, "a1")
+        await until(lambda: s.statistics().rejected == 1)
+        await trio.sleep(10.0)
+        flaky(world).delay("draw", 0.5)
+        await publish(bus, *meanwhile, "c1")
+        if not meanwhile:
+            await until(lambda: s.statistics().handled == 1)
+        await trio.sleep(0.2)
+        began = trio.current_time()
+        await bus.redrive("orders", everything=True)
+        await until(lambda: work.started.count("a1") == 2)
+        assert trio.current_time() - began < 0.6
+
+
 async def test_what_is_sent_back_waits_for_what_another_consumer_still_handles(
     autojump_clock: MockClock, world: World
 ) -> None:
