@@ -521,7 +521,7 @@ def test_an_order() -> None:
             a.g.x settles: retry a#2 (attempt 1) in 0.3 s: [done]
             a.g.x starts a#3, a#1, a#2, alone: entries [a#3 (attempt 1)]; due a#2 soon;
                     held a#1 soon
-            a.g.y surveys 2 at a time: [a#1, a#2, a#3]
+            a.g.y surveys 2 at a time: [a#1 (held), a#2, a#3 (held)]
             a.g.x is active no more: None
             a.g.y asks to be active: is active, with a new token
             a.g.x starts a#3: None

@@ -271,6 +271,48 @@ async def test_a_stream_that_began_anew_is_read_from_its_beginning(
     assert seen.payloads == [b"1", b"2"]
 
 
+async def test_who_lost_its_group_twice_goes_on_behind_what_it_finished_since(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What the first one had, and the stream has no more, says nothing about the second."""
+    streams, starts = MemoryBackend(), list[bytes]()
+    bus = Bus(streams)
+
+    async def handle(delivery: Delivery) -> None:
+        starts.append(delivery.message.payload)
+        if delivery.message.payload == b"1":
+            await delivery.retry("later", delay=1000.0)
+
+    async with open_subscription(bus, QUICK, handle) as subscription:
+        await publish(bus, b"1")
+        for payload in (b"2", b"3"):
+            await settled()
+            streams.destroy_group("users", QUICK.group_of(subscription.name))
+            if payload == b"2":
+                streams.trim("users", 0)
+            await publish(bus, payload)
+            await trio.sleep(10.0)
+    assert starts == [b"1", b"2", b"3"]
+
+
+async def test_a_stream_that_began_anew_twice_is_read_where_it_was_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    streams, seen = MemoryBackend(), Seen()
+    bus = Bus(streams)
+    async with open_subscription(bus, QUICK, seen) as subscription:
+        await publish(bus, b"1")
+        await settled()
+        streams.step_clock(-3600)
+        streams.delete_topic("users")
+        await publish(bus, b"2")
+        await trio.sleep(10.0)
+        streams.destroy_group("users", QUICK.group_of(subscription.name))
+        await publish(bus, b"3")
+        await trio.sleep(10.0)
+    assert seen.payloads == [b"1", b"2", b"3"]
+
+
 def test_progress_is_what_is_finished_without_a_gap() -> None:
     progress = Progress(EntryId(5, 0))
     assert progress.position == EntryId(5, 0)

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from tests.fan_out_process import EXPIRY, SETTINGS
-from tests.harness import World, open_world
+from tests.harness import World, open_world, until
 from tests.servers import command
 from tests.test_processes import PATIENCE, ROOT, Lines
 from trio_bus import Delivery, EntryId, Message, WrongType, open_subscription
@@ -143,3 +143,22 @@ async def test_what_was_released_is_kept_with_the_group(server_url: str) -> None
             due = own_key("users", "due", config.group_of(subscription.name))
             assert command(server_url, f"EXISTS {due}") == ":1"
         assert command(server_url, f"EXISTS {due}") == ":0"
+
+
+async def test_what_is_told_of_the_dead_goes_with_the_group(server_url: str) -> None:
+    """Whoever removes it, and whoever makes it anew, leaves no notes of an earlier life."""
+
+    async def never(delivery: Delivery) -> None:
+        await delivery.reject("never")
+
+    async with open_world(server_url) as world:
+        async with open_subscription(world.bus(), SETTINGS, never) as subscription:
+            group = SETTINGS.group_of(subscription.name)
+            notes = own_key("users", "notes", group)
+            await publish(world, b"1")
+            await until(lambda: subscription.statistics().rejected == 1)
+            assert command(server_url, f"EXISTS {notes}") == ":1"
+        assert command(server_url, f"EXISTS {notes}") == ":0"
+        command(server_url, f"HSET {notes} 1-0 old")
+        await world.backend.create_private("users", group, None, EXPIRY)
+        assert command(server_url, f"EXISTS {notes}") == ":0"

@@ -18,6 +18,7 @@ from trio_bus import (
     GroupMissing,
     Message,
     OrderingMode,
+    Redriven,
     RemoteError,
     Scope,
     Transition,
@@ -286,6 +287,74 @@ async def test_strangers_in_the_group_are_found(autojump_clock: MockClock, world
     assert work.started == ["a1"]
 
 
+async def test_what_is_sent_back_comes_before_what_is_ready(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """Though nothing is free, and there is always something else that could start."""
+
+    async def handle(delivery: Delivery) -> None:
+        if delivery.message.payload == b"a0" and not work.started:
+            work.log.append((0.0, "a0"))
+            await delivery.reject("not yet")
+            return
+        await work(delivery)
+
+    work, bus = Work(), world.bus()
+    async with open_subscription(bus, attrs.evolve(ORDERED, max_in_flight=1), handle) as s:
+        await publish(bus, "a0", "a1", "b1", "c1", "a2", "b2", "c2")
+        await until(lambda: work.started == ["a0", "a1"])
+        outcome = await bus.redrive("{orders}.dead", everything=True)
+        assert [it.result for it in outcome.results] == [Redriven.DONE]
+        await until(lambda: s.statistics().handled == 7)
+    assert [text for _, text in work.log] == ["a0", "a1", "a0", "b1", "c1", "a2", "b2", "c2"]
+
+
+@pytest.mark.parametrize("meanwhile", [[], ["b1"]])
+async def test_what_is_sent_back_while_it_reads_starts_soon(
+    autojump_clock: MockClock, world: World, meanwhile: list[str]
+) -> None:
+    """Whether that read brings something or not."""
+    work, bus = Work(failing=["a1"]), world.bus()
+    settings = attrs.evolve(ORDERED, max_retry=0, dead_letter_topic=None, block_timeout=LEASE)
+    async with open_subscription(bus, settings, work) as s:
+        await publish(bus, "a1")
+        await until(lambda: s.statistics().rejected == 1)
+        await trio.sleep(10.0)
+        flaky(world).delay("draw", 0.5)
+        await publish(bus, *meanwhile, "c1")
+        if not meanwhile:
+            await until(lambda: s.statistics().handled == 1)
+        await trio.sleep(0.2)
+        began = trio.current_time()
+        await bus.redrive("orders", everything=True)
+        await until(lambda: work.started.count("a1") == 2)
+        assert trio.current_time() - began < 0.6
+
+
+async def test_what_is_sent_back_waits_for_what_another_consumer_still_handles(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """It is older, and had freed its key: a later one may run where its consumer is leaving.
+
+    That one has begun, and begins again first when its lease has run out.
+    """
+    bus = world.bus()
+    await world.backend.create_group("orders", "billing", None)
+    ids = await publish(bus, "a0", *(f"b{number}" for number in range(200)), "a1", "a2")
+    async with world.backend.join(member("ghost", LEASE)) as ghost:
+        token = await ghost.lead(None)
+        assert token is not None
+        assert await ghost.draw(token, 300) is not None
+        assert await ghost.start(token, [ids[-2]]) is not None
+        await ghost.give_up_lead()
+        work = Work(dict.fromkeys((f"b{number}" for number in range(200)), 0.0))
+        async with open_subscription(bus, ORDERED, work) as s:
+            await until(lambda: s.statistics().handled == 203)
+    keyed = [(when, text) for when, text in work.log if text[0] == "a"]
+    assert [text for _, text in keyed] == ["a1", "a0", "a2"]
+    assert keyed[0][0] >= LEASE
+
+
 async def test_without_anybody_active_what_waits_is_anybodys(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -362,7 +431,7 @@ async def check_contract(world: World) -> None:  # noqa: PLR0915 - one story
         assert 29 < again.due[ids[1]] <= 30
         assert 0 < again.held[ids[3]] <= 0.5
         whole = await them.survey(None, 2)
-        assert [it.id for it in whole.entries] == ids[1:3]
+        assert [(it.id, it.held) for it in whole.entries] == [(ids[1], False), (ids[2], True)]
         rest = await them.survey(whole.last, 2)
         assert ([it.id for it in rest.entries], rest.last) == ([ids[3]], None)
         await us.give_up_lead()
@@ -501,3 +570,21 @@ def test_lines() -> None:
     lines.over(four)
     assert lines.take(0.0, 5) == [five]
     assert two_ not in lines
+
+
+def test_what_somebody_else_has_is_the_head_of_its_line() -> None:
+    """Though others are older; until it is over, or nobody has it any more."""
+    lines, (one, two_, three, four) = Lines(), [EntryId(number) for number in range(1, 5)]
+    lines.add(two_, "a")
+    lines.add(three, "a", held=True)
+    lines.add(four, "a", held=True)
+    lines.add(one, "a")
+    assert lines.take(0.0, 5) == [three]
+    lines.again(three, 5.0, held=True)
+    assert (lines.ready(0.0), lines.next_time()) == (0, 5.0)
+    lines.hurry(0.0)
+    assert lines.take(0.0, 5) == [three]
+    lines.again(three, 5.0)
+    assert lines.take(0.0, 5) == [one]
+    lines.over(one)
+    assert lines.take(0.0, 5) == [two_]

@@ -125,6 +125,22 @@ async def test_what_waits_anywhere_is_not_finished(backend_url: str, word: str) 
             assert (await us.look()).trimmed == 2
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_what_is_dead_and_deleted_holds_nothing_back(backend_url: str, kept: int) -> None:
+    """Nobody can list it, or send it back; behind it, what is dead and there does."""
+    async with open_world(backend_url) as world, world.backend.join(US) as us:
+        ids = await begin(world.backend, 5)
+        read = await us.read(5, 0)
+        dead, others = read[: 2 + kept], read[2 + kept :]
+        await us.settle([Bury(it.receipt, DEATH) for it in dead])
+        await us.settle([Ack(it.receipt) for it in others])
+        assert (await us.look()).trimmed == 0
+        for entry_id in ids[:2]:
+            world.delete_entry(entry_id, "{orders}")
+        await us.look()
+        assert await left(world.backend) == ((3, ids[2]) if kept else (0, None))
+
+
 async def test_what_is_within_the_bounds_stays(backend_url: str) -> None:
     """So many of the newest, and what is younger; it goes that is beyond either."""
     retention = Retention(max_length=3, max_age=0.5)

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 class Parked:
     """An entry that is pending in the group and belongs to no delivery of ours.
 
-    ``record`` is None where the entry was deleted.
+    ``record`` is None where the entry was deleted. ``held``, in a survey: a consumer has it, and
+    may be at work with it.
     """
 
     id: EntryId
     record: Record | None
+    held: bool = False
 
 
 @attrs.frozen

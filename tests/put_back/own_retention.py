@@ -33,10 +33,10 @@ RETENTION = (
             put(
                 "in memory",
                 _MEMORY,
-                "return min(undelivered, group.pending.first() or MAX_ID)",
+                "return min(undelivered, next(kept, MAX_ID))",
                 "return undelivered",
             ),
-            put("on a server", _SCRIPT, ", pending and pending[1]})", "})"),
+            put("on a server", _SCRIPT, ", pending})", "})"),
         ),
     ),
     Fault(
@@ -46,8 +46,8 @@ RETENTION = (
             put(
                 "in memory",
                 _MEMORY,
-                "map(_first_unfinished, stream.groups.values())",
-                "map(_first_unfinished, [*stream.groups.values()][:1])",
+                "for it in stream.groups.values())])",
+                "for it in [*stream.groups.values()][:1])])",
             ),
             put(
                 "on a server",

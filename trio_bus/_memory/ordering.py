@@ -65,9 +65,9 @@ def survey(custody: Custody, after: EntryId | None, count: int) -> Queue:
     behind = (it for it in pending.ids(MIN_ID, MAX_ID) if after is None or it > after)
     looked_at = list(islice(behind, count))
     found = tuple(
-        Parked(entry_id, place.stream.entries.get(entry_id))
-        for entry_id in looked_at
-        if pending[entry_id].consumer.name != DEAD
+        Parked(entry_id, place.stream.entries.get(entry_id), held=owner not in RESERVED_CONSUMERS)
+        for entry_id, owner in ((it, pending[it].consumer.name) for it in looked_at)
+        if owner != DEAD
     )
     return Queue(found, looked_at[-1] if len(looked_at) == count else None)
 

@@ -6,6 +6,7 @@ import math
 
 from trio_bus._backend import Membership
 from trio_bus._entry_id import EntryId
+from trio_bus._names import DEAD
 from trio_bus._retention import Retention
 
 from .group import Group
@@ -45,7 +46,7 @@ def end_of(stream: Stream, retention: Retention, now_ms: int) -> EntryId:
     """Return the id before which everything goes."""
     end = max(_end_of_age(retention, now_ms), _end_of_length(retention, stream))
     if retention.finished:
-        end = min([end, *map(_first_unfinished, stream.groups.values())])
+        end = min([end, *(_first_unfinished(stream, it) for it in stream.groups.values())])
     return end
 
 
@@ -62,7 +63,16 @@ def _end_of_length(retention: Retention, stream: Stream) -> EntryId:
     return stream.entries.first_of_last(kept) if kept else MAX_ID
 
 
-def _first_unfinished(group: Group) -> EntryId:
-    """Return an id before which this group has finished everything."""
+def _first_unfinished(stream: Stream, group: Group) -> EntryId:
+    """Return an id before which this group has finished everything.
+
+    A dead entry that was deleted is finished: nobody can list it or send it back.
+    """
     undelivered = following(group.last_delivered) or MAX_ID
-    return min(undelivered, group.pending.first() or MAX_ID)
+    pending = group.pending
+    kept = (
+        it
+        for it in pending.ids(MIN_ID, MAX_ID)
+        if pending[it].consumer.name != DEAD or it in stream.entries
+    )
+    return min(undelivered, next(kept, MAX_ID))

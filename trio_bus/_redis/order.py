@@ -51,7 +51,7 @@ class Order:
         start = "-" if after is None else f"({after}"
         arguments = (self._us.group, start, count, _LARGEST_SURVEY)
         found, last = as_row(await self._run("survey", self._keys[:1], arguments), 2)
-        return Queue(_parked(found), as_entry_id(last) if last else None)
+        return Queue(_surveyed(found), as_entry_id(last) if last else None)
 
     async def draw(self, token: int, count: int) -> Queue | None:
         """Move new entries to where they wait for their key; see `OrderedMember.draw`."""
@@ -100,6 +100,14 @@ def _marked(taken: TakeOver, suspects: Collection[EntryId]) -> TakeOver:
 def _parked(rows: Reply) -> tuple[Parked, ...]:
     pairs = [as_row(row, 2) for row in as_list(rows)]
     return tuple(Parked(as_entry_id(key), as_record(fields) or None) for key, fields in pairs)
+
+
+def _surveyed(rows: Reply) -> tuple[Parked, ...]:
+    known = [as_row(row, 3) for row in as_list(rows)]
+    return tuple(
+        Parked(as_entry_id(key), as_record(fields) or None, held=as_int(held) == 1)
+        for key, fields, held in known
+    )
 
 
 def _waits(rows: Reply) -> dict[EntryId, float]:

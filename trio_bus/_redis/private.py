@@ -9,6 +9,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._names import own_key
 
 from . import scripts
+from .graves import notes_key
 from .link import Link
 from .replies import as_entry_id, checked
 from .scripts import ScriptCall
@@ -56,4 +57,4 @@ def _removal(topic: str, group: str, *, expired: bool) -> ScriptCall:
 
 def _keys(topic: str, group: str) -> tuple[str, ...]:
     own = (own_key(topic, kind, group) for kind in ("due", "tending"))
-    return (topic, private_groups_key(topic), *own)
+    return (topic, private_groups_key(topic), *own, notes_key(topic, group))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,7 +16,7 @@ from .consumer import READS_PER_LEASE
 from .valve import Reason
 
 if TYPE_CHECKING:
-    from trio_bus._ordering import Queue
+    from trio_bus._ordering import Parked
 
     from .core import Core
     from .term import Term
@@ -28,8 +29,9 @@ class Drawer:
     """Lines up all that is pending, then what is new, while there is room.
 
     It reads no more than can start, as far as it knows, or can be parked. Another survey follows
-    when a look found something to claim that stands in no line: somebody else put it there. One
-    that finds nothing says that there will be none for a lease.
+    when a look found something to claim, which may stand in no line: an operator sent it back, or
+    somebody else put it there. It comes before what is ready and has not started. One that finds
+    nothing says that there will be none for a lease.
     """
 
     def __init__(self, core: Core, term: Term) -> None:
@@ -41,11 +43,9 @@ class Drawer:
         self._waiting = trio.CancelScope()
         self._longest = min(core.config.block_timeout, core.lease / READS_PER_LEASE)
 
-    def survey_if_idle(self) -> None:
-        """Hear that there is something to claim: where nothing else is ready, look what it is."""
-        now = trio.current_time()
-        idle = not self._lines.ready(now) and self._core.permits.free > 0
-        if idle and now >= self._no_survey_before:
+    def survey_soon(self) -> None:
+        """Hear that there is something to claim: look what it is, however much is ready."""
+        if trio.current_time() >= self._no_survey_before:
             self._survey_wanted = True
             self._waiting.cancel("there is something else to look for")
 
@@ -68,27 +68,35 @@ class Drawer:
         queue = await self._core.member.draw(self._term.token, count)
         if queue is None:
             return False
-        self._line_up(queue)
-        if not queue.entries:
+        self._line_up(queue.entries)
+        if not queue.entries and not self._survey_wanted:
             await self._wait_grown(queue.last or EntryId(0, 0))
         return True
 
     async def _survey(self) -> int:
-        """Line up all that is pending, in id order, as far as there is room; say how many."""
+        """Line up all that is pending, in id order, as far as there is room; say how many.
+
+        All at once, if there is room: what is held may be behind what could start.
+        """
         after, found = None, 0
+        seen: list[Parked] = []
         while True:
             await self._wait_unparked()
             queue = await self._core.member.survey(after, PORTION)
-            found += self._line_up(queue)
             after = queue.last
+            seen += queue.entries
+            if after is None or self._lines.parked + len(seen) >= self._core.config.max_parked:
+                found += self._line_up(seen)
+                seen = []
             if after is None:
                 self._survey_wanted = False
                 return found
 
-    def _line_up(self, queue: Queue) -> int:
-        new = [entry for entry in queue.entries if entry.id not in self._lines]
+    def _line_up(self, entries: Iterable[Parked]) -> int:
+        new = [entry for entry in entries if entry.id not in self._lines]
         for entry in new:
-            self._lines.add(entry.id, self._core.inspection.key_of(entry.record))
+            key = self._core.inspection.key_of(entry.record)
+            self._lines.add(entry.id, key, held=entry.held)
         self._term.ring()
         return len(new)
 
@@ -101,15 +109,19 @@ class Drawer:
             await self._core.pause(1)
 
     async def _wait_room(self) -> None:
-        """Wait until what is read next could start, as far as we know, or can be parked."""
+        """Wait until what is read next could start, as far as we know, or can be parked.
+
+        Or until a survey is wanted: its entries may come before those that wait to start.
+        """
         permits = self._core.permits
-        while True:
-            await self._wait_unparked()
-            permits.give_back(await permits.take(1, despite=Reason.OUTAGE))
-            rung = self._term.rung
-            if self._lines.ready(trio.current_time()) < self._room and self._has_place:
-                return
-            await rung.wait()
+        with trio.CancelScope() as self._waiting:
+            while not self._survey_wanted:
+                await self._wait_unparked()
+                permits.give_back(await permits.take(1, despite=Reason.OUTAGE))
+                rung = self._term.rung
+                if self._lines.ready(trio.current_time()) < self._room and self._has_place:
+                    return
+                await rung.wait()
 
     @property
     def _room(self) -> int:

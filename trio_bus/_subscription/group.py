@@ -62,10 +62,13 @@ class Group:
 
     async def _create(self) -> bool:
         config, name = self._core.config, self._core.group
-        position = self._core.history.progress.position
+        progress = self._core.history.progress
+        position = progress.position
         if position is None:
             return await self._backend.create_group(config.topic, name, first_id(config))
         begin = await self._backend.create_private(
             config.topic, name, position, config.fan_out_expiry
         )
+        if begin is not None:
+            progress.began_anew(begin)
         return begin is not None

@@ -17,7 +17,8 @@ class Lines:
 
     Invariant: each entry stands in one line. It is the head that runs, the head that may start from
     some time on (in ``_since``, or in ``_ready`` when that has come), or it waits behind the head.
-    What has no key stands alone. The heaps also hold what is in neither any more.
+    What has no key stands alone. What somebody else has (``_elsewhere``) is the head, though others
+    may be older: he may be at work with it. The heaps also hold what is in neither any more.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Lines:
         self._by_time: list[tuple[float, EntryId]] = []
         self._by_id: list[EntryId] = []
         self._held: set[EntryId] = set()
+        self._elsewhere: set[EntryId] = set()
 
     def __contains__(self, entry_id: EntryId) -> bool:
         return entry_id in self._keys
@@ -38,14 +40,23 @@ class Lines:
         """How many entries do not run."""
         return len(self._keys) - len(self._running)
 
-    def add(self, entry_id: EntryId, key: str | None) -> None:
-        """Put an entry into the line of its key, unless it is known."""
+    def add(self, entry_id: EntryId, key: str | None, *, held: bool = False) -> None:
+        """Put an entry into the line of its key, unless it is known.
+
+        *held*: somebody else has it, who may be at work with it.
+        """
         if entry_id in self._keys:
             return
         mark = self._keys[entry_id] = entry_id if key is None else key
         line = self._lines.setdefault(mark, [])
         before = line[0] if line else None
-        insort(line, entry_id, lo=1 if before in self._running else 0)
+        if self._is_at_work(before):
+            insort(line, entry_id, lo=1)
+        elif held:
+            self._elsewhere.add(entry_id)
+            line.insert(0, entry_id)
+        else:
+            insort(line, entry_id)
         if line[0] != before:
             if before is not None:
                 self._withdraw(before)
@@ -58,6 +69,7 @@ class Lines:
         line.remove(entry_id)
         line.insert(0, entry_id)
         self._held.discard(entry_id)
+        self._elsewhere.discard(entry_id)
         self._running.add(entry_id)
 
     def ready(self, now: float) -> int:
@@ -105,8 +117,11 @@ class Lines:
         if entry_id not in self._keys:
             return
         self._running.discard(entry_id)
+        if held:
+            self._elsewhere.add(entry_id)
         line = self._lines[self._keys[entry_id]]
         line.sort()
+        self._put_first(line)
         if line[0] in self._running:
             return
         if held:
@@ -126,6 +141,7 @@ class Lines:
         self._running.discard(entry_id)
         self._withdraw(entry_id)
         self._held.discard(entry_id)
+        self._elsewhere.discard(entry_id)
         line = self._lines[mark]
         line.remove(entry_id)
         if not line:
@@ -138,6 +154,15 @@ class Lines:
         held, self._held = self._held, set()
         for entry_id in held:
             self.again(entry_id, now)
+
+    def _put_first(self, line: list[EntryId]) -> None:
+        """Let what runs be the head, or what somebody else has."""
+        for entry_id in [it for it in line if self._is_at_work(it)][:1]:
+            line.remove(entry_id)
+            line.insert(0, entry_id)
+
+    def _is_at_work(self, entry_id: EntryId | None) -> bool:
+        return entry_id in self._running or entry_id in self._elsewhere
 
     def _is_offered(self, head: EntryId) -> bool:
         return head in self._running or head in self._since or head in self._ready

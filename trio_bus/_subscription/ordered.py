@@ -94,7 +94,7 @@ class Ordered:
         if self._shift is not None:
             self._shift.term.lines.hurry(trio.current_time())
             if look.claimable:
-                self._shift.drawer.survey_if_idle()
+                self._shift.drawer.survey_soon()
             self._shift.term.ring()
 
     async def probe(self, taken: int) -> EntryId | None:

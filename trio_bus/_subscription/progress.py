@@ -31,6 +31,14 @@ class Progress:
             self._newest = max(self._newest, entry_id)
             self._unfinished.add(entry_id)
 
+    def began_anew(self, begin: EntryId) -> None:
+        """The group was lost, and a new one begins there: all that is behind is delivered anew.
+
+        What the stream has no more, never comes.
+        """
+        self._newest = begin
+        self._unfinished.clear()
+
     def settled(self, settling: Settling) -> None:
         """The server has answered a settlement, or will not be asked any more."""
         if _ends(settling):

@@ -4,6 +4,7 @@
 local CUT = 1000 -- entries: whole blocks of them go at once, which takes microseconds
 local MOST_CUT = 10000 -- what one step removes
 local STEPPED, STEPPED_BYTES = 200, 1024 * 1024 -- entries that one step looks at, one by one
+local DELETED = 1000 -- how many dead entries that were deleted one step passes over
 
 -- The next id there can be. Numbers of Lua would lose digits.
 local function following(id)
@@ -21,12 +22,28 @@ local function following(id)
   return ms == LAST_NUMBER and id or next_number(ms) .. '-0'
 end
 
+-- The first id that is pending in a group; not that of a dead entry which was deleted: nobody can
+-- list it or send it back. Behind too many of those it is one of them.
+local function first_pending(stream, group)
+  local start = '-'
+  for _ = 1, DELETED do
+    local row = redis.call('XPENDING', stream, group, start, '+', 1)[1]
+    if not row then
+      return nil
+    elseif row[2] ~= DEAD or #redis.call('XRANGE', stream, row[1], row[1]) > 0 then
+      return row[1]
+    end
+    start = '(' .. row[1]
+  end
+  return string.sub(start, 2)
+end
+
 -- An id before which every group has finished everything.
 local function first_unfinished(stream)
   local first = LAST_NUMBER .. '-' .. LAST_NUMBER
   for _, group in ipairs(groups_of(stream)) do
-    local pending = redis.call('XPENDING', stream, group.name, '-', '+', 1)[1]
-    for _, id in ipairs({following(group['last-delivered-id']), pending and pending[1]}) do
+    local pending = first_pending(stream, group.name)
+    for _, id in ipairs({following(group['last-delivered-id']), pending}) do
       if is_before(id, first) then
         first = id
       end

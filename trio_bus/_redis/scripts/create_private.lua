@@ -1,5 +1,5 @@
--- KEYS stream, private groups, and what is to be forgotten: due, tending. ARGV group, start, expiry in
--- milliseconds. Answers after which entry the group begins, or nothing if it was there.
+-- KEYS stream, private groups, and what is to be forgotten: due, tending, notes. ARGV group, start,
+-- expiry in milliseconds. Answers after which entry the group begins, or nothing if it was there.
 local stream, private, group, start = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 
 -- Whether one id comes after another: numbers of Lua are too short for them.
@@ -38,6 +38,6 @@ if begin ~= last then
   redis.call('XGROUP', 'DESTROY', stream, group)
   redis.call('XGROUP', 'CREATE', stream, group, begin)
 end
-redis.call('DEL', KEYS[3], KEYS[4])
+redis.call('DEL', KEYS[3], KEYS[4], KEYS[5])
 redis.call('ZADD', private, as_text(now_ms() + tonumber(ARGV[3])), group)
 return begin

@@ -267,7 +267,10 @@ def _shown_in_order(value: Parked | Queue | Start, pairs: Pairs | None, topic: s
     """Write what is told where an order is kept."""
     match value:
         case Parked():
-            return shown(value.id, pairs, topic) + (" (deleted)" if value.record is None else "")
+            marks = (" (deleted)" if value.record is None else "") + (
+                " (held)" if value.held else ""
+            )
+            return shown(value.id, pairs, topic) + marks
         case Queue():
             last = "the end" if value.last is None else shown(value.last, pairs, topic)
             return f"{shown(value.entries, pairs, topic)} up to {last}"

@@ -141,6 +141,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "give_up_lead": (Promise("whoever asks next is active at once"),),
     "survey": (
         Promise("tells what is pending in id order, whoever has it, and nothing that is dead"),
+        Promise("tells of each entry whether a consumer has it"),
     ),
     "draw": (
         Promise("new entries wait for their key, uncounted, in the order of the stream", "entries"),
