@@ -100,12 +100,18 @@ class Neighbours(Rule):
                     self.broken(f"{words}, and {consumer.name} has a free permit")
 
     def _ready_places(self, where: tuple[str, str], group: GroupPlaces | None) -> tuple[str, ...]:
-        """Say where entries could start; what is new is not read where too much waits for a key."""
+        """Say where entries could start.
+
+        What is new is not read where too much waits for a key. What comes again may wait for its
+        key wherever it is, if anything else is under way.
+        """
         config = self.scene.configs.get(where)
         if group is None or config is None or config.ordering_mode is OrderingMode.NONE:
             return _READY
         waiting = sum(n for place, n in group.counts.items() if place not in {UNDELIVERED, DEAD})
-        return _READY if waiting < config.max_parked else _READY[1:]
+        again = sum(group.counts.get(place, 0) for place in _READY[1:])
+        new = _READY[:1] if waiting < config.max_parked else ()
+        return (*new, *(_READY[1:] if again == waiting else ()))
 
 
 def _spots(group: GroupPlaces | None) -> list[tuple[EntryId, str]]:
