@@ -328,7 +328,7 @@ async def test_a_reset_in_the_handshake_is_tried_again(
 
     async with listening(reset) as port:
         error = await fails(
-            f"rediss://127.0.0.1:{port}", attrs.evolve(options(), connect_timeout=0.5)
+            f"rediss://127.0.0.1:{port}", attrs.evolve(options(), connect_timeout=2.0)
         )
         assert type(error) is ConnectionLost
         assert f"127.0.0.1:{port}" in str(error)

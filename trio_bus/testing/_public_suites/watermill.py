@@ -18,6 +18,8 @@ from trio_bus._subscription import open_subscription
 from .stage import PATIENCE, SOON, Inbox, Stage, consume_with, payloads, publish, until
 
 _context = ContextVar("_context", default="nothing")
+_LEASE = 1.5
+"""Seconds: longer than a busy machine keeps one of many tests waiting."""
 
 
 async def publish_subscribe(stage: Stage) -> None:
@@ -259,7 +261,7 @@ async def consumer_groups(stage: Stage) -> None:
 async def claim_idle(stage: Stage) -> None:
     """What hangs at one consumer until it is dead is taken over, once, by one of the others."""
     topic, inbox = stage.topic(), Inbox(payloads(10))
-    config = stage.config(topic, claim_idle_timeout=0.5)
+    config = stage.config(topic, claim_idle_timeout=_LEASE)
     await stage.create_group(topic)
     await publish(stage.bus(), topic, payloads(10))
     async with stage.backend.join(membership(config, "dead")) as dead:
@@ -278,7 +280,7 @@ async def claim_idle(stage: Stage) -> None:
 async def claim_all_messages(stage: Stage) -> None:
     """One dies with 1 of 10 in its hands: another gets all of it, and the dead one is removed."""
     topic, inbox = stage.topic(), Inbox(payloads(10))
-    config = stage.config(topic, claim_idle_timeout=0.2)
+    config = stage.config(topic, claim_idle_timeout=_LEASE)
     await stage.create_group(topic)
     await publish(stage.bus(), topic, payloads(10))
     async with stage.backend.join(membership(config, "dead")) as dead:
