@@ -428,8 +428,8 @@ async def check_contract(world: World) -> None:  # noqa: PLR0915 - one story
         assert again is not None
         assert (again.over, [it.id for it in again.taken.entries]) == ((ids[0],), [ids[2]])
         assert again.taken.gone == (ids[4],)
-        assert 29 < again.due[ids[1]] <= 30
-        assert 0 < again.held[ids[3]] <= 0.5
+        assert 29 < again.due[ids[1]] <= 30.01  # servers count whole milliseconds
+        assert 0 < again.held[ids[3]] <= 0.51
         whole = await them.survey(None, 2)
         assert [(it.id, it.held) for it in whole.entries] == [(ids[1], False), (ids[2], True)]
         rest = await them.survey(whole.last, 2)
