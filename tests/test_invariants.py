@@ -666,6 +666,19 @@ ROWS = [
     ),
     Row(
         P0,
+        "published in time, and copied later",
+        [
+            *(joined(), *SCHEDULED, at_server(What.GIVEN, ONE, time=0.52), at(0.52, START)),
+            *(
+                at(0.53, ACKED),
+                at(0.53, END),
+                at_server(What.GIVEN, TWO, time=9.0),
+                at(9.0, attrs.evolve(START, entry_id=TWO)),
+            ),
+        ],
+    ),
+    Row(
+        P0,
         "published too late",
         [
             *(joined(), *SCHEDULED, at_server(What.GIVEN, ONE, time=0.6)),

@@ -6,6 +6,7 @@ from math import inf
 
 import attrs
 
+from trio_bus._entry_id import EntryId
 from trio_bus._modes import OrderingMode
 from trio_bus._subscription.reclaimer import BREATH
 from trio_bus.testing._line import Line, What
@@ -46,6 +47,7 @@ class Promptness(Rule):
         self._look_at = 0.0
         self._delays: dict[tuple[str, str], float] = {}
         self._scheduled: dict[tuple[str, str], float] = {}
+        self._entries: dict[tuple[str, str], EntryId] = {}
         self._given: dict[Key, _Given] = {}
 
     def hears(self) -> Ears:
@@ -94,6 +96,8 @@ class Promptness(Rule):
         given = self._given.get(key)
         if due is None or given is None or not self._may_judge(key):
             return
+        if self._entries.setdefault((line.topic, line.label), key[2]) != key[2]:
+            return  # a copy, sent back by an operator
         if self.scene.configs[key[:2]].ordering_mode is OrderingMode.KEY:
             return  # it may wait behind others
         if given.time > max(due, given.since) + self._bound:
