@@ -116,8 +116,8 @@ _CLAIMS = (
             ),
             put(
                 "nobody hears what was buried",
-                f"{_SUBSCRIPTION}/reclaimer.py",
-                "            self._core.history.buried(receipt)\n",
+                f"{_SUBSCRIPTION}/history.py",
+                "            self.buried(receipt)\n",
                 "            del receipt\n",
             ),
         ),

@@ -18,6 +18,7 @@ from trio_bus._backend import (
     Release,
     Retry,
     Settlement,
+    TakeOver,
 )
 from trio_bus._observer import Transition
 from trio_bus._settled import Settled
@@ -105,6 +106,15 @@ class History:
     def vanished(self, holding: Holding) -> None:
         """A renewal found it deleted; what runs with it goes on."""
         self._end(holding, Transition.VANISHED, "", None)
+
+    def claimed(self, result: TakeOver) -> None:
+        """Taking over found this beside what it took."""
+        for receipt in result.buried:
+            self.buried(receipt)
+        for receipt in result.suspects:
+            self.suspected(receipt)
+        for entry_id in result.gone:
+            self.gone(entry_id)
 
     def buried(self, receipt: Receipt) -> None:
         """Taking over found it over the limit."""

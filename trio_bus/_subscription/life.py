@@ -78,7 +78,7 @@ class Life:
         self._ordered = Ordered(core, group) if keeps_order else None
         self._reclaimer = Reclaimer(core, self._consumer, self._ordered)
         probe = None if self._ordered is None else self._ordered.probe
-        self._prober = Prober(core, self._consumer, group, self._reclaimer.tell, probe)
+        self._prober = Prober(core, self._consumer, group, probe)
         self._services = trio.CancelScope(shield=True)
         self._intake = trio.CancelScope()
         self._intake_ended = trio.Event()

@@ -39,14 +39,12 @@ class Prober:
         core: Core,
         consumer: Consumer,
         group: Group,
-        tell: Callable[[TakeOver], None],
         start: Callable[[int], Awaitable[EntryId | None]] | None = None,
     ) -> None:
         self._core = core
         self._consumer = consumer
         self._group = group
-        self._tell = tell
-        self._turn = Turn(core, consumer, tell)
+        self._turn = Turn(core, consumer)
         self._errors = 0
         self._start = start
         self._outage = core.outage
@@ -115,7 +113,7 @@ class Prober:
         finally:
             self._core.permits.give_back(taken - len(entries))
             self._core.receive(entries, sent, how)
-        self._tell(result)
+        self._core.history.claimed(result)
         return (entries[0].id if entries else None), result.booked
 
     async def _give_turn(self, suspect: EntryId) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,8 +17,6 @@ from .respite import Respite
 from .turn import Turn
 
 if TYPE_CHECKING:
-    from trio_bus._entry_id import EntryId
-
     from .consumer import Consumer
     from .core import Core
     from .ordered import Ordered
@@ -58,7 +55,7 @@ class Reclaimer:
         # The last look, or a claim since it began, brought something: there may be more.
         self._progress = trio.Event()
         self._refused = ""
-        self._turn = Turn(core, consumer, self.tell)
+        self._turn = Turn(core, consumer)
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -94,7 +91,8 @@ class Reclaimer:
 
     def _seen(self, look: Look) -> None:
         """Start what a look asks for."""
-        self._tell_gone(look.gone)
+        for entry_id in look.gone:
+            self._core.history.gone(entry_id)
         self._core.history.trimmed += look.trimmed
         if look.due_in == 0:
             self._progress.set()
@@ -163,20 +161,8 @@ class Reclaimer:
         finally:
             self._core.permits.give_back(taken - len(result.entries))
             self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
-        self.tell(result)
+        self._core.history.claimed(result)
         if result.booked is not None:
             await self._turn.give(result.booked)
             return True
         return bool(result.entries or result.suspects or result.buried or result.gone)
-
-    def tell(self, result: TakeOver) -> None:
-        """Tell what a claim found beside what it took."""
-        for receipt in result.buried:
-            self._core.history.buried(receipt)
-        for receipt in result.suspects:
-            self._core.history.suspected(receipt)
-        self._tell_gone(result.gone)
-
-    def _tell_gone(self, gone: Iterable[EntryId]) -> None:
-        for entry_id in gone:
-            self._core.history.gone(entry_id)

@@ -36,7 +36,7 @@ class Starter:
         self._term = term
         self._lines = term.lines
         self._respite = respite
-        self._turn = Turn(core, self, self._tell, self._take_alone)
+        self._turn = Turn(core, self, self._take_alone)
 
     async def pause(self) -> None:
         """Do nothing: whoever starts a suspect is who starts everything else."""
@@ -146,7 +146,7 @@ class Starter:
 
     def _sort(self, ids: Sequence[EntryId], start: Start) -> None:
         """Put back what could not be started, and forget what is over."""
-        self._tell(start.taken)
+        self._core.history.claimed(start.taken)
         self._forget(start)
         now, tick = trio.current_time(), self._core.config.reclaim_interval
         started = {*_suspects(start), *(it.id for it in start.taken.entries)}
@@ -163,15 +163,6 @@ class Starter:
         taken = start.taken
         for entry_id in (*start.over, *taken.gone, *(it.id for it in taken.buried)):
             self._lines.over(entry_id)
-
-    def _tell(self, taken: TakeOver) -> None:
-        history = self._core.history
-        for receipt in taken.buried:
-            history.buried(receipt)
-        for receipt in taken.suspects:
-            history.suspected(receipt)
-        for entry_id in taken.gone:
-            history.gone(entry_id)
 
     async def _give_turn(self, suspect: EntryId) -> None:
         """Run a suspect alone; where it cannot, let it wait for a lease."""

@@ -55,13 +55,11 @@ class Turn:
         self,
         core: Core,
         consumer: Intake,
-        tell: Callable[[TakeOver], None],
         take: Callable[[EntryId], Awaitable[TakeOver]] | None = None,
     ) -> None:
         self._core = core
         self._take = core.member.take_booked if take is None else take
         self._consumer = consumer
-        self._tell = tell
         self._booked: EntryId | None = None
         self.runs: bool = False
         """Whether a suspect may be at work, beside which nothing starts."""
@@ -96,7 +94,7 @@ class Turn:
             result = await self._take(suspect)
             self._booked, used = None, len(result.entries)
             self._core.receive(result.entries, sent, Transition.TAKEN_OVER)
-            self._tell(result)
+            self._core.history.claimed(result)
             if not await self._nothing_is_held():
                 self._core.recall()  # nobody has received it: later it would not be alone
         finally:

@@ -148,30 +148,36 @@ local function keep_private(private, group, expiry, now)
   end
 end
 
+-- What XINFO answers about each, as tables.
+local function as_tables(rows)
+  local tables = {}
+  for index, flat in ipairs(rows) do
+    local found = {}
+    for at = 1, #flat, 2 do
+      found[flat[at]] = flat[at + 1]
+    end
+    tables[index] = found
+  end
+  return tables
+end
+
 -- The consumers of a group: a list of tables with name, pending and idle (milliseconds).
 local function consumers_of(stream, group)
-  local consumers = {}
-  for index, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
-    local consumer = {}
-    for at = 1, #flat, 2 do
-      consumer[flat[at]] = flat[at + 1]
-    end
-    consumers[index] = consumer
-  end
-  return consumers
+  return as_tables(redis.call('XINFO', 'CONSUMERS', stream, group))
 end
 
 -- The groups of a stream: tables with name, pending, last-delivered-id and more.
 local function groups_of(stream)
-  local groups = {}
-  for index, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local group = {}
-    for at = 1, #flat, 2 do
-      group[flat[at]] = flat[at + 1]
+  return as_tables(redis.call('XINFO', 'GROUPS', stream))
+end
+
+-- The id up to which everything has been delivered to a group; nil if there is no such group.
+local function last_delivered(stream, name)
+  for _, group in ipairs(groups_of(stream)) do
+    if group.name == name then
+      return group['last-delivered-id']
     end
-    groups[index] = group
   end
-  return groups
 end
 
 -- Ids as numbers would lose digits.

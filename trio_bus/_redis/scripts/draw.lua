@@ -10,22 +10,10 @@ if not is_active(active, me, token) then
   return false
 end
 
-local function last_delivered()
-  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local found = {}
-    for at = 1, #flat, 2 do
-      found[flat[at]] = flat[at + 1]
-    end
-    if found.name == group then
-      return found['last-delivered-id']
-    end
-  end
-end
-
 local reply = redis.call(
   'XREADGROUP', 'GROUP', group, KEY, 'COUNT', ARGV[4], 'STREAMS', stream, '>')
 local rows = reply and reply[1][2] or {}
 for _, row in ipairs(rows) do
   redis.call('XCLAIM', stream, group, KEY, 0, row[1], 'RETRYCOUNT', 0, 'JUSTID')
 end
-return {rows, #rows > 0 and rows[#rows][1] or last_delivered()}
+return {rows, #rows > 0 and rows[#rows][1] or last_delivered(stream, group)}
