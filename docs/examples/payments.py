@@ -4,6 +4,7 @@ import trio
 
 from trio_bus import (
     Backoff,
+    Bus,
     Delivery,
     Message,
     OrderingMode,
@@ -21,7 +22,7 @@ PAYMENTS = SubscriptionConfig(
     dead_letter_topic="{payments}.dead",
 )
 balances = {"ann": 0, "bob": 0}
-done = trio.Event()
+locked, done = trio.Event(), trio.Event()
 
 
 async def book(delivery: Delivery) -> None:
@@ -29,6 +30,7 @@ async def book(delivery: Delivery) -> None:
     customer, amount = delivery.message.key, int(delivery.message.payload)
     if customer == "ann" and amount == 100 and delivery.state.attempt == 1:
         print("ann   +100   the account is locked: later")
+        locked.set()
         raise RuntimeError("the account is locked")
     if balances[customer] + amount < 0:
         await delivery.reject(f"{customer} has only {balances[customer]}")
@@ -39,11 +41,18 @@ async def book(delivery: Delivery) -> None:
         done.set()
 
 
+async def pay(bus: Bus, customer: str, *amounts: int) -> None:
+    """Publish the payments of one customer."""
+    for amount in amounts:
+        await bus.publish(Message("payments", str(amount).encode(), key=customer))
+
+
 async def main() -> None:
-    """Publish payments, and book them."""
+    """Publish payments, and book them: those of Bob overtake the ones that wait for Ann."""
     async with open_bus("memory:") as bus, open_subscription(bus, PAYMENTS, book):
-        for customer, amount in (("ann", 100), ("ann", -70), ("bob", 20), ("bob", -5)):
-            await bus.publish(Message("payments", str(amount).encode(), key=customer))
+        await pay(bus, "ann", 100, -70)
+        await locked.wait()
+        await pay(bus, "bob", 20, -5)
         await done.wait()
 
 
