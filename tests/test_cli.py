@@ -308,7 +308,11 @@ def test_it_ends_when_its_reader_goes_away(server_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "unbuffered"),
-    [("doctor URL", ""), ("doctor URL", "1"), ("bench --rounds 1 --messages 9 --url URL", "")],
+    [
+        ("doctor URL", ""),
+        ("doctor URL", "1"),
+        ("bench --rounds 1 --messages 9 --only publish --url URL", ""),
+    ],
 )
 def test_what_nobody_reads_ends_like_other_commands(
     server_url: str, arguments: str, unbuffered: str

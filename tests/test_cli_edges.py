@@ -9,7 +9,7 @@ import os
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import attrs
 import pytest
@@ -29,7 +29,6 @@ from trio_bus import (
     open_subscription,
 )
 from trio_bus._cli import (
-    bench_clients,
     consume,
     info,
     main,
@@ -40,11 +39,12 @@ from trio_bus._cli import (
     simulate,
     weather,
 )
-from trio_bus._cli.bench import Report
-from trio_bus._cli.bench_clients import Clients, Peer
-from trio_bus._cli.bench_display import Display as BenchDisplay
-from trio_bus._cli.bench_floor import Floor
-from trio_bus._cli.bench_work import Client, Order, Work
+from trio_bus._cli.bench.clients import OURS
+from trio_bus._cli.bench.order import Order
+from trio_bus._cli.bench.process import Process
+from trio_bus._cli.bench.server import Remote
+from trio_bus._cli.bench.trio_floor_publishing import Publisher
+from trio_bus._cli.bench.works import Area, Kind, Work
 from trio_bus._cli.display import Display
 from trio_bus._cli.failing import CommandError
 from trio_bus._cli.lines import Line
@@ -59,7 +59,8 @@ from trio_bus.testing import FaultyBackend
 if TYPE_CHECKING:
     from trio_bus._redis.connecting import Session
 
-ORDER = Order("redis://h", "t", Client.SHARED, Work("w", (Client.SHARED,), 1, 1, 1), 8)
+WORK = Work(name="work", area=Area.PUBLISH, kind=Kind.PUBLISH, count=1)
+ORDER = Order("redis://h", "t", WORK)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("rich", "rich.console", "rich.progress", "rich.table"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "trio_bus._cli.bench_display", raising=False)
+    monkeypatch.delitem(sys.modules, "trio_bus._cli.bench.display", raising=False)
 
 
 def test_without_rich_there_is_no_bar(without_rich: None) -> None:
@@ -81,7 +82,7 @@ def test_without_rich_there_is_no_bar(without_rich: None) -> None:
 
 def test_a_table_needs_rich(without_rich: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench"]) == 1
-    assert "rich, which draws the table" in capsys.readouterr().err
+    assert "rich, which draws the tables" in capsys.readouterr().err
 
 
 def test_what_is_no_url_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,16 +145,17 @@ class Pipe:
 
 
 @pytest.mark.parametrize(
-    ("says", "words"),
+    ("pipe", "words"),
     [
-        (b'{"error":"OSError: no"}\n', "^redis.asyncio, default client: OSError: no$"),
-        (b"", "died$"),
+        (Pipe(b'{"error":"OSError: no"}\n'), "^trio_bus: work: OSError: no$"),
+        (Pipe(b""), "the process that measures trio_bus died$"),
+        (Pipe(gone=True), "the process that measures trio_bus died$"),
     ],
 )
-async def test_the_process_that_measures_may_fail(says: bytes, words: str) -> None:
-    peer = Peer(cast("trio.Process", Pipe(says)))
+async def test_the_process_that_measures_may_fail(pipe: Pipe, words: str) -> None:
+    process = Process(OURS, cast("trio.Process", pipe))
     with pytest.raises(CommandError, match=words):
-        await peer.measure(ORDER)
+        await process.measure(ORDER)
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -164,22 +166,18 @@ async def test_a_process_that_simulates_may_be_gone(*, gone: bool) -> None:
         await worker.ask(Seeds("calm", 5, 3))
 
 
-async def test_a_connection_that_is_lost_while_it_measures_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def lose(_: object, __: object) -> float:
-        raise trio.BrokenResourceError("the server closed the connection")
+@pytest.mark.parametrize("error", [EOFError("gone"), trio.BrokenResourceError("gone")])
+async def test_a_server_that_is_lost_while_it_is_measured_is_told(error: Exception) -> None:
+    class Lost:
+        wire: Self
 
-    async def forget(_: object, __: str) -> None:
-        """Delete nothing."""
+        async def exchange(self, _: object) -> list[object]:
+            raise error
 
-    monkeypatch.setattr(bench_clients, "measure_floor", lose)
-    monkeypatch.setattr(Clients, "_forget", forget)
-    clients = Clients(
-        Bus(MemoryBackend()), cast("Session", None), Peer(cast("trio.Process", Pipe()))
-    )
-    with pytest.raises(ConnectionLost, match="the connection was lost: the server closed"):
-        await clients.measure(attrs.evolve(ORDER, client=Client.FLOOR))
+    session = Lost()
+    session.wire = session
+    with pytest.raises(ConnectionLost, match="the connection was lost: gone"):
+        await Remote("redis://h", cast("Session", session)).forget("t")
 
 
 @attrs.define
@@ -239,13 +237,13 @@ async def test_what_is_no_dead_letter_is_left_out() -> None:
 class Ended:
     """A stream that has ended."""
 
-    async def receive_some(self) -> bytes:
+    async def receive_some(self, _: int) -> bytes:
         return b""
 
 
 async def test_a_floor_whose_server_is_gone_says_so() -> None:
     with pytest.raises(trio.BrokenResourceError, match="the server closed the connection"):
-        await Floor(cast("trio.abc.Stream", Ended())).read()
+        await Publisher(cast("trio.abc.Stream", Ended())).read()
 
 
 def test_what_is_shown_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,20 +252,6 @@ def test_what_is_shown_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", kept)
     Display(plain=True)
     assert kept.getvalue() == ""
-
-
-@pytest.mark.parametrize("color", ["1", ""])
-def test_a_table_has_colours_where_somebody_watches(
-    color: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """And 100 characters in a line where nobody does."""
-    monkeypatch.setenv("FORCE_COLOR", color)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    BenchDisplay().table(Report(server="a server", size=8, rounds=1, results=[]))
-    shown = capsys.readouterr().out
-    assert ("\x1b[" in shown) is bool(color)
-    assert color or max(len(line) for line in shown.splitlines()) <= 100
 
 
 def test_who_publishes_from_a_terminal_is_told_how_to_end(

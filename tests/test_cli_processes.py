@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,15 +18,17 @@ import pytest
 
 from trio_bus import EntryId, StartPosition, _cli
 from trio_bus._cli import consume, info
-from trio_bus._cli.bench_work import Answer, Client, Order, Work
+from trio_bus._cli.bench.order import Answer, Order
+from trio_bus._cli.bench.works import Area, Kind, Work
 from trio_bus._cli.failing import say
 from trio_bus._cli.simulate_work import Answer as Simulated
 from trio_bus._cli.simulate_work import Order as Seeds
+from trio_bus._uid import new_uid
 from trio_bus.testing import SCENARIOS, simulate
 
 pytestmark = pytest.mark.any_server
 
-WORK = Work("two tasks", (Client.SHARED,), 2, 3, 4)
+WORK = Work(name="two tasks", area=Area.PUBLISH, kind=Kind.PUBLISH, count=8, width=2)
 
 
 def run(module: str, *arguments: str, told: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -57,16 +60,19 @@ def test_a_process_that_simulates_answers_each_order() -> None:
     ]
 
 
-def test_the_process_of_the_other_client_measures_each_kind(server_url: str) -> None:
+@pytest.mark.parametrize("program", ["ours", "trio_floor", "floor", "peers.redis_asyncio"])
+def test_a_process_that_measures_answers_each_order(program: str, server_url: str) -> None:
     """And says so when it cannot."""
-    order = Order(server_url, "bench-test", Client.SHARED, WORK, 16)
+    order = Order(server_url, f"bench-{new_uid()}", WORK)
     gone = attrs.evolve(order, url="redis://127.0.0.1:1")
-    orders = [*(attrs.evolve(order, client=it) for it in (*WORK.clients, Client.PIPELINE)), gone]
-    ran = run("bench_peer", told=b"".join(msgspec.json.encode(it) + b"\n" for it in orders))
+    ran = run(
+        f"bench.{program}", told=b"".join(msgspec.json.encode(it) + b"\n" for it in (order, gone))
+    )
     assert (ran.returncode, ran.stderr) == (0, b"")
-    *good, bad = (msgspec.json.decode(line, type=Answer) for line in ran.stdout.splitlines())
-    assert [it.rate > 0 and not it.error for it in good] == [True, True]
-    assert bad.error.startswith("ConnectionError: ")
+    good, bad = (msgspec.json.decode(line, type=Answer) for line in ran.stdout.splitlines())
+    assert good.figures["rate"] > 0
+    assert not good.error
+    assert re.match("Connection(Lost|Error): ", bad.error)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from trio_bus.testing._schedule import schedule_of
 pytestmark = pytest.mark.any_python
 
 CHANCE, WALL, SEEDS = "_chance", "_wall", "testing._schedule"
-STOPWATCHES = {"_cli.bench_clients", "_cli.bench_peer", "testing._pump"}
+STOPWATCHES = {"_cli.bench.meter", "testing._pump"}
 """They measure how long something takes here and now: that is no decision of the library."""
 MAY = {
     "random": {CHANCE, SEEDS},

@@ -20,7 +20,9 @@ from tests.harness import config
 from tests.servers import command
 from tests.test_invariants import ONE, A, joined, say, told
 from trio_bus import Bus, ConsumerInfo, EntryId, GroupInfo, MemoryBackend, TopicInfo, Transition
-from trio_bus._cli import bench, main, play, victim
+from trio_bus._cli import main, play, victim
+from trio_bus._cli.bench import rounds
+from trio_bus._cli.bench.clients import PEERS
 from trio_bus._cli.failing import CommandError
 from trio_bus._cli.work import CLIMATE, DEAD_LETTERS, READINGS, WORKER
 from trio_bus._subscription.buffer import Buffer
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
     from trio_bus._subscription.core import Core
 
 
-@pytest.mark.parametrize("name", ["__main__", "bench_peer", "worker"])
+PROGRAMS = ("ours", "floor", "trio_floor", *(peer.program for peer in PEERS))
+
+
+@pytest.mark.parametrize("name", ["__main__", "worker", *(f"bench.{name}" for name in PROGRAMS)])
 def test_a_program_that_is_imported_runs_nothing(name: str) -> None:
     assert import_module(f"trio_bus._cli.{name}").__name__ == f"trio_bus._cli.{name}"
 
@@ -51,7 +56,7 @@ def test_a_measurement_is_ended_by_a_signal(
         signal.raise_signal(signal.SIGTERM)
         await trio.sleep_forever()
 
-    monkeypatch.setattr(bench.Bench, "run", run)
+    monkeypatch.setattr(rounds.Bench, "run", run)
     assert main(["bench", "--url", "redis://127.0.0.1:1"]) == 128 + signal.SIGTERM
     assert capsys.readouterr().out == ""
 

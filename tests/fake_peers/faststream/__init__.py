@@ -1,0 +1,1 @@
+"""FastStream, as much of it as is measured."""

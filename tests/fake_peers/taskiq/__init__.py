@@ -1,0 +1,1 @@
+"""taskiq, as much of it as is measured."""
