@@ -107,10 +107,11 @@ class Batch:
         for holding in holdings:
             holding.check_idle()
         timeout = min((it.context.handler_timeout for it in holdings), default=math.inf)
-        self._scope = trio.CancelScope(deadline=trio.current_time() + timeout)
+        now = trio.current_time()
+        self._scope = trio.CancelScope(deadline=now + timeout)
         self._entered = holdings
         for holding in holdings:
-            holding.join(self._scope)
+            holding.join(self._scope, now)
             holding.leader = holdings[0].entry.id if len(holdings) > 1 else None
         self._scope.__enter__()
 

@@ -1,5 +1,6 @@
 """The door between messages and records."""
 
+from itertools import chain
 from typing import Protocol
 
 from ._backend import Record
@@ -36,10 +37,7 @@ class Codec(Protocol):
 
 def record_bytes(record: Record) -> int:
     """Add up the lengths of all names and values."""
-    total = 0
-    for name, value in record:
-        total += len(name) + len(value)
-    return total
+    return sum(map(len, chain.from_iterable(record)))
 
 
 def is_oversized(record: Record, limit: int) -> bool:

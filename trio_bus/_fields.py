@@ -5,7 +5,7 @@ The names are those of the Kafka binding of CloudEvents in binary mode. The payl
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -52,7 +52,9 @@ _KNOWN = frozenset(
         DATA,
     }
 )
+_TEXTS = _KNOWN - {SPEC_VERSION, HEADERS, DATA}
 _SPEC = (SPEC_VERSION, b"1.0")
+_T = TypeVar("_T")
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
 _write_json = msgspec.json.Encoder().encode
 
@@ -101,21 +103,23 @@ class FieldsCodec:
             _refuse_duplicates(record)
         if fields.get(SPEC_VERSION, b"1.0") != b"1.0":
             raise SerializationError(f"ce_specversion: {shown(fields[SPEC_VERSION])} is not 1.0")
+        texts = _texts(fields)
+        optional = texts.get
         return restored(
-            topic=_text(fields, TOPIC),
+            topic=_required(texts, TOPIC),
             payload=_required(fields, DATA),
-            uid=_text(fields, UID),
-            occurred_at=parse_timestamp(_text(fields, TIME)),
-            key=_optional_text(fields, KEY) or "",
-            kind=_optional_text(fields, KIND) or "",
-            source=_optional_text(fields, SOURCE) or "",
+            uid=_required(texts, UID),
+            occurred_at=parse_timestamp(_required(texts, TIME)),
+            key=optional(KEY, ""),
+            kind=optional(KIND, ""),
+            source=optional(SOURCE, ""),
             headers=_headers(fields.get(HEADERS)),
-            content_type=_optional_text(fields, CONTENT_TYPE),
-            event_version=_optional_text(fields, EVENT_VERSION),
-            idempotency_key=_optional_text(fields, IDEMPOTENCY_KEY),
-            expires_at=_optional_time(fields, EXPIRY_TIME),
-            trace_uid=_optional_text(fields, TRACE_UID),
-            correlation_uid=_optional_text(fields, CORRELATION_UID),
+            content_type=optional(CONTENT_TYPE),
+            event_version=optional(EVENT_VERSION),
+            idempotency_key=optional(IDEMPOTENCY_KEY),
+            expires_at=_time(optional(EXPIRY_TIME)),
+            trace_uid=optional(TRACE_UID),
+            correlation_uid=optional(CORRELATION_UID),
         )
 
     def max_record_bytes(self, max_payload_bytes: int, /) -> int:
@@ -136,32 +140,24 @@ def _refuse_duplicates(record: Record) -> None:
         seen.add(name)
 
 
-def _required(fields: dict[bytes, bytes], name: bytes) -> bytes:
+def _required(fields: dict[bytes, _T], name: bytes) -> _T:
     value = fields.get(name)
     if value is None:
         raise SerializationError(f"field {shown(name)} is missing")
     return value
 
 
-def _text(fields: dict[bytes, bytes], name: bytes) -> str:
-    return _decoded(_required(fields, name), name)
-
-
-def _optional_text(fields: dict[bytes, bytes], name: bytes) -> str | None:
-    value = fields.get(name)
-    return None if value is None else _decoded(value, name)
-
-
-def _optional_time(fields: dict[bytes, bytes], name: bytes) -> datetime | None:
-    text = _optional_text(fields, name)
-    return None if text is None else parse_timestamp(text)
-
-
-def _decoded(value: bytes, name: bytes) -> str:
+def _texts(fields: dict[bytes, bytes]) -> dict[bytes, str]:
+    """Return those that are text."""
     try:
-        return value.decode()
+        return {name: value.decode() for name, value in fields.items() if name in _TEXTS}
     except UnicodeDecodeError as error:
+        name = next(it for it, value in fields.items() if it in _TEXTS and value == error.object)
         raise SerializationError(f"field {shown(name)}: {error}") from error
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else parse_timestamp(text)
 
 
 def _headers(value: bytes | None) -> Headers:

@@ -147,7 +147,8 @@ class Holding:
     @property
     def done(self) -> bool:
         """Whether a settlement of it took effect."""
-        return self.settling is not None and self.settling.outcome in {Settled.DONE, Settled.GONE}
+        outcome = None if self.settling is None else self.settling.outcome
+        return outcome is Settled.DONE or outcome is Settled.GONE
 
     @property
     def is_doubtful(self) -> bool:
@@ -211,8 +212,9 @@ class Holding:
     def begin(self) -> None:
         """Enter the scope that losing the lease and ``handler_timeout`` cancel."""
         self.check_idle()
-        scope = trio.CancelScope(deadline=trio.current_time() + self.context.handler_timeout)
-        self.join(scope)
+        now = trio.current_time()
+        scope = trio.CancelScope(deadline=now + self.context.handler_timeout)
+        self.join(scope, now)
         scope.__enter__()
         if self.lost:
             scope.cancel("the lease was lost")
@@ -229,12 +231,12 @@ class Holding:
                 "this delivery is being handled: a handler, or a task in 'async with', is inside"
             )
 
-    def join(self, scope: trio.CancelScope) -> None:
+    def join(self, scope: trio.CancelScope, now: float) -> None:
         """Run with the current task, in a scope that losing the lease cancels."""
         self.busy = self.given_out = True
         self._task = trio.lowlevel.current_task()
         self._around = tuple(self._task.child_nurseries)
-        self.started = trio.current_time()
+        self.started = now
         self.deadline = scope.deadline
         self._scope = scope
 

@@ -97,6 +97,8 @@ class Transition(Enum):
     STANDBY = "standby"
     """With `OrderingMode.KEY`: it does not any more."""
 
+    __hash__ = object.__hash__  # there is one of each; that of Enum is slow, and each message asks
+
 
 @attrs.frozen(kw_only=True)
 class Event:
@@ -171,7 +173,7 @@ class SelectiveObserver(Observer, Protocol):
         ...
 
 
-_NOTEWORTHY = {
+_NOTEWORTHY = (
     Transition.DEAD_LETTERED,
     Transition.EXPIRED,
     Transition.LEASE_LOST,
@@ -182,7 +184,10 @@ _NOTEWORTHY = {
     Transition.GROUP_RECREATED,
     Transition.OUTAGE_BEGAN,
     Transition.OUTAGE_ENDED,
-}
+)
+_LEVELS = dict.fromkeys(Transition, logging.DEBUG)
+_LEVELS[Transition.RECONNECTED] = logging.INFO
+_LEVELS.update(dict.fromkeys(_NOTEWORTHY, logging.WARNING))
 
 
 class LoggingObserver:
@@ -193,7 +198,7 @@ class LoggingObserver:
 
     def wants(self, transition: Transition, /) -> bool:
         """Say whether the logger would write it."""
-        return logger.isEnabledFor(_level(transition))
+        return logger.isEnabledFor(_LEVELS[transition])
 
     def on_error(self, event: ErrorEvent, /) -> None:
         """Log the error with its scope."""
@@ -201,16 +206,10 @@ class LoggingObserver:
 
     def on_transition(self, event: TransitionEvent, /) -> None:
         """Log the transition."""
-        level = _level(event.transition)
+        level = _LEVELS[event.transition]
         if logger.isEnabledFor(level):
             reason = f": {event.reason!a}" if event.reason else ""
             logger.log(level, "%s%s%s", event.transition.value, reason, _place(event))
-
-
-def _level(transition: Transition) -> int:
-    if transition in _NOTEWORTHY:
-        return logging.WARNING
-    return logging.INFO if transition is Transition.RECONNECTED else logging.DEBUG
 
 
 def _place(event: Event) -> str:

@@ -20,3 +20,5 @@ class Settled(Enum):
     FINISHED = "finished"
     """Of a commit: the entry is in the stream, and pending for nobody. Either an earlier try has
     committed it, or another owner finished it."""
+
+    __hash__ = object.__hash__  # there is one of each; that of Enum is slow, and each message asks

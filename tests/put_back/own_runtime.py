@@ -195,7 +195,7 @@ _STARTING = (
             put(
                 "no handler that runs",
                 "trio_bus/_holding.py",
-                "trio.CancelScope(deadline=trio.current_time() + self.context.handler_timeout)",
+                "trio.CancelScope(deadline=now + self.context.handler_timeout)",
                 "trio.CancelScope()",
             ),
             put(

@@ -101,7 +101,7 @@ class RedisMember(GroupMember):
             self._reading = self._holdings.is_reading = False
         # No checkpoint since they arrived: they cannot get lost to a cancel.
         self._portion.came(asked, len(fields))
-        return self._holdings.add(Entry(entry_id, record, 1) for entry_id, record in fields)
+        return self._holdings.add_read(fields)
 
     async def look(self) -> Look:
         """Append what is scheduled and due; tell what there is to take; see `GroupMember.look`."""

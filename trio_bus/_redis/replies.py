@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from trio_bus._backend import Record
 from trio_bus._entry_id import EntryId
@@ -13,6 +13,8 @@ from .errors import to_exception
 from .resp import ErrorReply, Reply
 
 Fields: TypeAlias = tuple[EntryId, Record]
+
+_BYTES = {bytes}
 
 
 def checked(reply: Reply) -> Reply:
@@ -73,8 +75,11 @@ def as_entry_id(reply: Reply) -> EntryId:
 
 def as_record(reply: Reply) -> Record:
     """Return the fields of an entry."""
-    flat = [as_bytes(item) for item in as_list(reply)]
-    return tuple(zip(flat[::2], flat[1::2], strict=True))
+    flat = as_list(reply)
+    if set(map(type, flat)) != _BYTES:  # nothing, or something is wrong
+        flat = [as_bytes(item) for item in flat]
+    words = cast("list[bytes]", flat)
+    return tuple(zip(words[::2], words[1::2], strict=True))
 
 
 def as_row(reply: Reply, width: int) -> Sequence[Reply]:

@@ -16,6 +16,7 @@ from .group import Group
 from .link import Link
 from .portion import Portion
 from .reader import Identity
+from .replies import Fields
 from .resp import ErrorReply
 
 _MOST_FENCED = 16
@@ -65,6 +66,12 @@ class Holdings:
         ]
         self._known.update((entry.id, entry.receipt) for entry in numbered)
         return numbered
+
+    def add_read(self, fields: Iterable[Fields]) -> list[Entry]:
+        """Do that with what a read brought: it was never delivered before."""
+        entries = [Entry(entry_id, record, 1, next(self._numbers)) for entry_id, record in fields]
+        self._known.update((entry.id, entry.receipt) for entry in entries)
+        return entries
 
     def remove(self, receipt: Receipt) -> None:
         """Note that a delivery is over; a later one of the same entry stays.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ class Flusher:
         self._report = report
         self._on_end = on_end
         # Without a bound of its own: every item is an entry that is held, and those are bounded.
-        self._queue, self._arrivals = trio.open_memory_channel["Settling"](math.inf)
+        self._queue: deque[Settling] = deque()
+        self._arrived: trio.Event | None = None  # while somebody waits
         self._refused: list[Settling] = []
         self._unfinished: dict[Settling, None] = {}  # a dict, for its order
         self.outstanding: AsyncValue[int] = AsyncValue(0)
@@ -57,7 +59,10 @@ class Flusher:
         """Take over a settlement. Never a checkpoint."""
         self._unfinished[settling] = None
         self.outstanding.value = len(self._unfinished)
-        self._queue.send_nowait(settling)
+        self._queue.append(settling)
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
 
     def abandon(self, error: BusError) -> list[Settling]:
         """Give up on what is not confirmed, wake who waits for it, and return it."""
@@ -66,6 +71,7 @@ class Flusher:
         for settling in abandoned:
             settling.abandon(error)
             self._end(settling)
+        self.outstanding.value = len(self._unfinished)
         return abandoned
 
     @trio.lowlevel.enable_ki_protection
@@ -82,19 +88,15 @@ class Flusher:
         if not batch:
             due = min((settling.not_before for settling in self._refused), default=math.inf)
             with trio.CancelScope(deadline=due):
-                batch.append(await self._arrivals.receive())
-            batch += self._collect(self._batch_size - len(batch))
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            batch = self._collect(self._batch_size)
         return batch
 
     def _collect(self, room: int) -> list[Settling]:
         """Take what is there: new ones first, so that those that failed do not hold them up."""
-        batch: list[Settling] = []
-        while len(batch) < room:
-            try:
-                batch.append(self._arrivals.receive_nowait())
-            except trio.WouldBlock:
-                break
-        return batch + self._take_due(room - len(batch))
+        batch = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
+        return batch + self._take_due(room - len(batch)) if self._refused else batch
 
     def _take_due(self, room: int) -> list[Settling]:
         now = trio.current_time()
@@ -118,6 +120,7 @@ class Flusher:
                 self._try_again(settling, outcome, seconds)
             else:
                 self._finish(settling, outcome)
+        self.outstanding.value = len(self._unfinished)
 
     def _finish(self, settling: Settling, outcome: Settled) -> None:
         """End a settlement that was answered."""
@@ -128,7 +131,6 @@ class Flusher:
     def _end(self, settling: Settling) -> None:
         del self._unfinished[settling]
         self._on_end(settling)
-        self.outstanding.value = len(self._unfinished)
 
     def _try_again(
         self, settling: Settling, error: BusError, seconds: Callable[[int], float]
@@ -145,7 +147,7 @@ class Flusher:
 
 def _judged(settling: Settling, outcome: Settled) -> Settled:
     """Say what an answer means to us."""
-    if outcome in {Settled.DONE, Settled.GONE}:
+    if outcome is Settled.DONE or outcome is Settled.GONE:
         return outcome
     if settling.uncertain and _answers_success(settling, outcome):
         return Settled.DONE

@@ -62,7 +62,8 @@ class History:
         for holding in holdings:
             self.counts[transition] += 1
             self.progress.received(holding.entry.id)
-            self._tell(transition, holding)
+            if self._notifier.wants(transition):
+                self._tell(transition, holding)
 
     def started(self, holding: Holding) -> None:
         """Its handler starts, or the user's own loop gets it."""
