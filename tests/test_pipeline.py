@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -438,3 +439,90 @@ async def test_credit_that_is_granted_to_a_cancelled_caller_comes_back() -> None
     if not scope.cancelled_caught:
         credit.release(1, 1)
     assert credit.held == (0, 0)
+
+
+@asynccontextmanager
+async def connected() -> AsyncGenerator[tuple[Pipeline, FakeServer]]:
+    """Run a pipeline over a real socket to a fake server."""
+    ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
+    pipeline = Pipeline(Session(Wire(ours), SERVER), command_timeout=inf, credit=Credit(99, 99_999))
+    async with theirs, trio.open_nursery() as nursery:
+        nursery.start_soon(pipeline.serve)
+        await wait_all_tasks_blocked()
+        try:
+            yield pipeline, FakeServer(theirs)
+        finally:
+            pipeline.close()
+
+
+async def test_what_is_alone_is_sent_at_once() -> None:
+    """In the step that queues it, without another task; nothing else is under way."""
+    async with connected() as (pipeline, server):
+        owed = pipeline.submit(pack(("ECHO", "1")), 1, inf)
+        assert owed.written is not None
+        assert await server.hear(1) == [[b"ECHO", b"1"]]
+        behind = pipeline.submit(pack(("ECHO", "2")), 1, inf)
+        assert behind.written is None  # behind the first one
+        await server.hear(2)
+        await server.stream.send_all(b"+1\r\n+2\r\n")
+        await behind.wait()
+        assert (owed.replies, behind.replies) == ([b"1"], [b"2"])
+
+
+async def test_what_many_send_stays_together() -> None:
+    """After a write of many the next ones wait for each other again; after one of one, not."""
+    async with connected() as (pipeline, server):
+        owed = [pipeline.submit(pack(("ECHO", str(it))), 1, inf) for it in range(4)]
+        assert [it.written is not None for it in owed] == [True, False, False, False]
+        await server.hear(4)
+        await server.stream.send_all(b"+0\r\n+1\r\n+2\r\n+3\r\n")
+        await owed[3].wait()
+        for number, at_once in ((4, False), (5, True)):
+            last = pipeline.submit(pack(("ECHO", "x")), 1, inf)
+            assert (last.written is not None) is at_once
+            await server.hear(number + 1)
+            await server.stream.send_all(b"+x\r\n")
+            await last.wait()
+
+
+async def test_what_a_socket_does_not_take_at_once_is_sent_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A part of it counts as written, and the rest goes first."""
+    taken = [5, 0]
+
+    def take(wire: Wire, data: bytes) -> int:
+        assert isinstance(wire.stream, trio.SocketStream)
+        size = taken.pop(0)
+        return os.write(wire.stream.socket.fileno(), data[:size]) if size else 0
+
+    monkeypatch.setattr(Wire, "send_now", take)
+    async with connected() as (pipeline, server):
+        first = pipeline.submit(pack(("ECHO", "1")), 1, inf)
+        second = pipeline.submit(pack(("ECHO", "2")), 1, inf)
+        assert (first.written is not None, second.written) == (True, None)
+        assert await server.hear(2) == [[b"ECHO", b"1"], [b"ECHO", b"2"]]
+        await server.stream.send_all(b"+1\r\n+2\r\n")
+        await second.wait()
+        third = pipeline.submit(pack(("ECHO", "3")), 1, inf)
+        assert third.written is None
+        await server.hear(3)
+
+
+async def test_what_is_large_waits_for_its_turn() -> None:
+    async with connected() as (pipeline, server):
+        owed = pipeline.submit(pack(("ECHO", bytes(20_000))), 1, inf)
+        assert owed.written is None
+        await server.hear(1)
+
+
+async def test_a_socket_that_is_full_or_closed_takes_nothing_at_once() -> None:
+    """What is wrong, the next real write says."""
+    ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
+    wire = Wire(ours)
+    async with theirs:
+        while wire.send_now(bytes(10_000)):
+            pass
+        assert wire.send_now(b"x") == 0
+        await wire.aclose()
+        assert wire.send_now(b"x") == 0

@@ -16,6 +16,8 @@ from .credit import Credit
 from .errors import is_demotion, to_exception
 from .resp import Command, ErrorReply, ProtocolError, Reply, pack, pack_all
 
+_SMALL = 16 * 1024
+"""Bytes that an idle socket takes at once."""
 _EXPECTED = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError)
 
 
@@ -130,6 +132,8 @@ class Pipeline:
         self._outbox: deque[Owed] = deque()
         self._outbox_filled = trio.Event()
         self._owed: deque[Owed] = deque()  # written, oldest first
+        self._rest = b""  # of the last one, where the socket took only a part of it
+        self._is_shared = False  # whether many were written together, the last time
         self._heard = 0.0  # when the last bytes came
         # Ends the reading when a reply is late. Its deadline moves with the oldest owed reply.
         self._patience = trio.CancelScope()
@@ -195,7 +199,8 @@ class Pipeline:
         """
         if not self._credit.take_if_free(expected, len(data)):
             raise trio.WouldBlock
-        return self._queue(Told(data, expected, self._timeout, on_arrival))
+        told = Told(data, expected, self._timeout, on_arrival)
+        return self._queue(told, is_alone=False)  # who does not wait comes again at once
 
     def submit(self, data: bytes, expected: int, patience: float) -> Owed:
         """Queue packed commands at once, past the window; wait for what it returns.
@@ -205,14 +210,35 @@ class Pipeline:
         self._credit.take(expected, len(data))
         return self._queue(Owed(data, expected, patience))
 
-    def _queue(self, owed: Owed) -> Owed:
+    @trio.lowlevel.enable_ki_protection
+    def _queue(self, owed: Owed, *, is_alone: bool = True) -> Owed:
         if self._failure is not None:
             self._finish(owed, self._failure)
-        else:
+        elif not (is_alone and self._sent_now(owed)):
             if not self._outbox:
                 self._outbox_filled.set()
             self._outbox.append(owed)
         return owed
+
+    def _sent_now(self, owed: Owed) -> bool:
+        """Send it without the help of another task; say if it was sent, at least in part.
+
+        Only where nothing is under way, and the last write was of one task: what many send at the
+        same time is written together.
+        """
+        size = len(owed.data)
+        if self._outbox or self._owed or self._is_shared or size > _SMALL:
+            return False
+        sent = self._wire.send_now(owed.data)
+        if not sent:
+            return False
+        if sent < size:
+            self._rest = owed.data[sent:]
+            self._outbox_filled.set()
+        owed.written = trio.current_time()
+        self._owed.append(owed)
+        self._set_deadline()
+        return True
 
     def abandon(self, owed: Owed) -> bool:
         """Give up waiting; say whether it was never written (it did not happen then)."""
@@ -287,12 +313,16 @@ class Pipeline:
         """Move everything queued to the owed ones, and return its bytes for one write."""
         now = trio.current_time()
         chunks: list[bytes] = []
+        if self._rest:
+            chunks.append(self._rest)
+            self._rest = b""
         while self._outbox:
             owed = self._outbox.popleft()
             owed.written = now
             chunks.append(owed.data)
             self._owed.append(owed)
         self._set_deadline()
+        self._is_shared = len(chunks) > 1
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @trio.lowlevel.enable_ki_protection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 import attrs
@@ -26,6 +27,19 @@ class Wire:
           trio.BrokenResourceError: the other side is gone.
         """
         await self.stream.send_all(data)
+
+    def send_now(self, data: bytes) -> int:
+        """Send what the socket takes without waiting; return how many bytes that were.
+
+        None where it is no plain socket, or where anything is wrong: `send` says what. Nothing else
+        may be sending. Never a checkpoint.
+        """
+        if not isinstance(self.stream, trio.SocketStream):
+            return 0
+        try:
+            return os.write(self.stream.socket.fileno(), data)
+        except OSError:
+            return 0
 
     async def receive(self) -> list[Reply]:
         """Return the replies that the next bytes complete: none, one or many.
