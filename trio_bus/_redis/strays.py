@@ -34,8 +34,9 @@ class Holdings:
         self._group = group
         self._link = link
         self._portion = portion
-        # The latest delivery of each entry: how it was counted, and its number.
-        self._known: dict[EntryId, Receipt] = {}
+        # The latest delivery of each entry: how it was counted, and its number. (Two numbers are no
+        # work for the garbage collector, which a receipt for each would be.)
+        self._known: dict[EntryId, tuple[int, int]] = {}
         self._numbers = itertools.count(1)
         # Readers that may still be served. Beyond the newest, only the end of their reads helps.
         self._lost: deque[Identity] = deque(maxlen=_MOST_FENCED)
@@ -51,7 +52,7 @@ class Holdings:
     @property
     def known(self) -> Mapping[EntryId, int]:
         """The entries that we know we hold, with their attempts."""
-        return {entry_id: receipt.attempt for entry_id, receipt in self._known.items()}
+        return {entry_id: attempt for entry_id, (attempt, _) in self._known.items()}
 
     @property
     def is_suspected(self) -> bool:
@@ -64,14 +65,18 @@ class Holdings:
             Entry(entry.id, entry.record, entry.attempt, next(self._numbers), entry.suspect)
             for entry in entries
         ]
-        self._known.update((entry.id, entry.receipt) for entry in numbered)
+        self._note(numbered)
         return numbered
 
     def add_read(self, fields: Iterable[Fields]) -> list[Entry]:
         """Do that with what a read brought: it was never delivered before."""
         entries = [Entry(entry_id, record, 1, next(self._numbers)) for entry_id, record in fields]
-        self._known.update((entry.id, entry.receipt) for entry in entries)
+        self._note(entries)
         return entries
+
+    def _note(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._known[entry.id] = (entry.attempt, entry.delivery)
 
     def remove(self, receipt: Receipt) -> None:
         """Note that a delivery is over; a later one of the same entry stays.
@@ -80,7 +85,7 @@ class Holdings:
         to two commands are met by two tasks, in any order.
         """
         known = self._known.get(receipt.id)
-        if known is not None and known.delivery == receipt.delivery:
+        if known is not None and known[1] == receipt.delivery:
             del self._known[receipt.id]
 
     def suspect(self) -> None:
@@ -126,7 +131,8 @@ class Holdings:
             pending = await self._group.pending()
         except GroupMissing:
             pending = []  # nothing is pending in a group that is gone
-        strays = [it for it in pending if self._known.get(it.id) != it]
+        known = self.known
+        strays = [it for it in pending if known.get(it.id) != it.attempt]
         # One that is lost when nothing came with it may be too large for the server to send: that
         # counts, so that it does not cut connections for ever.
         alone = len(strays) == 1 and self._portion.is_single

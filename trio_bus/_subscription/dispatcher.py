@@ -156,7 +156,8 @@ class BatchDispatcher(_Tasks):
     @trio.lowlevel.enable_ki_protection
     async def _handle_all(self, holdings: list[Holding]) -> None:
         for holding in holdings:
-            await self._core.leases.check(holding)
+            if holding.is_doubtful:
+                await self._core.leases.check(holding)
         expire = self._core.inspection.expire
         ours = [holding for holding in holdings if holding.open and not expire(holding)]
         if not ours:
