@@ -2001,6 +2001,14 @@ ROWS = [
     ),
     Row(
         retained.Retained,
+        "a private group that is renewed while it goes",
+        [
+            *(joined(config=TIDY), told(Transition.DRAINING, delivery=None, group=OWN)),
+            *(*KEPT, attrs.evolve(REMOVED, time=0.5)),
+        ],
+    ),
+    Row(
+        retained.Retained,
         "a private group that begins behind it",
         [joined(config=TIDY), *KEPT, own(What.BEGUN, ONE, seconds=1.0), REMOVED],
     ),

@@ -48,14 +48,18 @@ class Retained(Rule):
     def _hear_begun(self, line: Line) -> None:
         if line.entry_id is not None:
             self._begins[line.topic, line.group] = line.entry_id
-        self._hear_kept(line)
+        self._keep(line)
 
     def _hear_kept(self, line: Line) -> None:
+        if self._kept_until.get((line.topic, line.group)) != -inf:
+            self._keep(line)
+
+    def _keep(self, line: Line) -> None:
         if line.seconds is not None:
             self._kept_until[line.topic, line.group] = line.time + line.seconds
 
     def _hear_end(self, line: Line) -> None:
-        self._kept_until[line.topic, line.group] = -inf  # it may go at any time
+        self._kept_until[line.topic, line.group] = -inf  # it may go at any time, whatever is renewed
 
     def _hear_settled(self, line: Line) -> None:
         config = self.scene.configs.get((line.topic, line.group))
