@@ -311,6 +311,11 @@ def first(entry_id: EntryId, **more: Unpack[Parts]) -> Line:
 
 HURRIED = attrs.evolve(CONFIG, handler_timeout=0.0, drain_timeout=0.0)
 
+KEEPING = [
+    joined(config=attrs.evolve(CONFIG, ordering_mode=OrderingMode.KEY, max_in_flight=2)),
+    told(Transition.ACTIVE, delivery=None),
+]
+RELEASED, REGAINED = at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE)
 STARTED, FINISHED = told(Transition.STARTED), told(Transition.FINISHED)
 
 
@@ -1188,6 +1193,28 @@ ROWS = [
             *(joined(B), told(Transition.RECEIVED, TWO, consumer=B)),
             *(at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, time=1.0)),
         ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "its key is at work",
+        [*KEEPING, first(ONE), RELEASED, attrs.evolve(REGAINED, time=9.0)],
+    ),
+    Row(
+        hand_over.HandOver,
+        "its key was at work until now",
+        [
+            *(*KEEPING, first(ONE), RELEASED, say(What.SUCCEEDED, ONE, attempt=1, time=9.0)),
+            attrs.evolve(REGAINED, time=9.1),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "another key is at work",
+        [
+            *(*KEEPING, first(ONE), say(What.SUCCEEDED, ONE, attempt=1), first(TWO, key="bob")),
+            *(RELEASED, attrs.evolve(REGAINED, time=1.0)),
+        ],
+        "1-0 was given back at 0.000 s, and a-1 could have taken it",
     ),
     Row(
         hand_over.HandOver,

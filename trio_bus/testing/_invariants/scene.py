@@ -52,6 +52,8 @@ class Consumer:
     """What may be pending for it although it does not hold it: lost, or not confirmed."""
     free_since: float | None = None
     """From when on it could take one more; None where it is full."""
+    ended: float = -inf
+    """When a handler ended last."""
     draining: bool = False
     left: bool = False
     dead: bool = False
@@ -67,13 +69,25 @@ class Consumer:
         stopped = self.draining or self.left or self.dead or self.halted or self.ails
         if self.config is None or stopped:
             return False
-        return self.active or self.config.ordering_mode is OrderingMode.NONE
+        return self.active or not self.keeps_order
 
-    def could_take(self, since: float) -> float:
-        """Return from when on it could have taken what is there since then."""
+    @property
+    def keeps_order(self) -> bool:
+        """Whether what has the key of something that runs has to wait."""
+        return self.config is not None and self.config.ordering_mode is OrderingMode.KEY
+
+    def could_take(self, since: float, key: str | None = None) -> float:
+        """Return from when on it could have taken what is there since then.
+
+        Where an order is kept, not before what has that key, or may have it, has ended.
+        """
         if not self.works or self.free_since is None:
             return inf
-        return max(since, self.free_since)
+        if not self.keeps_order:
+            return max(since, self.free_since)
+        if any(key in {None, line.key} for line in self.running.values()):
+            return inf
+        return max(since, self.free_since, self.ended)
 
 
 class Scene:
@@ -89,6 +103,8 @@ class Scene:
         """The consumers of each group that may still hold something."""
         self.configs: dict[tuple[str, str], SubscriptionConfig] = {}
         """How each group was opened last."""
+        self.keys: dict[tuple[str, EntryId], str] = {}
+        """The key of each entry that a handler has seen."""
         self.witnessed: set[tuple[str, str]] = set()
         """The groups of which lines tell what the server does."""
         self.faults: set[What] = set()
@@ -231,12 +247,14 @@ class Scene:
         if line.entry_id is not None:
             consumer = self._place(line)
             consumer.running[line.entry_id] = line
+            self.keys[line.topic, line.entry_id] = line.key
             self._count(consumer, line.time)
 
     def _hear_end(self, line: Line) -> None:
         if line.entry_id is not None:
             consumer = self._place(line)
             consumer.running.pop(line.entry_id, None)
+            consumer.ended = line.time
             self._count(consumer, line.time)
 
     def _hear_beginning(self, line: Line) -> None:
