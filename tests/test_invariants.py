@@ -1218,6 +1218,33 @@ ROWS = [
     ),
     Row(
         hand_over.HandOver,
+        "its key may be at work",
+        [
+            *(*KEEPING, first(ONE), attrs.evolve(RELEASED, entry_id=TWO)),
+            attrs.evolve(REGAINED, entry_id=TWO, time=9.0),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "what was dead is before it",
+        [
+            *(*KEEPING, first(ONE), say(What.FAILED, ONE, attempt=1), BURIED, first(TWO)),
+            *(say(What.SUCCEEDED, TWO, attempt=1), REDRIVEN, REGAINED),
+            attrs.evolve(RELEASED, entry_id=TWO),
+            attrs.evolve(REGAINED, entry_id=TWO, time=9.0),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "without a key",
+        [
+            *(*KEEPING, first(ONE, key=""), say(What.SUCCEEDED, ONE, attempt=1)),
+            *(first(TWO, key=""), RELEASED, attrs.evolve(REGAINED, time=1.0)),
+        ],
+        "1-0 was given back at 0.000 s, and a-1 could have taken it",
+    ),
+    Row(
+        hand_over.HandOver,
         "nobody was there",
         [
             at_server(What.RELEASED, ONE),

@@ -73,10 +73,9 @@ class HandOver(Rule):
     def _look(self, key: Key, released: Line, line: Line) -> None:
         if key[:2] in self.scene.suspicious:
             return
-        name = self.scene.keys.get((key[0], key[2]))
         for consumer in self.scene.groups.get(key[:2], {}).values():
             began = max(released.time, self._pauses.get(consumer.name, 0.0))
-            if line.time > consumer.could_take(began, name) + _bound(consumer):
+            if line.time > self.scene.could_take(consumer, key, began) + _bound(consumer):
                 words = f"{key[2]} was given back at {released.time:.3f} s"
                 self.broken(f"{words}, and {consumer.name} could have taken it", line)
 

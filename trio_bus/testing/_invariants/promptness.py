@@ -116,9 +116,8 @@ class Promptness(Rule):
                 self._look(key, due, line)
 
     def _look(self, key: Key, due: float, line: Line) -> None:
-        name = self.scene.keys.get((key[0], key[2]))
         for consumer in self._members(key) if self._may_judge(key) else ():
-            if line.time > consumer.could_take(due, name) + self._bound:
+            if line.time > self.scene.could_take(consumer, key, due) + self._bound:
                 words = f"{key[2]} is due since {due:.3f} s, and {consumer.name} is free"
                 self.broken(words, line)
 

@@ -59,7 +59,7 @@ class Retained(Rule):
             self._kept_until[line.topic, line.group] = line.time + line.seconds
 
     def _hear_end(self, line: Line) -> None:
-        self._kept_until[line.topic, line.group] = -inf  # it may go at any time, whatever is renewed
+        self._kept_until[line.topic, line.group] = -inf  # whatever is renewed
 
     def _hear_settled(self, line: Line) -> None:
         config = self.scene.configs.get((line.topic, line.group))

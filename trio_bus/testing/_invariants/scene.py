@@ -14,6 +14,8 @@ from trio_bus._modes import AckMode, OrderingMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import FAULTS, Line, What
 
+from .turns import Turns
+
 BEGINNINGS = frozenset({Transition.RECEIVED, Transition.TAKEN_OVER})
 ENDS = {
     Transition.ACKED: "handled",
@@ -52,8 +54,6 @@ class Consumer:
     """What may be pending for it although it does not hold it: lost, or not confirmed."""
     free_since: float | None = None
     """From when on it could take one more; None where it is full."""
-    ended: float = -inf
-    """When a handler ended last."""
     draining: bool = False
     left: bool = False
     dead: bool = False
@@ -76,18 +76,11 @@ class Consumer:
         """Whether what has the key of something that runs has to wait."""
         return self.config is not None and self.config.ordering_mode is OrderingMode.KEY
 
-    def could_take(self, since: float, key: str | None = None) -> float:
-        """Return from when on it could have taken what is there since then.
-
-        Where an order is kept, not before what has that key, or may have it, has ended.
-        """
+    def could_take(self, since: float) -> float:
+        """Return from when on it could have taken what is there since then."""
         if not self.works or self.free_since is None:
             return inf
-        if not self.keeps_order:
-            return max(since, self.free_since)
-        if any(key in {None, line.key} for line in self.running.values()):
-            return inf
-        return max(since, self.free_since, self.ended)
+        return max(since, self.free_since)
 
 
 class Scene:
@@ -103,8 +96,7 @@ class Scene:
         """The consumers of each group that may still hold something."""
         self.configs: dict[tuple[str, str], SubscriptionConfig] = {}
         """How each group was opened last."""
-        self.keys: dict[tuple[str, EntryId], str] = {}
-        """The key of each entry that a handler has seen."""
+        self.turns: Turns = Turns()
         self.witnessed: set[tuple[str, str]] = set()
         """The groups of which lines tell what the server does."""
         self.faults: set[What] = set()
@@ -180,6 +172,7 @@ class Scene:
             What.SET_APART: self._hear_apart,
             What.GIVEN: self._hear_given,
             What.RELEASED: self._hear_release,
+            What.REDRIVEN: self.turns.come_back,
             **dict.fromkeys(_SETTLED, self._hear_settled),
             Transition.DRAINING: self._hear_draining,
             Transition.ACTIVE: self._hear_active,
@@ -247,14 +240,14 @@ class Scene:
         if line.entry_id is not None:
             consumer = self._place(line)
             consumer.running[line.entry_id] = line
-            self.keys[line.topic, line.entry_id] = line.key
+            self.turns.begin(line)
             self._count(consumer, line.time)
 
     def _hear_end(self, line: Line) -> None:
         if line.entry_id is not None:
             consumer = self._place(line)
             consumer.running.pop(line.entry_id, None)
-            consumer.ended = line.time
+            self.turns.end(line)
             self._count(consumer, line.time)
 
     def _hear_beginning(self, line: Line) -> None:
@@ -324,13 +317,24 @@ class Scene:
             key = (line.topic, line.group, line.entry_id)
             if not self._is_acked_first(self.suspects.get(key, "")):
                 self.suspects.pop(key, None)
+            if line.what is not What.RETRIED:
+                self.turns.finish(line)
 
     def _is_acked_first(self, name: str) -> bool:
         """Say whether that consumer handles, and handles alone, what is settled already."""
         config = self.consumer(name).config if name else None
         return config is not None and config.ack_mode is AckMode.AUTO_ON_RECEIVE
 
+    def could_take(self, consumer: Consumer, key: tuple[str, str, EntryId], since: float) -> float:
+        """Return from when on a consumer could have taken an entry that is there since then.
+
+        Where an order is kept, that is not before all have ended that come before it.
+        """
+        began = consumer.could_take(since)
+        return max(began, self.turns.of(*key)) if consumer.keeps_order else began
+
     def _hear_death(self, line: Line) -> None:
+        self.turns.die(line.actor)
         for consumer in self.consumers.values():
             if consumer.actor == line.actor and not consumer.left:
                 consumer.dead = True

@@ -1,0 +1,81 @@
+"""Whose turn it is where an order is kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import inf
+
+import attrs
+
+from trio_bus._entry_id import EntryId
+from trio_bus.testing._line import Line
+
+
+@attrs.define
+class _Group:
+    keys: dict[EntryId, str] = attrs.field(factory=dict[EntryId, str])
+    unfinished: set[EntryId] = attrs.field(factory=set[EntryId])
+    running: dict[EntryId, str] = attrs.field(factory=dict[EntryId, str])
+    """The actor whose handler works on it."""
+    freed: dict[str | None, float] = attrs.field(factory=dict[str | None, float])
+    """When a handler of that key ended last, or an entry was settled; under None, of any."""
+
+    def free(self, entry_id: EntryId, time: float) -> None:
+        self.freed[self.keys.get(entry_id)] = self.freed[None] = time
+
+    def before(self, entry_id: EntryId) -> set[EntryId]:
+        """Return what has to end before it may start."""
+        name = self.keys.get(entry_id)
+        if name == "":
+            return self.running.keys() & {entry_id}
+        earlier = {*self.running, *(it for it in self.unfinished if it < entry_id)}
+        return {it for it in earlier if name is None or self.keys.get(it, name) == name}
+
+
+class Turns:
+    """What the lines so far say of the entries that wait for others with the same key.
+
+    The key of an entry is known when a handler has seen it; before that it may be any.
+    """
+
+    def __init__(self) -> None:
+        self._groups: defaultdict[tuple[str, str], _Group] = defaultdict(_Group)
+
+    def begin(self, line: Line) -> None:
+        """Take note of a handler that starts."""
+        if line.entry_id is not None:
+            group = self._groups[line.topic, line.group]
+            group.keys[line.entry_id] = line.key
+            group.unfinished.add(line.entry_id)
+            group.running[line.entry_id] = line.actor
+
+    def end(self, line: Line) -> None:
+        """Take note of a handler that has ended."""
+        if line.entry_id is not None:
+            group = self._groups[line.topic, line.group]
+            group.running.pop(line.entry_id, None)
+            group.free(line.entry_id, line.time)
+
+    def finish(self, line: Line) -> None:
+        """Take note of an entry that is done, or dead."""
+        if line.entry_id is not None:
+            group = self._groups[line.topic, line.group]
+            group.unfinished.discard(line.entry_id)
+            group.free(line.entry_id, line.time)
+
+    def come_back(self, line: Line) -> None:
+        """Take note of an entry that was sent back from the dead."""
+        if line.entry_id is not None:
+            self._groups[line.topic, line.group].unfinished.add(line.entry_id)
+
+    def die(self, actor: str) -> None:
+        """Take note of the end of all handlers of an actor."""
+        for group in self._groups.values():
+            group.running = {it: who for it, who in group.running.items() if who != actor}
+
+    def of(self, topic: str, group: str, entry_id: EntryId) -> float:
+        """Return since when nothing that has its key, or may have it, is before an entry."""
+        known = self._groups[topic, group]
+        if known.before(entry_id):
+            return inf
+        return known.freed.get(known.keys.get(entry_id), -inf)
