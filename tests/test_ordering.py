@@ -96,6 +96,25 @@ async def test_a_key_waits_for_its_retry_and_the_others_do_not(
     assert s.statistics().retried == 1
 
 
+async def test_a_retry_is_due_although_its_handler_goes_on(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """The delay is that of the retry, and does not begin when the handler ends."""
+
+    async def retry_and_go_on(delivery: Delivery) -> None:
+        started.append(round(trio.current_time() - began, 1))
+        if len(started) == 1:
+            await delivery.retry("later", 1.0)
+            await trio.sleep(3.0)
+
+    started, began = list[float](), trio.current_time()
+    settings = attrs.evolve(ORDERED, reclaim_interval=100.0, claim_idle_timeout=1000.0)
+    async with open_subscription(world.bus(), settings, retry_and_go_on) as s:
+        await publish(world.bus(), "a1")
+        await until(lambda: s.statistics().handled == 1)
+    assert started == [0.0, 3.0]
+
+
 async def test_what_is_given_up_frees_its_key(autojump_clock: MockClock, world: World) -> None:
     async def reject_first(delivery: Delivery) -> None:
         started.append(delivery.message.payload)

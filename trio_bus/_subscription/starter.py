@@ -93,8 +93,9 @@ class Starter:
         settlement = None if settling is None or not holding.done else settling.settlement
         if holding.vanished or isinstance(settlement, Ack | Bury | Commit):
             self._lines.over(entry_id)
-        elif isinstance(settlement, Retry | Release):
-            self._lines.again(entry_id, now + settlement.delay)
+        elif settling is not None and isinstance(settlement, Retry | Release):
+            # Its handler may have gone on since.
+            self._lines.again(entry_id, settling.since + settlement.delay)
         else:
             self._lines.again(entry_id, now)
         self._term.ring()
