@@ -7,6 +7,7 @@ them, and a session that runs both has one set of servers.
 from __future__ import annotations
 
 from tests import profiles
+from tests.collector import pytest_collection_finish
 from tests.server_kinds import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -22,6 +23,7 @@ __all__ = [
     "leak_guard",
     "profiles",
     "pytest_addoption",
+    "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_generate_tests",
     "pytest_runtest_setup",
