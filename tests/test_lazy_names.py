@@ -1,4 +1,7 @@
-"""What needs Hypothesis is loaded when it is asked for, and says so where that is missing."""
+"""What needs Hypothesis is loaded when it is asked for, and says so where that is missing.
+
+And of the command only what is named.
+"""
 
 # pyright: reportPrivateUsage=false
 # It is the list of what is tested.
@@ -11,6 +14,8 @@ import sys
 import pytest
 
 from trio_bus import testing
+
+pytestmark = pytest.mark.any_python
 
 LAZY = sorted(testing._NEED_HYPOTHESIS)
 WITHOUT = "import sys; sys.modules['hypothesis'] = None\n"
@@ -35,6 +40,16 @@ def test_a_lazy_name_is_public(name: str) -> None:
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     told = run("import sys, trio_bus.testing; print('hypothesis' in sys.modules)")
     assert told == "False\n"
+
+
+def test_a_command_loads_what_it_needs_alone() -> None:
+    told = run("""
+import sys
+from trio_bus._cli import main
+main(["publish", "--nonsense"])
+print({name for name in ("simulate", "bench", "publish") if f"trio_bus._cli.{name}" in sys.modules})
+""")
+    assert told == "{'publish'}\n"
 
 
 def test_without_hypothesis_each_says_what_to_install() -> None:
