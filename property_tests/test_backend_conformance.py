@@ -16,6 +16,8 @@ from trio_bus import EntryId, MemoryBackend, RedisBackend, open_redis
 from trio_bus.abc import GroupMember, StreamBackend
 from trio_bus.testing import backend_conformance
 
+pytestmark = pytest.mark.every_server
+
 LAST = 2**64 - 1
 PROGRAMS = 320 * times()
 MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=35, deadline=None)

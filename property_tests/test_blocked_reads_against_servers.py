@@ -22,6 +22,8 @@ from trio_bus._memory.dialect import Dialect
 from trio_bus._memory.dialects import dialect_of
 from trio_bus._memory.store import Store
 
+pytestmark = pytest.mark.every_server
+
 KEYS = ("s", "t")
 GROUPS = ("g", "g", "g", "h")
 RECORD = ((b"f", b"1"),)

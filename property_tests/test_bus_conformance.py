@@ -20,6 +20,8 @@ from trio_bus.testing._bus_conformance.play import Play
 from trio_bus.testing._bus_conformance.program import Way
 from trio_bus.testing._line import What
 
+pytestmark = pytest.mark.every_server
+
 REAL = settings(
     max_examples=4 * times(),
     stateful_step_count=20,

@@ -19,6 +19,8 @@ from trio_bus._memory.dialect import Dialect
 from trio_bus._memory.dialects import dialect_of
 from trio_bus._memory.store import Store
 
+pytestmark = pytest.mark.every_server
+
 LENGTH = 1_000
 FLOOR = 250_000
 """How many replies of each server are compared at least, in the quick profile too."""

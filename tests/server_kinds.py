@@ -2,8 +2,10 @@
 
 ``--servers=redis-8.2,redis-6.2`` runs only the tests that speak to a server, on these; one of them
 that is not there is a failure then. A test speaks to a server if it uses the fixture `server_kind`
-or `backend_kind`, by whatever way. One that is marked `any_server` is about us and not about the
-server: it runs on the first of them, and not with ``--servers``.
+or `backend_kind`, by whatever way. One that is marked `every_server` may go differently on each,
+and runs on all of them. The others are about us more than about servers: they run on the one that
+we bring along, and take turns on those that are named, unless they are marked `any_server`; with
+``--hypothesis-profile=thorough`` they run on all as well.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from tests.profiles import times
 from trio_bus._embedded import find_server
 
 ORDINARY = ("valkey-9.1", "redis-server")
@@ -33,6 +38,7 @@ _CARRIED = {
 KNOWN = (*ORDINARY, *_CARRIED)
 _MARK = "server"
 _ANY = "any_server"
+_EVERY = "every_server"
 _MEASURED = "measured"  # what a test records under this name is shown
 _FIXTURES = ("server_kind", "backend_kind")
 
@@ -56,10 +62,9 @@ def _asked(config: pytest.Config) -> tuple[str, ...] | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that speaks to a server once for each kind, or on one if any will do."""
+    """Run a test that speaks to a server once for each kind, if it may matter which it is."""
     asked = _asked(metafunc.config)
-    any_will_do = metafunc.definition.get_closest_marker(_ANY) is not None
-    ordinary = ORDINARY[:1] if any_will_do else ORDINARY
+    ordinary = ORDINARY if _differs(metafunc.definition) else ORDINARY[:1]
     servers = asked or ordinary
     backends = asked or ("memory", *ordinary)
     for name, kinds in zip(_FIXTURES, (servers, backends), strict=True):
@@ -76,17 +81,27 @@ def kind_of(item: pytest.Item) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--servers``, leave only what speaks to a server, and depends on which it is."""
-    if _asked(config) is None:
+    """With ``--servers``, leave what may differ on them, and of the rest each test on one."""
+    asked = _asked(config)
+    if asked is None:
         return
-    others = [item for item in items if not _depends(item)]
+    others = [item for item in items if not _runs(item, asked)]
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if _depends(item)]
+    items[:] = [item for item in items if _runs(item, asked)]
 
 
-def _depends(item: pytest.Item) -> bool:
-    """Tell whether it matters to a test which server there is."""
-    return kind_of(item) is not None and item.get_closest_marker(_ANY) is None
+def _runs(item: pytest.Item, asked: Sequence[str]) -> bool:
+    """Tell whether a test runs on the kind that it has: whose turn it is depends on its name."""
+    kind = kind_of(item)
+    if kind is None or item.get_closest_marker(_ANY) is not None:
+        return False
+    name = item.nodeid.replace(kind, "")
+    return _differs(item) or kind == asked[zlib.crc32(name.encode()) % len(asked)]
+
+
+def _differs(node: pytest.Item) -> bool:
+    """Tell whether a test may go differently on each server; looked at closely, each may."""
+    return node.get_closest_marker(_EVERY) is not None or times() > 1
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -20,6 +20,8 @@ from trio_bus._once import Once
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.once import mark_of
 
+pytestmark = pytest.mark.every_server
+
 RECORD: Record = ((b"n", b"1"), (b"n", b""))
 
 

@@ -31,6 +31,8 @@ from trio_bus import Bus, BusOptions, EntryId, RedisBackend
 from trio_bus._backend import StreamBackend
 from trio_bus._redis.replies import as_text
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parent.parent
 OLDEST = EntryId(0)
 PUBLISHED = 20_000

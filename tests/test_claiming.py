@@ -20,6 +20,8 @@ from trio_bus._entry_id import EntryId
 from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import as_text
 
+pytestmark = pytest.mark.every_server
+
 GHOST = Membership(topic="orders", group="billing", consumer="ghost", lease=60.0, max_attempt=9)
 
 

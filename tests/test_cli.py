@@ -28,7 +28,7 @@ from trio_bus._cli.failing import CommandError, one_line
 from trio_bus._cli.lines import LineSplitter
 from trio_bus._cli.rendering import json_line
 
-pytestmark = pytest.mark.any_server
+pytestmark = [pytest.mark.any_server, pytest.mark.any_python]
 
 COMMAND = [sys.executable, "-W", "error", "-m", "trio_bus._cli"]
 PATIENCE = 30.0

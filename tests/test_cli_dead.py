@@ -13,6 +13,8 @@ from trio_bus import SubscriptionConfig, open_bus
 from trio_bus._backend import Record
 from trio_bus._cli import main
 
+pytestmark = pytest.mark.any_python
+
 
 def give_up(url: str, config: SubscriptionConfig) -> str:
     """Let a group give up an order and something unreadable; return the id of the order."""

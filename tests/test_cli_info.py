@@ -19,6 +19,8 @@ from trio_bus import ConsumerInfo, EntryId, GroupInfo, TopicInfo
 from trio_bus._cli import main
 from trio_bus._cli.info import as_json, duration, report
 
+pytestmark = pytest.mark.any_python
+
 COMMAND = [sys.executable, "-W", "error", "-m", "trio_bus._cli"]
 PATIENCE = 30.0
 CLOSED = "redis://user:secret@localhost:1"

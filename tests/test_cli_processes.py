@@ -26,7 +26,7 @@ from trio_bus._cli.simulate_work import Order as Seeds
 from trio_bus._uid import new_uid
 from trio_bus.testing import SCENARIOS, simulate
 
-pytestmark = pytest.mark.any_server
+pytestmark = [pytest.mark.any_server, pytest.mark.any_python]
 
 WORK = Work(name="two tasks", area=Area.PUBLISH, kind=Kind.PUBLISH, count=8, width=2)
 

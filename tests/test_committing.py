@@ -23,6 +23,8 @@ from trio_bus import (
 from trio_bus.abc import Append, Commit, GroupMember, Once, Receipt, Settled, StreamBackend
 from trio_bus.testing import Act, open_fault_proxy
 
+pytestmark = pytest.mark.every_server
+
 OUT, LOG = "{orders}.out", "{orders}.log"
 RECORD = ((b"data", b"x"),)
 OUTPUTS = (

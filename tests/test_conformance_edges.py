@@ -22,6 +22,8 @@ from trio_bus.testing._bus_conformance import play
 from trio_bus.testing._bus_conformance.mortal import Mortal, MortalBackend
 from trio_bus.testing._journal import Journal
 
+pytestmark = pytest.mark.any_python
+
 FEW = settings(
     max_examples=10,
     stateful_step_count=30,
@@ -59,12 +61,10 @@ def certified(backend: StreamBackend) -> Tally:
     return case.tally
 
 
-@pytest.mark.any_python
 def test_a_backend_that_persists_is_certified() -> None:
     assert certified(Persisting()).operations["append_persisted"] > 0
 
 
-@pytest.mark.any_python
 def test_a_backend_without_an_administrator_is_certified() -> None:
     """What nobody can remove is not removed."""
     assert certified(FaultyBackend(MemoryBackend())).programs >= 10
@@ -89,7 +89,6 @@ class Plain:
         self.backend.delete_topic(topic)
 
 
-@pytest.mark.any_python
 def test_whoever_cannot_use_up_a_stream_does_the_rest() -> None:
     def plain(backend: StreamBackend) -> Plain:
         assert isinstance(backend, MemoryBackend)

@@ -35,6 +35,8 @@ from trio_bus import (
 )
 from trio_bus._credentials import Login, Secret, as_login
 
+pytestmark = pytest.mark.every_server
+
 PASSWORD = "s3cr3t-one"  # noqa: S105 - of nobody
 NEXT = "s3cr3t-two"
 

@@ -20,6 +20,8 @@ from trio_bus._redis.diagnosis import Finding, Severity, Told, diagnose
 from trio_bus._redis.examination import Examination, examine
 from trio_bus._redis.rights import OPTIONAL, SUBSCRIBING
 
+pytestmark = pytest.mark.every_server
+
 LOSS, WARNING, NOTE = Severity
 CLOSED = "redis://user:secret@localhost:1"
 

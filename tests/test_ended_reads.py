@@ -23,7 +23,7 @@ from trio_bus._redis import RedisBackend
 from trio_bus._redis.member import RedisMember
 from trio_bus._settled import Settled
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.every_server]
 
 ENDS = 1000
 MOST = 20 * ENDS

@@ -12,6 +12,8 @@ import pytest
 from tests.servers import Servers
 from tests.unmeasured import unmeasured
 
+pytestmark = pytest.mark.any_python
+
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 SERVICES = {"service", "test_orders"}
 """What ends on a signal, and what pytest runs: `test_service.py` and `test_plugin.py` try them."""

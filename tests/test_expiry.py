@@ -28,6 +28,8 @@ from trio_bus import (
 )
 from trio_bus.testing import Done
 
+pytestmark = pytest.mark.every_server
+
 DEAD = "{orders}.dead"
 LIFE = 0.4
 SINGLE = attrs.evolve(config(), max_in_flight=1)

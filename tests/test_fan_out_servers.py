@@ -20,6 +20,8 @@ from tests.test_processes import PATIENCE, ROOT, Lines
 from trio_bus import Delivery, EntryId, Message, WrongType, open_subscription
 from trio_bus._names import own_key
 
+pytestmark = pytest.mark.any_python
+
 MANY = 25
 """Groups that no single look removes."""
 

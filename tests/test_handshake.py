@@ -23,6 +23,8 @@ from trio_bus._redis.replies import as_text
 from trio_bus._redis.resp import ErrorReply
 from trio_bus._redis.wire import Wire
 
+pytestmark = pytest.mark.every_server
+
 
 async def test_who_answers_is_known(server_url: str) -> None:
     """Name, version, life, role, and what may be done there."""

@@ -19,6 +19,8 @@ from trio_bus import (
 )
 from trio_bus.abc import Bury, Death, Membership, Release, Retry
 
+pytestmark = pytest.mark.every_server
+
 US = Membership(topic="orders", group="billing", consumer="us", lease=60.0, max_attempt=3)
 
 

@@ -15,6 +15,8 @@ from tests.test_dead_letters import KEPT, MOVED, kill, listed
 from tests.test_processes import PATIENCE, ROOT, Lines
 from trio_bus import Bus, Delivery, Message, SubscriptionConfig, open_bus, open_subscription
 
+pytestmark = pytest.mark.any_python
+
 MANY = 60
 MIDDLE = 15
 """So many were begun when it is killed."""

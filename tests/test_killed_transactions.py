@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
+pytestmark = pytest.mark.any_python
+
 STOCK = Path(__file__).parent.parent / "docs" / "examples" / "stock.py"
 
 

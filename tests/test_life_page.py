@@ -33,6 +33,8 @@ from trio_bus import (
 from trio_bus._backend import GroupMember, Membership
 from trio_bus._names import RESERVED_CONSUMERS
 
+pytestmark = pytest.mark.any_python
+
 PAGE = (Path(__file__).parent.parent / "docs" / "life.rst").read_text()
 _CELL = r"\n     - (.+(?:\n       .+)*)"
 ROWS = {

@@ -34,6 +34,8 @@ from trio_bus import (
 from trio_bus._clock import WallClock
 from trio_bus.testing import Done
 
+pytestmark = pytest.mark.any_python
+
 SECONDS = 30.0
 
 

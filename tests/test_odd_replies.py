@@ -34,6 +34,8 @@ from trio_bus._redis.scripts import ScriptCall, run_many
 from trio_bus._redis.tls import verify_flags
 from trio_bus._settled import Settled
 
+pytestmark = pytest.mark.every_server
+
 
 def test_what_is_not_what_was_asked_for_is_refused() -> None:
     """The error says the type, and shows no data."""

@@ -20,6 +20,8 @@ from tests.ordered_process import LEASE
 from tests.test_processes import ROOT
 from trio_bus import Bus, EntryId, Message
 
+pytestmark = pytest.mark.any_python
+
 KEYS, MESSAGES = 50, 5000
 PATIENCE = 120.0
 

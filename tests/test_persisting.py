@@ -42,6 +42,8 @@ from trio_bus._redis.once import mark_of
 from trio_bus._redis.replies import as_text
 from trio_bus.abc import Append, Once
 
+pytestmark = pytest.mark.every_server
+
 PERSISTED = PublishOptions(confirmation=Confirmation.PERSISTED)
 ONCE = PublishOptions(confirmation=Confirmation.PERSISTED, guarantee=Guarantee.EXACTLY_ONCE)
 

@@ -26,6 +26,8 @@ from trio_bus import (
 )
 from trio_bus.testing import RecordingObserver, plugin, publish_and_wait
 
+pytestmark = pytest.mark.any_python
+
 # What this module has by these names are the fixtures.
 trio_bus_embedded = plugin.trio_bus_embedded
 trio_bus_memory = plugin.trio_bus_memory

@@ -20,6 +20,8 @@ from tests.unmeasured import unmeasured
 from trio_bus import DeathCause, Message, SubscriptionConfig, open_subscription
 from trio_bus._names import DEAD
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parent.parent
 INNOCENTS = 20
 MOST_PROCESSES = 12

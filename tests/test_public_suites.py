@@ -11,6 +11,8 @@ from trio_bus import RedisBackend
 from trio_bus.testing._public_suites import PUBLIC_SUITES, Stage
 from trio_bus.testing._public_suites.stage import Test
 
+pytestmark = pytest.mark.every_server
+
 TESTS = [
     pytest.param(test, id=f"{suite}-{test.__name__}")
     for suite, tests in PUBLIC_SUITES.items()

@@ -46,6 +46,8 @@ from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import read_entries
 from trio_bus._settled import Settled
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.mark.guards("a batch loses its order")
 async def test_append_keeps_order_fields_and_bytes(backend: RedisBackend) -> None:

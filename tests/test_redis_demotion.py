@@ -25,6 +25,8 @@ from trio_bus._redis.link import Link
 from trio_bus._redis.pipeline import Pipeline
 from trio_bus._redis.resp import ErrorReply, Parser, Reply
 
+pytestmark = pytest.mark.every_server
+
 DEMOTED = [
     "READONLY You can't write against a read only replica.",
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",

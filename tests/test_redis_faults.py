@@ -45,6 +45,8 @@ from trio_bus._redis.member import RedisMember
 from trio_bus._redis.replies import as_text
 from trio_bus._settled import Settled
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.mark.guards("a renewal does not ask who owns it")
 async def test_scripts_come_back_after_a_flush(backend: RedisBackend) -> None:

@@ -35,6 +35,8 @@ from trio_bus._errors import (
 from trio_bus._redis import RedisBackend, open_redis
 from trio_bus._redis.reader import Identity
 
+pytestmark = pytest.mark.every_server
+
 
 async def test_a_read_waits_for_entries_and_for_its_time(backend: RedisBackend) -> None:
     """It returns when something comes, or empty when its time is over."""

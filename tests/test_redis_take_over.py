@@ -42,6 +42,8 @@ from trio_bus._redis import RedisBackend
 from trio_bus._redis.replies import as_list, as_text, read_entries
 from trio_bus._settled import Settled
 
+pytestmark = pytest.mark.every_server
+
 
 async def test_what_is_free_and_due_is_taken_in_that_order(backend: RedisBackend) -> None:
     """Free first, then due, then due without a time; the delayed ones stay."""

@@ -14,6 +14,8 @@ from trio_bus._look import Look
 from trio_bus._names import own_key
 from trio_bus._redis import RedisBackend
 
+pytestmark = pytest.mark.every_server
+
 LEASE = 1000.0
 LATE = attrs.evolve(US, consumer="late", lease=LEASE)
 US_PATIENT = attrs.evolve(US, lease=LEASE)

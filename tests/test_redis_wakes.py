@@ -35,6 +35,8 @@ from trio_bus._redis.connecting import Session
 from trio_bus._redis.replies import as_list, as_text
 from trio_bus._redis.schedule import wake_channel
 
+pytestmark = pytest.mark.every_server
+
 CHANNEL = wake_channel(TOPIC)
 
 

@@ -24,6 +24,8 @@ from trio_bus._backend import (
 from trio_bus._redis import RedisBackend
 from trio_bus._settled import Settled
 
+pytestmark = pytest.mark.every_server
+
 US = Membership(
     topic="{orders}",
     group="billing",

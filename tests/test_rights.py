@@ -36,6 +36,8 @@ from trio_bus._redis.rights import (
     SUBSCRIBING,
 )
 
+pytestmark = pytest.mark.every_server
+
 KEYS = "resetchannels ~orders ~{orders}.dead ~trio_bus:* &trio_bus:*"
 MANUAL = Path(__file__).parent.parent / "docs" / "howto.rst"
 

@@ -41,6 +41,8 @@ from trio_bus._scheduler import check_when
 from trio_bus.abc import Look, Membership, Retry
 from trio_bus.testing import Done
 
+pytestmark = pytest.mark.every_server
+
 AUDITOR = Membership(topic="orders", group="audit", consumer="us", lease=60.0, max_attempt=3)
 
 IN_TIME = 0.05 + PROMPT

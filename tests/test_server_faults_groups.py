@@ -7,7 +7,7 @@ import pytest
 from tests.load import TOPIC, loaded
 from tests.node import node
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.every_server]
 
 
 async def test_a_destroyed_group_starts_again_and_the_other_goes_on(server_kind: str) -> None:

@@ -20,7 +20,7 @@ from trio_bus._dead_letter import dead_letter_of
 from trio_bus._redis.replies import read_entries
 from trio_bus._redis.resp import ErrorReply
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.every_server]
 
 Fault = Callable[[Node], AbstractAsyncContextManager[None]]
 

@@ -21,7 +21,7 @@ from trio_bus import (
     open_subscription,
 )
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.every_server]
 
 SETTINGS = attrs.evolve(config(), max_in_flight=100, claim_idle_timeout=5.0)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.server_kinds import find_binary, real_version
 from tests.servers import command
 
-pytestmark = pytest.mark.any_python
+pytestmark = [pytest.mark.any_python, pytest.mark.every_server]
 
 ROOT = Path(__file__).parent.parent
 

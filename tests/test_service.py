@@ -17,7 +17,7 @@ import trio
 from tests.harness import World, config, open_world
 from trio_bus import Message, open_subscription
 
-pytestmark = pytest.mark.any_server
+pytestmark = [pytest.mark.any_server, pytest.mark.any_python]
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 AS_IT_IS = "import trio, service; trio.run(service.main)"

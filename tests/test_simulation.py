@@ -19,6 +19,8 @@ from trio_bus.testing._line import What
 from trio_bus.testing._simulation.plan import draw
 from trio_bus.testing._simulation.run import perform
 
+pytestmark = pytest.mark.any_python
+
 STILL = Scenario(
     name="still",
     messages=(6, 6),
@@ -88,7 +90,6 @@ def starts(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple((it.actor, it.label) for it in run.lines if it.what is What.STARTED)
 
 
-@pytest.mark.any_python
 def test_seeds_differ_in_their_schedules() -> None:
     """One plan, of which nothing but the schedule differs: its handlers start in many orders."""
     plan = draw(STILL, 5)

@@ -19,7 +19,7 @@ from tests.telling_process import LEASE, SETTINGS
 from tests.test_processes import ROOT
 from trio_bus import Delivery, EntryId, open_subscription
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.any_python]
 PATIENCE = 60.0
 
 

@@ -28,6 +28,8 @@ from trio_bus import (
 )
 from trio_bus.abc import Membership
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.fixture
 async def world(backend_url: str) -> AsyncIterator[World]:

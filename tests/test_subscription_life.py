@@ -38,6 +38,8 @@ from trio_bus import (
 from trio_bus.abc import Membership, Record
 from trio_bus.testing import Done
 
+pytestmark = pytest.mark.any_python
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -15,6 +15,8 @@ from trio_bus._entry_id import EntryId
 from trio_bus._patience import patience
 from trio_bus._settled import Settled
 
+pytestmark = pytest.mark.every_server
+
 NEVER = 3600.0
 """Seconds: no test lasts until then."""
 SOON = 0.001

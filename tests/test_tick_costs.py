@@ -9,6 +9,8 @@ import pytest
 from tests.servers import command
 from tests.tick_costs import FEW, MANY, PLACES, idle_share, measure, shown
 
+pytestmark = pytest.mark.every_server
+
 GROWTH = 10
 """A step that went through all would take a thousand times as long; a busy machine, a few times."""
 BOUND = 2_000

@@ -40,6 +40,8 @@ from trio_bus._outputs import Outputs
 from trio_bus.abc import Append
 from trio_bus.testing import Done
 
+pytestmark = pytest.mark.every_server
+
 OUT, LOG = "{orders}.out", "{orders}.log"
 CONFIG = attrs.evolve(config(), output_topics=(OUT, LOG), claim_idle_timeout=1.0)
 BOTH = [Message(OUT, b"1"), Message(LOG, b"2"), Message(OUT, b"3")]

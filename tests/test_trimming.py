@@ -23,6 +23,8 @@ from trio_bus import (
 )
 from trio_bus._redis.rights import OPTIONAL, RETAINING, SUBSCRIBING
 
+pytestmark = pytest.mark.every_server
+
 __all__ = ["few_url"]
 
 NOTHING_KEPT = Retention(max_length=0)

@@ -14,6 +14,8 @@ from trio_bus._backend import Ack, Bury, Death, DeathCause
 from trio_bus._settled import Settled
 from trio_bus.abc import Membership
 
+pytestmark = pytest.mark.every_server
+
 LAST = 2**64 - 1
 US = Membership(topic="orders", group="billing", consumer="us", lease=60.0, max_attempt=3)
 USED_UP = "exhausted the last possible ID"

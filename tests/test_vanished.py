@@ -31,6 +31,8 @@ from trio_bus._redis.resp import ErrorReply
 from trio_bus.abc import Ack, Bury, Membership, Receipt, Release, Retry, Settled, Settlement
 from trio_bus.testing import Done
 
+pytestmark = pytest.mark.every_server
+
 THIEF = Membership(topic="orders", group="billing", consumer="t", lease=0.1, max_attempt=9)
 SHORT = attrs.evolve(config(), claim_idle_timeout=1.0)
 
