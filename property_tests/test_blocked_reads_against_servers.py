@@ -29,7 +29,7 @@ GROUPS = ("g", "g", "g", "h")
 RECORD = ((b"f", b"1"),)
 UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 ROUNDS = 30
-FLOOR = 1_500
+FLOOR = 600
 """How many blocked reads each server ends at least."""
 
 MOST_LOOKS = 20_000

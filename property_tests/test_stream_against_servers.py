@@ -22,7 +22,7 @@ from trio_bus._memory.store import Store
 pytestmark = pytest.mark.every_server
 
 LENGTH = 1_000
-FLOOR = 250_000
+FLOOR = 200_000
 """How many replies of each server are compared at least, in the quick profile too."""
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
