@@ -30,6 +30,9 @@ SEEDS = {
     runtimes.does_not_wait_for_its_handlers: 8,
     runtimes.buries_one_too_early: 7,
     runtimes.never_times_out: 6,
+    runtimes.never_renews: 6,
+    runtimes.counts_cancellation_as_failure: 7,
+    runtimes.keeps_what_it_did_not_finish: 5,
 }
 """Programs that find a fault sooner than those of which Hypothesis thinks first."""
 

@@ -58,17 +58,18 @@ def test_every_named_module_exists() -> None:
     assert set(FILES) >= PURE_PARTS
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_imports_point_down(name: str) -> None:
-    family = name.partition(".")[0]
-    imported = {target.partition(".")[0] for target in _imports(name)} - {family}
-    if family in VALUES:
-        assert imported <= VALUES
-    elif family in BACKENDS:
-        # (The clock and the helpers that wait are neither messages nor runtime.)
-        assert not imported & (MESSAGES | DOORS | {"_bus", "_delivery", "_subscription"})
-    elif family not in DOORS:
-        assert not imported & (BACKENDS | DOORS)
+def test_imports_point_down() -> None:
+    for name in FILES:
+        family = name.partition(".")[0]
+        imported = {target.partition(".")[0] for target in _imports(name)} - {family}
+        if family in VALUES:
+            assert imported <= VALUES, name
+        elif family in BACKENDS:
+            # (The clock and the helpers that wait are neither messages nor runtime.)
+            above = MESSAGES | DOORS | {"_bus", "_delivery", "_subscription"}
+            assert not imported & above, name
+        elif family not in DOORS:
+            assert not imported & (BACKENDS | DOORS), name
 
 
 def test_no_imports_go_round_in_circles() -> None:
@@ -87,10 +88,12 @@ def test_pure_modules_do_not_import_trio(name: str) -> None:
         pytest.fail(f"there is no module {name}")
 
 
-@pytest.mark.parametrize("name", sorted(FILES.keys() - {OTHER_LOOP}))
-def test_no_other_event_loop_and_no_threads(name: str) -> None:
-    assert not _foreign(name) & {"asyncio", "anyio", "threading", "concurrent", "multiprocessing"}
-    assert name.startswith(PEERS) or not any(it.startswith(PEERS) for it in _imports(name))
+def test_no_other_event_loop_and_no_threads() -> None:
+    others = {"asyncio", "anyio", "threading", "concurrent", "multiprocessing"}
+    for name in sorted(FILES.keys() - {OTHER_LOOP}):
+        assert not _foreign(name) & others, name
+        measures = any(it.startswith(PEERS) for it in _imports(name))
+        assert name.startswith(PEERS) or not measures, name
 
 
 def test_only_one_module_has_another_event_loop() -> None:
@@ -98,15 +101,15 @@ def test_only_one_module_has_another_event_loop() -> None:
     assert "asyncio" in _foreign(OTHER_LOOP)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_is_read_in_one_sitting(name: str) -> None:
-    assert len(FILES[name].read_text().splitlines()) <= 400
+def test_a_file_is_read_in_one_sitting() -> None:
+    lengths = {name: len(path.read_text().splitlines()) for name, path in FILES.items()}
+    assert not {name: length for name, length in lengths.items() if length > 400}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_function_is_seen_at_once(name: str) -> None:
+def test_a_function_is_seen_at_once() -> None:
     long = [
-        f"{node.name}: {length}"
+        f"{name}: {node.name}: {length}"
+        for name in FILES
         for node in ast.walk(_tree(name))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (length := _body_length(node)) > 50
