@@ -28,7 +28,7 @@ nox.options.sessions = [
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
-WORKERS = ("-n", "3", "--dist", "worksteal")  # on two cores: tests wait as much as they work
+WORKERS = ("-n", "3", "--dist", "worksteal")  # on two cores: some wait for servers
 WAITERS = ("-n", "5", "--dist", "worksteal")  # these wait most of the time
 # What may differ between Pythons; and how they speak to a server is seen in a few places.
 SMOKE = ("test_redis_backend", "test_public_suites", "test_connection_edges", "test_tls")

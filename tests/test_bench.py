@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tests.redis_world import options
+from trio_bus._cli import main
 from trio_bus._cli.bench import floor, meter, ours, trio_floor
 from trio_bus._cli.bench.catalogue import Scale, quick, works
 from trio_bus._cli.bench.chart import chart
@@ -151,20 +152,21 @@ def test_memory_needs_no_server() -> None:
         (("--url", "http://localhost"), "the scheme must be one of redis://"),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], says: str) -> None:
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It says what is wrong; nothing was started."""
-    done = bench(*arguments)
-    assert done.returncode == 2
-    assert done.stdout == b""
-    (line,) = done.stderr.decode().splitlines()
+    assert main(["bench", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
     assert says in line
 
 
-def test_a_server_that_is_not_there_is_one_line() -> None:
+def test_a_server_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """That is a failure and no misuse."""
-    done = bench("--url", "redis://localhost:1", *SMALL)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
+    assert main(["bench", "--url", "redis://localhost:1", *SMALL]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -25,6 +25,7 @@ from tests.harness import Recorder, config, publish, until
 from tests.servers import command
 from tests.test_tls import Authority
 from tests.tls_relay import tls_relay
+from tests.unmeasured import unmeasured
 from trio_bus import (
     AuthenticationFailed,
     BusError,
@@ -414,7 +415,11 @@ def test_the_command_prints_no_secret(acl_url: str) -> None:
 def _start(*arguments: str) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, "-m", "trio_bus._cli", *arguments], stdin=pipe, stdout=pipe, stderr=pipe
+        [sys.executable, "-m", "trio_bus._cli", *arguments],
+        env=unmeasured(),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import unittest
 from typing import ClassVar
 
-from hypothesis import HealthCheck
 from hypothesis import settings as Settings  # noqa: N812 - a class, beside attributes of that name
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from trio_bus.testing._patient import patient_settings
 
 from ._machine import BackendMachine
 from ._subject import FindAdministrator, Subject
@@ -75,7 +76,7 @@ def backend_conformance(
     class BackendConformance(BackendConformanceTest):
         """One backend."""
 
-        settings = Settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        settings = patient_settings()
         machine = Machine
         tally = counted
 

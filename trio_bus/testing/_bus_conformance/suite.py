@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import trio
-from hypothesis import HealthCheck
 from hypothesis import settings as Settings  # noqa: N812 - a class, beside attributes of that name
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from trio.testing import MockClock
 
+from trio_bus.testing._patient import patient_settings
 from trio_bus.testing._public_suites import PUBLIC_SUITES, Stage, Test
 
 from .cuts import Disconnect
@@ -77,7 +77,7 @@ def bus_conformance(
     class BusConformance(BusConformanceTest):
         """One backend."""
 
-        settings = Settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        settings = patient_settings()
         machine = Machine if disconnect is None else Interrupted
 
     for suite, tests in PUBLIC_SUITES.items():
