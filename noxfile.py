@@ -28,8 +28,8 @@ nox.options.sessions = [
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
-WORKERS = ("-n", "3", "--dist", "worksteal")  # on two cores: some wait for servers
-WAITERS = ("-n", "5", "--dist", "worksteal")  # these wait most of the time
+WORKERS = ("-n", "3", "--dist", "worksteal")  # on two cores, for what computes
+WAITERS = ("-n", "5", "--dist", "worksteal")  # for what waits for servers and other processes
 # What may differ between Pythons; and how they speak to a server is seen in a few places.
 SMOKE = ("test_redis_backend", "test_public_suites", "test_connection_edges", "test_tls")
 LESS = (
@@ -99,13 +99,14 @@ def tests(session: nox.Session) -> None:
     for version in MISSING:
         session.warn(f"Python {version} is supported and not on this machine: not tested")
     _install(session, "tests")
-    pytest = ("pytest", *WORKERS, *(session.posargs or ["tests"]))
+    asked = session.posargs or ["tests"]
     if session.python == MEASURED:
+        pytest = ("pytest", *WAITERS, *asked)
         if not session.posargs:
             session.run(*pytest, "-m", "bulk")
         _measure(session, "tests", *pytest, *(() if session.posargs else ("-m", "not bulk")))
     else:
-        session.run(*pytest, *(() if session.posargs else LESS))
+        session.run("pytest", *WORKERS, *asked, *(() if session.posargs else LESS))
 
 
 @nox.session(python=MEASURED)
