@@ -20,7 +20,7 @@ pytestmark = pytest.mark.every_server
 
 LAST = 2**64 - 1
 PROGRAMS = 320 * times()
-MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=35, deadline=None)
+MEMORY = settings(max_examples=PROGRAMS, stateful_step_count=28, deadline=None)
 # A program that fails on a server is not made shorter: time is real there.
 REAL = settings(
     max_examples=12 * times(), stateful_step_count=40, deadline=None, phases=[Phase.generate]

@@ -24,7 +24,14 @@ SETTINGS = settings(
     database=None,
     phases=[Phase.generate],
 )
-SEEDS = {backends.SociableSuspects: 6, backends.MisnamedRenewals: 5}
+SEEDS: dict[type[BrokenBackend], int] = {
+    backends.ForgottenKeys: 2,
+    backends.SociableSuspects: 6,
+    backends.MisnamedRenewals: 5,
+    backends.CountedRelease: 5,
+    backends.LeakyTakeOver: 4,
+    backends.DoubleBooking: 5,
+}
 """Programs that find a fault sooner than those of which Hypothesis thinks first."""
 
 

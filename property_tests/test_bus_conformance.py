@@ -47,7 +47,7 @@ async def open_memory() -> AsyncGenerator[MemoryBackend]:
 
 
 TestMemory = bus_conformance(open_memory, virtual_time=True)
-TestMemory.settings = settings(max_examples=550 * times(), stateful_step_count=25, deadline=None)
+TestMemory.settings = settings(max_examples=550 * times(), stateful_step_count=20, deadline=None)
 pytest.mark.bulk(TestMemory)
 
 

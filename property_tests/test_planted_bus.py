@@ -25,7 +25,7 @@ SETTINGS = settings(
     phases=[Phase.generate],
     report_multiple_bugs=False,
 )
-SEEDS = {
+SEEDS: dict[Fault, int] = {
     runtimes.acks_what_is_rejected: 5,
     runtimes.does_not_wait_for_its_handlers: 8,
     runtimes.buries_one_too_early: 7,

@@ -19,11 +19,11 @@ TIMES = times()
 FIRST_SEED = int(os.environ.get("TRIO_BUS_FIRST_SEED", "0")) if TIMES > 1 else 0
 TOTAL = 5_050
 FEWER = {
-    **dict.fromkeys(("scheduled", "transacted", "ailing"), 120),
-    **dict.fromkeys(("restless", "prompt", "outage", "redriven", "stranded", "fanned"), 80),
-    **dict.fromkeys(("hurried", "poisoned"), 80),
-    **dict.fromkeys(("paused", "ordered_paused"), 50),
-    **dict.fromkeys(("ordered", "ordered_troubled", "trimmed", "busy"), 40),
+    **dict.fromkeys(("scheduled", "transacted", "ailing"), 80),
+    **dict.fromkeys(("restless", "prompt", "outage", "redriven", "stranded", "fanned"), 60),
+    **dict.fromkeys(("hurried", "poisoned"), 60),
+    **dict.fromkeys(("paused", "ordered_paused", "ordered"), 40),
+    **dict.fromkeys(("ordered_troubled", "trimmed", "busy"), 25),
 }
 """How many of those that take longer than the others, which share the rest."""
 _SHARE = ceil((TOTAL - sum(FEWER.values())) / (len(SCENARIOS) - len(FEWER)))
