@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +12,7 @@ import trio
 
 from tests.test_dead_letters import KEPT, MOVED, kill, listed
 from tests.test_processes import PATIENCE, ROOT, Lines
+from tests.unmeasured import unmeasured
 from trio_bus import Bus, Delivery, Message, SubscriptionConfig, open_bus, open_subscription
 
 pytestmark = pytest.mark.any_python
@@ -28,7 +28,7 @@ async def kill_in_the_middle(url: str, topic: str) -> None:
         [sys.executable, "-m", "tests.redriving_process", url, topic],
         stdout=subprocess.PIPE,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**unmeasured(), "PYTHONPATH": str(ROOT)},
     )
     try:
         await Lines(process).until(MIDDLE)

@@ -18,6 +18,7 @@ import trio
 from tests.harness import World, open_world
 from tests.ordered_process import LEASE
 from tests.test_processes import ROOT
+from tests.unmeasured import unmeasured
 from trio_bus import Bus, EntryId, Message
 
 pytestmark = pytest.mark.any_python
@@ -33,7 +34,7 @@ async def consuming(url: str, diary: Path) -> AsyncGenerator[trio.Process]:
         [sys.executable, "-m", "tests.ordered_process", url, str(diary)],
         stderr=subprocess.DEVNULL,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**unmeasured(), "PYTHONPATH": str(ROOT)},
     )
     try:
         yield process

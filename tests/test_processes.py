@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import trio
 
 from tests.harness import World, numbered, open_world, publish
+from tests.unmeasured import unmeasured
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = 300
@@ -27,7 +27,7 @@ async def consumer(url: str, mode: str) -> AsyncGenerator[trio.Process, None]:
         [sys.executable, "-m", "tests.consumer_process", url, mode],
         stdout=subprocess.PIPE,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**unmeasured(), "PYTHONPATH": str(ROOT)},
     )
     try:
         yield process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.server_kinds import find_binary, real_version
 from tests.servers import command
+from tests.unmeasured import unmeasured
 
 pytestmark = [pytest.mark.any_python, pytest.mark.every_server]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 def run(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run pytest in a process of its own, with nothing but *path* as PATH if that is given."""
-    environment = {name: text for name, text in os.environ.items() if "PYTEST" not in name}
+    environment = {name: text for name, text in unmeasured().items() if "PYTEST" not in name}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments],
         capture_output=True,

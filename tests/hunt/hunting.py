@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import trio
 
 from tests.put_back.fault import Change, Fault, Stale
 from tests.put_back.trial import Verdict, copied, run_trial
+from tests.unmeasured import unmeasured
 
 from .apart import APART
 from .finding import Finding
@@ -104,7 +104,7 @@ async def _run(copy: Path, name: str) -> str:
         [sys.executable, "-m", "tests.hunt.worker", name],
         cwd=copy,
         env={
-            **os.environ,
+            **unmeasured(),
             "PYTHONPATH": str(copy),
             "PYTHONPYCACHEPREFIX": str(copy / "bytecode"),
             "TMPDIR": str(copy),

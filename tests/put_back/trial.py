@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -15,6 +14,8 @@ from xml.etree import ElementTree as ET
 
 import attrs
 import trio
+
+from tests.unmeasured import unmeasured
 
 from .fault import Change, Stale
 
@@ -104,7 +105,7 @@ def copied(root: Path) -> Generator[Path]:
 
 async def _pytest(copy: Path, arguments: Sequence[str]) -> str:
     """Run the tests of the copy on the package of the copy; return what was printed."""
-    kept = {name: text for name, text in os.environ.items() if "PYTEST" not in name}
+    kept = {name: text for name, text in unmeasured().items() if "PYTEST" not in name}
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"),
         *("--junitxml=report.xml", "-o", "junit_family=xunit1", f"--basetemp={copy}/t", *arguments),
