@@ -315,7 +315,8 @@ KEEPING = [
     joined(config=attrs.evolve(CONFIG, ordering_mode=OrderingMode.KEY, max_in_flight=2)),
     told(Transition.ACTIVE, delivery=None),
 ]
-RELEASED, REGAINED = at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE)
+CROWDED = attrs.evolve(CONFIG, ordering_mode=OrderingMode.KEY, max_in_flight=2, max_parked=1)
+REGAINED = at_server(What.GIVEN, ONE)
 STARTED, FINISHED = told(Transition.STARTED), told(Transition.FINISHED)
 
 
@@ -1232,6 +1233,23 @@ ROWS = [
             *(say(What.SUCCEEDED, TWO, attempt=1), REDRIVEN, REGAINED),
             attrs.evolve(RELEASED, entry_id=TWO),
             attrs.evolve(REGAINED, entry_id=TWO, time=9.0),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "its key may be held",
+        [
+            *(*KEEPING, first(ONE), say(What.SUCCEEDED, ONE, attempt=1)),
+            *(told(Transition.RECEIVED, TWO), RELEASED, attrs.evolve(REGAINED, time=9.0)),
+        ],
+    ),
+    Row(
+        hand_over.HandOver,
+        "as many wait as may",
+        [
+            *(attrs.evolve(KEEPING[0], config=CROWDED), KEEPING[1]),
+            *(first(TWO, key="bob"), say(What.SUCCEEDED, TWO, attempt=1)),
+            *(RELEASED, attrs.evolve(REGAINED, time=9.0)),
         ],
     ),
     Row(

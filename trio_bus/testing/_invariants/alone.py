@@ -8,7 +8,8 @@ from trio_bus._subscription.turn import CHECKS_PER_LEASE
 from trio_bus.testing._line import Line, What
 
 from .rule import Ears, Rule, each, key_of
-from .scene import BEGINNINGS, ENDED, Consumer, Scene
+from .scene import BEGINNINGS, Consumer, Scene
+from .turns import ENDED
 
 _AT_REST = 1 - 1 / CHECKS_PER_LEASE
 """Part of a lease after which a look that comes once in a while may find nothing at work."""

@@ -12,7 +12,8 @@ from trio_bus.testing._line import Line, What
 from trio_bus.testing._places import Places
 
 from .rule import Ears, Rule, each
-from .scene import BEGINNINGS, ENDED, ENDS, Scene
+from .scene import BEGINNINGS, ENDS, Scene
+from .turns import ENDED
 
 _GRACE = 1.0
 """Seconds for what is on its way."""

@@ -10,7 +10,8 @@ from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
 from .rule import Ears, Key, Rule, each, key_of
-from .scene import ENDED, Scene
+from .scene import Scene
+from .turns import ENDED
 
 _SLACK = 0.002
 """Seconds: what is due at one moment happens in it."""

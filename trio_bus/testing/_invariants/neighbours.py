@@ -103,7 +103,7 @@ class Neighbours(Rule):
         """Say where entries could start.
 
         What is new is not read where too much waits for a key. What comes again may wait for its
-        key wherever it is, if anything else is under way.
+        key wherever it is, if anything else is under way, or a handler goes on with what is settled.
         """
         config = self.scene.configs.get(where)
         if group is None or config is None or config.ordering_mode is OrderingMode.NONE:
@@ -111,7 +111,8 @@ class Neighbours(Rule):
         waiting = sum(n for place, n in group.counts.items() if place not in {UNDELIVERED, DEAD})
         again = sum(group.counts.get(place, 0) for place in _READY[1:])
         new = _READY[:1] if waiting < config.max_parked else ()
-        return (*new, *(_READY[1:] if again == waiting else ()))
+        at_work = any(it.running for it in self.scene.groups[where].values())
+        return (*new, *(_READY[1:] if again == waiting and not at_work else ()))
 
 
 def _spots(group: GroupPlaces | None) -> list[tuple[EntryId, str]]:

@@ -14,7 +14,7 @@ from trio_bus._modes import AckMode, OrderingMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import FAULTS, Line, What
 
-from .turns import Turns
+from .turns import ENDED, Turns
 
 BEGINNINGS = frozenset({Transition.RECEIVED, Transition.TAKEN_OVER})
 ENDS = {
@@ -27,8 +27,6 @@ ENDS = {
     Transition.UNCONFIRMED: "unconfirmed",
 }
 """What ends a delivery, and the counter of `SubscriptionStatistics` that it raises."""
-ENDED = frozenset({What.SUCCEEDED, What.FAILED, What.CANCELLED})
-"""How handlers end."""
 _SETTLED = frozenset({What.ACKED, What.RETRIED, What.BURIED, What.DROPPED})
 """What the server does with an entry that is no suspect any more then."""
 
@@ -69,12 +67,7 @@ class Consumer:
         stopped = self.draining or self.left or self.dead or self.halted or self.ails
         if self.config is None or stopped:
             return False
-        return self.active or not self.keeps_order
-
-    @property
-    def keeps_order(self) -> bool:
-        """Whether what has the key of something that runs has to wait."""
-        return self.config is not None and self.config.ordering_mode is OrderingMode.KEY
+        return self.active or self.config.ordering_mode is OrderingMode.NONE
 
     def could_take(self, since: float) -> float:
         """Return from when on it could have taken what is there since then."""
@@ -275,6 +268,7 @@ class Scene:
             return
         consumer = self._place(line)
         consumer.held.pop(line.delivery, None)
+        self.turns.end(line)
         if line.transition in {Transition.LEASE_LOST, Transition.UNCONFIRMED}:
             consumer.given_up.add(line.entry_id)
         self._count(consumer, line.time)
@@ -330,8 +324,12 @@ class Scene:
 
         Where an order is kept, that is not before all have ended that come before it.
         """
-        began = consumer.could_take(since)
-        return max(began, self.turns.of(*key)) if consumer.keeps_order else began
+        began, config = consumer.could_take(since), consumer.config
+        if config is None or config.ordering_mode is OrderingMode.NONE:
+            return began
+        members = self.groups.get(key[:2], {}).values()
+        held = {entry_id for member in members for entry_id in member.held.values()}
+        return max(began, self.turns.of(*key, held, config.max_parked))
 
     def _hear_death(self, line: Line) -> None:
         self.turns.die(line.actor)

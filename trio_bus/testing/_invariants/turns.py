@@ -8,7 +8,10 @@ from math import inf
 import attrs
 
 from trio_bus._entry_id import EntryId
-from trio_bus.testing._line import Line
+from trio_bus.testing._line import Line, What
+
+ENDED = frozenset({What.SUCCEEDED, What.FAILED, What.CANCELLED})
+"""How handlers end."""
 
 
 @attrs.define
@@ -18,17 +21,17 @@ class _Group:
     running: dict[EntryId, str] = attrs.field(factory=dict[EntryId, str])
     """The actor whose handler works on it."""
     freed: dict[str | None, float] = attrs.field(factory=dict[str | None, float])
-    """When a handler of that key ended last, or an entry was settled; under None, of any."""
+    """When anything happened last to an entry of that key; under None, to any."""
 
-    def free(self, entry_id: EntryId, time: float) -> None:
+    def note(self, entry_id: EntryId, time: float) -> None:
         self.freed[self.keys.get(entry_id)] = self.freed[None] = time
 
-    def before(self, entry_id: EntryId) -> set[EntryId]:
+    def before(self, entry_id: EntryId, at_work: set[EntryId]) -> set[EntryId]:
         """Return what has to end before it may start."""
         name = self.keys.get(entry_id)
         if name == "":
-            return self.running.keys() & {entry_id}
-        earlier = {*self.running, *(it for it in self.unfinished if it < entry_id)}
+            return at_work & {entry_id}
+        earlier = {*at_work, *(it for it in self.unfinished if it < entry_id)}
         return {it for it in earlier if name is None or self.keys.get(it, name) == name}
 
 
@@ -48,20 +51,22 @@ class Turns:
             group.keys[line.entry_id] = line.key
             group.unfinished.add(line.entry_id)
             group.running[line.entry_id] = line.actor
+            group.note(line.entry_id, line.time)
 
     def end(self, line: Line) -> None:
-        """Take note of a handler that has ended."""
+        """Take note of a handler that has ended, or of an entry that is held no longer."""
         if line.entry_id is not None:
             group = self._groups[line.topic, line.group]
-            group.running.pop(line.entry_id, None)
-            group.free(line.entry_id, line.time)
+            if line.what in ENDED:
+                group.running.pop(line.entry_id, None)
+            group.note(line.entry_id, line.time)
 
     def finish(self, line: Line) -> None:
         """Take note of an entry that is done, or dead."""
         if line.entry_id is not None:
             group = self._groups[line.topic, line.group]
             group.unfinished.discard(line.entry_id)
-            group.free(line.entry_id, line.time)
+            group.note(line.entry_id, line.time)
 
     def come_back(self, line: Line) -> None:
         """Take note of an entry that was sent back from the dead."""
@@ -73,9 +78,18 @@ class Turns:
         for group in self._groups.values():
             group.running = {it: who for it, who in group.running.items() if who != actor}
 
-    def of(self, topic: str, group: str, entry_id: EntryId) -> float:
-        """Return since when nothing that has its key, or may have it, is before an entry."""
+    def of(
+        self, topic: str, group: str, entry_id: EntryId, held: set[EntryId], max_parked: int
+    ) -> float:
+        """Return since when nothing is before an entry.
+
+        That is what has its key, or may have it, and is *held* by a consumer or came before; and,
+        where as many wait as may be parked, anything that waits.
+        """
         known = self._groups[topic, group]
-        if known.before(entry_id):
+        at_work = {*known.running, *held}
+        parked = known.unfinished - at_work - {entry_id}
+        if known.before(entry_id, at_work) or len(parked) >= max_parked:
             return inf
-        return known.freed.get(known.keys.get(entry_id), -inf)
+        crowded = len(known.keys) >= max_parked
+        return known.freed.get(None if crowded else known.keys.get(entry_id), -inf)
