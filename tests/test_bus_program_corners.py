@@ -154,7 +154,7 @@ def test_time_may_be_real() -> None:
 def test_only_what_was_sent_back_is_told() -> None:
     journal = Journal(lambda: 0.0)
     grave = Grave(topic="orders", group="billing", entry_id=EntryId(1), id=EntryId(9))
-    results = [Redriven.GONE, RemoteError("OOM full"), Redriven.DONE]
+    results: list[Redriven | RemoteError] = [Redriven.GONE, RemoteError("OOM full"), Redriven.DONE]
     tell_redriven(journal, [grave] * 3, results)
     assert [line.what for line in journal.lines] == [What.REDRIVEN]
 

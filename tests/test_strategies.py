@@ -82,7 +82,8 @@ def test_messages_are_of_what_is_given() -> None:
 
 def test_the_plainest_message_says_nothing() -> None:
     plain = some(messages())[0]
-    assert (plain.topic, plain.payload, plain.key, plain.headers) == ("0", b"", "", {})
+    assert (plain.topic, plain.payload, plain.key) == ("0", b"", "")
+    assert not plain.headers
 
 
 def test_the_plainest_pause_is_none() -> None:

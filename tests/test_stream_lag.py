@@ -11,7 +11,7 @@ from trio_bus._memory.dialects import REDIS_7_0, REDIS_7_2_7, REDIS_8, VALKEY, d
 from trio_bus._memory.errors import StreamError
 from trio_bus._memory.group_commands import xgroup_create, xinfo_groups
 from trio_bus._memory.store import Store
-from trio_bus._memory.stream_commands import Trim, make_trim, xadd, xdel, xlen, xtrim
+from trio_bus._memory.stream_commands import make_trim, xadd, xdel, xlen, xtrim
 
 RECORD: Record = ((b"f", b"v"),)
 NOW = 1_000_000
@@ -77,9 +77,10 @@ def test_what_is_not_supported_has_no_dialect(version: str) -> None:
         dialect_of(version)
 
 
-@pytest.mark.parametrize("trim", [None, make_trim(maxlen=9)])
-def test_an_entry_says_something(trim: Trim | None) -> None:
+def test_an_entry_says_something() -> None:
+    """Options count as arguments, and do not help."""
     store = Store(VALKEY)
-    with pytest.raises(StreamError, match="wrong number of arguments"):
-        xadd(store, "s", "*", (), NOW, trim=trim)
+    for trim in (None, make_trim(maxlen=9)):
+        with pytest.raises(StreamError, match="wrong number of arguments"):
+            xadd(store, "s", "*", (), NOW, trim=trim)
     assert not xlen(store, "s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
@@ -30,9 +31,9 @@ class OrderRules(RuleBasedStateMachine):
 
     ordering: Ordering
 
+    @abc.abstractmethod
     def who(self, drawn: Who) -> Who:
         """Return who does it."""
-        raise NotImplementedError
 
     @rule(who=_players, which=st.none() | _which, own=st.booleans(), cancel=_moments)
     def lead(self, who: Who, which: int | None, own: bool, cancel: int | None) -> None:  # noqa: FBT001 - drawn
