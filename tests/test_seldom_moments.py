@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from tests.faults import FlakyBackend
 from tests.harness import World, config, publish, until
 from tests.test_gaps import Stop
+from tests.test_ordered_settings import suspects
 from tests.test_ordering import BRIEF, LEASE, ORDERED, Work, member
 from tests.test_ordering import publish as publish_keys
 from trio_bus import (
@@ -29,6 +30,7 @@ from trio_bus import (
     open_subscription,
 )
 from trio_bus._graves import Grave
+from trio_bus._memory.custody import Custody
 from trio_bus._redis import graves
 from trio_bus._redis.resp import ErrorReply
 from trio_bus.testing import plugin
@@ -211,6 +213,26 @@ async def test_whoever_is_replaced_while_it_can_start_nothing_notices_that(
             await until(lambda: not subscription.statistics().active)
             assert flaky.calls["draw"] == asked
     assert work.started == ["a1"]
+
+
+async def test_a_suspect_does_not_start_where_the_lead_was_lost_meanwhile(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """Its turn comes with the next term."""
+    work = Work({"c1": 2 * LEASE})
+    (one,) = await publish_keys(world.bus(), "a1")
+    await suspects(world, one)
+    await publish_keys(world.bus(), "c1")
+
+    def take_lead_away() -> None:
+        Custody(flaky.inner._server.store, member("admin")).place().group.lead = None
+
+    async with open_subscription(world.bus(), BRIEF, work) as subscription:
+        await until(lambda: work.started == ["c1"])
+        flaky.when_done("settle", take_lead_away)
+        await until(lambda: subscription.statistics().handled == 2)
+    assert work.started == ["c1", "a1"]
+    assert len(world.recorder.ids(Transition.STANDBY)) == 2
 
 
 async def test_what_waited_for_its_key_may_be_deleted_when_nobody_keeps_the_order(

@@ -117,10 +117,7 @@ class Prober:
         return (entries[0].id if entries else None), result.booked
 
     async def _give_turn(self, suspect: EntryId) -> None:
-        """Run it alone; where the outage is over by now, leave it to whoever claims."""
-        if not self._outage.lasts.value:
-            await self._core.member.give_up_booking(suspect)
-            return
+        """Run it alone. The outage lasts: nothing else was held, so that nothing has succeeded."""
         with self._core.valve.ending(lambda: self._turn.runs):
             await self._turn.give(suspect)
 
