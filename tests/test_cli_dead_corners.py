@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import pytest
 
@@ -14,7 +15,11 @@ from trio_bus import Bus, EntryId, MemoryBackend, Message, Redriven, RemoteError
 from trio_bus._cli import dead, main
 from trio_bus._graves import Grave
 
-Ask = Callable[..., int]
+
+class Ask(Protocol):
+    """Runs the command; returns its exit code."""
+
+    def __call__(self, action: str, *more: str) -> int: ...
 
 
 class Refusing(MemoryBackend):

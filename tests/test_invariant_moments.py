@@ -23,7 +23,7 @@ from tests.test_invariants import (
     places,
     say,
 )
-from trio_bus import Transition
+from trio_bus import SubscriptionConfig, Transition
 from trio_bus.testing import InvariantBroken, What
 from trio_bus.testing._invariants import Judge, Rule, deaths, fan_out, hand_over
 from trio_bus.testing._line import Line
@@ -80,7 +80,7 @@ def test_who_deletes_a_topic_deletes_the_private_groups_of_it_alone() -> None:
 
 @pytest.mark.parametrize(("config", "suspects"), [(FANS, 0), (RECEIVING, 1)])
 def test_a_suspect_that_was_acked_first_is_one_until_its_handler_ends(
-    config: object, suspects: int
+    config: SubscriptionConfig, suspects: int
 ) -> None:
     """Where acks come first, what is settled has yet to be handled, alone."""
     judge = Judge([])

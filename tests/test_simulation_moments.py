@@ -20,6 +20,7 @@ from trio_bus import Delivery, EntryId, Message, OutcomeUnknown
 from trio_bus._backend import Bury, Death, DeathCause
 from trio_bus._graves import Grave
 from trio_bus.testing import Handling, Run, Scenario, Trouble, What, simulate
+from trio_bus.testing._journal import Journal
 from trio_bus.testing._simulation.acting import Acting, AnySubscription, HandlerFailed
 from trio_bus.testing._simulation.backend import WiredBackend
 from trio_bus.testing._simulation.faults import Fault
@@ -176,12 +177,11 @@ async def test_of_what_is_sent_back_half_may_be_when_the_connection_is_lost(
 
 
 def test_whoever_is_dead_does_not_die_again() -> None:
-    killed: list[str] = []
-    cut = SimpleNamespace(cut=lambda: killed.append("its connection"))
-    journal = SimpleNamespace(died=lambda name, _: killed.append(name))
-    host = SimpleNamespace(wires={"web": cut})
+    journal, process = Journal(lambda: 0.0), Process("web", 1)
+    cuts: list[str] = []
+    host = SimpleNamespace(wires={"web": SimpleNamespace(cut=lambda: cuts.append("a cut"))})
     world = cast("World", SimpleNamespace(host=host, journal=journal))
-    process = Process("web", 1)
     for _ in range(2):
         World.kill(world, process, "by the test")
-    assert killed == ["web.1", "its connection"]
+    assert [line.what for line in journal.lines] == [What.DIED]
+    assert cuts == ["a cut"]

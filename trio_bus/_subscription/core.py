@@ -359,9 +359,8 @@ class Core:
 
     def _drop(self, holding: Holding) -> None:
         """Forget it, and start what waited for its end."""
-        if holding in self.holdings:
-            del self.holdings[holding]
-            self.valve.drop(holding.size)
+        del self.holdings[holding]
+        self.valve.drop(holding.size)
         if self._by_id.get(holding.entry.id) is holding:
             self._forget_latest(holding)
         successor, holding.successor = holding.successor, None
