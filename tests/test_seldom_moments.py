@@ -26,6 +26,8 @@ from trio_bus import (
     MemoryBackend,
     Redriven,
     RemoteError,
+    Scope,
+    SubscriptionError,
     Transition,
     open_subscription,
 )
@@ -293,3 +295,22 @@ def test_a_redrive_may_be_refused_as_a_whole_or_one_by_one() -> None:
 async def test_a_server_has_no_mock_clock(autojump_clock: MockClock) -> None:
     with pytest.raises(pytest.UsageError, match="it has no mock clock"):
         await anext(plugin.embedded(BusOptions()))
+
+
+async def test_what_was_given_up_is_not_settled_again(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """Whoever was to try it again when its pause is over finds nothing to do."""
+    settings = attrs.evolve(config(), shutdown_timeout=8.0)
+    (entry_id,) = await publish(world.bus(), 1)
+    with pytest.raises(SubscriptionError):
+        async with open_subscription(world.bus(), settings) as deliveries:
+            delivery = await deliveries.receive()
+            flaky.fail("settle", *[ConnectionLost("cut")] * 1000)
+            with trio.move_on_after(0.0):
+                await delivery.ack()
+    tried = [it for it in world.recorder.errors if it.scope is Scope.SETTLE]
+    given_up = [it for it in world.recorder.errors if it.scope is Scope.RELEASE]
+    assert tried[-1].entry_id == entry_id
+    assert given_up
+    assert (await world.group()).pending == 1
