@@ -83,8 +83,7 @@ class Acting:
                 await self._work(step.seconds)
             for output in outputs[1:]:
                 await transaction.publish(output)
-            if step.handling is Handling.COMMIT_NOT:
-                raise HandlerFailed(REASON)
+            _fail_if_planned(step)
 
     async def _resist(self, step: Step) -> bool:
         """Work; when cancelled, do something else first. Say whether to return at once."""
@@ -158,3 +157,9 @@ class Acting:
         if seconds:
             await trio.sleep(seconds)
         await self._process.breathe()
+
+
+def _fail_if_planned(step: Step) -> None:
+    """Leave a transaction by an error, if that is what is planned for it."""
+    if step.handling is Handling.COMMIT_NOT:
+        raise HandlerFailed(REASON)
