@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from tests.test_invariants import (
+    CONFIG,
     FANNED,
     FANS,
     LEFT,
@@ -13,21 +14,34 @@ from tests.test_invariants import (
     OWN,
     RECEIVING,
     TWO,
+    A,
     B,
+    Parts,
     at_server,
     fault,
     joined,
     letter,
+    member,
     own,
     own_places,
     places,
     say,
 )
-from trio_bus import SubscriptionConfig, Transition
+from trio_bus import OrderingMode, SubscriptionConfig, Transition
 from trio_bus.testing import InvariantBroken, What
-from trio_bus.testing._invariants import Judge, Rule, deaths, fan_out, hand_over
+from trio_bus.testing._invariants import (
+    Judge,
+    Rule,
+    deaths,
+    fan_out,
+    hand_over,
+    neighbours,
+    order,
+    promptness,
+    retained,
+)
 from trio_bus.testing._line import Line
-from trio_bus.testing._places import Places, TopicPlaces
+from trio_bus.testing._places import DONE, UNDELIVERED, Places, TopicPlaces
 
 
 def judge_of(rule: type[Rule], *lines: Line) -> Judge:
@@ -88,6 +102,60 @@ def test_a_suspect_that_was_acked_first_is_one_until_its_handler_ends(
     for what in (What.SET_APART, What.GIVEN, What.ACKED):
         judge.scene.hear(at_server(what, ONE))
     assert len(judge.scene.suspects) == suspects
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+def test_what_could_start_does_soon_unless_a_suspect_waits(*, suspect: bool) -> None:
+    """That starts when nothing else runs: so nothing is looked for until it is over."""
+    judge = judge_of(neighbours.Neighbours, joined(), say(What.COMMAND, time=0.1))
+    waiting = places((ONE, UNDELIVERED))
+    judge.look(waiting)
+    if suspect:
+        judge.hear(at_server(What.SET_APART, TWO, time=0.1))
+    judge.hear(say(What.COMMAND, time=9.0))
+    if suspect:
+        judge.look(waiting)
+    else:
+        with pytest.raises(InvariantBroken, match="and a-1 has a free permit"):
+            judge.look(waiting)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_what_is_due_is_given_soon_unless_an_order_is_kept(*, ordered: bool) -> None:
+    """Then it may wait behind others."""
+    config = attrs.evolve(CONFIG, ordering_mode=OrderingMode.KEY) if ordered else CONFIG
+    nobody = Parts(group="", consumer="", label="m1")
+    judge = judge_of(
+        promptness.Promptness,
+        say(What.OPENING, config=config),
+        attrs.evolve(member(), config=config),
+        joined(config=config),
+        attrs.evolve(say(What.SCHEDULING, **nobody), seconds=1.0),
+        say(What.SCHEDULED, **nobody),
+        at_server(What.GIVEN, ONE, time=60.0),
+    )
+    started = say(What.STARTED, ONE, time=60.0, label="m1", attempt=1)
+    if ordered:
+        judge.hear(started)
+    else:
+        with pytest.raises(InvariantBroken, match=r"'m1' was due at 1\.000 s"):
+            judge.hear(started)
+
+
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        (order.Order, What.SUCCEEDED),
+        (order.Order, What.ACKED),
+        (retained.Retained, What.BEGUN),
+    ],
+)
+def test_a_rule_knows_no_entry_that_is_not_named(rule: type[Rule], what: What) -> None:
+    """What it hears of one says nothing of others."""
+    judge = judge_of(rule, joined())
+    judge.rule(rule).hears()[what](say(what, None, seconds=1.0))
+    judge.quiet(places((ONE, DONE)))
+    assert judge.scene.consumer(A).config == CONFIG
 
 
 @pytest.mark.parametrize("what", [*What, *Transition], ids=lambda what: what.value)

@@ -15,8 +15,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.test_pipeline import running
-from trio_bus import ConnectionLost, GroupMissing, LoggingObserver, Transition, Unsupported
+from trio_bus import ConnectionLost, EntryId, GroupMissing, LoggingObserver, Transition, Unsupported
 from trio_bus._observer import TransitionEvent
+from trio_bus._redis.member import RedisMember
 from trio_bus._redis.portion import Portion
 from trio_bus._redis.reader import Identity
 from trio_bus._redis.replies import as_record
@@ -142,3 +143,26 @@ async def test_a_reader_that_was_lost_is_fenced(
     await holdings.recover()
     assert not holdings.is_suspected
     assert [command[1] for command in server.asked] == asked
+
+
+@attrs.define
+class Booking:
+    """A member, and its group, which lets go of no booking."""
+
+    given_up: list[tuple[EntryId, bool]] = attrs.field(factory=list[tuple[EntryId, bool]])
+
+    @property
+    def _group(self) -> Booking:
+        return self
+
+    async def book(self, entry_id: EntryId, *, keep: bool) -> bool:
+        await trio.lowlevel.checkpoint()
+        self.given_up.append((entry_id, keep))
+        raise ConnectionLost("cut")
+
+
+async def test_a_booking_that_cannot_be_given_up_is_left_to_its_lease() -> None:
+    us = Booking()
+    for booked in (None, EntryId(7)):
+        await RedisMember._give_up(cast("RedisMember", us), booked)
+    assert us.given_up == [(EntryId(7), False)]

@@ -20,8 +20,10 @@ from trio_bus import (
     Backoff,
     Batch,
     Delivery,
+    GroupMissing,
     RemoteError,
     Scope,
+    SubscriptionConfig,
     Transition,
     open_subscription,
 )
@@ -120,6 +122,24 @@ async def test_a_group_that_is_gone_in_an_outage_is_made_again(
     assert Scope.READ in {it.scope for it in world.recorder.errors}
 
 
+async def test_a_private_group_that_is_there_all_the_same_is_not_made_again(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """The answer that it is missing came too late."""
+    handled: list[bytes] = []
+
+    async def handle(delivery: Delivery) -> None:
+        await trio.lowlevel.checkpoint()
+        handled.append(delivery.message.payload)
+
+    flaky.fail("read", GroupMissing("NOGROUP no such group"))
+    async with open_subscription(world.bus(), SubscriptionConfig.fan_out("orders"), handle):
+        await publish(world.bus(), 2)
+        await until(lambda: len(handled) == 2)
+    assert not world.recorder.ids(Transition.GROUP_RECREATED)
+    assert [type(it.error) for it in world.recorder.errors] == [GroupMissing]
+
+
 async def test_what_is_refused_in_the_end_is_told(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
@@ -136,3 +156,34 @@ async def test_what_is_refused_in_the_end_is_told(
     told = [it for it in world.recorder.errors if it.scope is Scope.RELEASE]
     assert {str(it.error) for it in told} == {"OOM full"}
     assert told[0].entry_id in {None, entry_id}
+
+
+async def test_a_batch_that_could_not_be_entered_is_given_back(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """Somebody was cancelled before its block began."""
+    await publish(world.bus(), 2)
+    async with open_subscription(world.bus(), LEASED) as deliveries:
+        batch = await anext(deliveries.batches(2, 1.0))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with batch:
+                pytest.fail("it was entered")
+        assert scope.cancelled_caught
+        await until(lambda: deliveries.statistics().released == 2)
+
+
+async def test_what_fails_in_a_batch_of_which_all_was_lost_is_told(
+    autojump_clock: MockClock, world: World, flaky: FlakyBackend
+) -> None:
+    """Somebody has to hear of it; and nothing is settled."""
+    stop = Stop(autojump_clock, flaky, seconds=0.0, steal=2)
+    await publish(world.bus(), 2)
+    async with open_subscription(world.bus(), LEASED) as deliveries:
+        batch = await anext(deliveries.batches(2, 1.0))
+        stop()
+        await until(lambda: deliveries.statistics().lost_leases == 2)
+        async with batch:
+            raise OSError("late")
+        assert [str(it.error) for it in world.recorder.errors] == ["late"]
+        await stop.check_untouched()
