@@ -1,5 +1,7 @@
 """What the invariants hear that seldom happens, written by hand."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import attrs
@@ -40,6 +42,7 @@ from trio_bus.testing._invariants import (
     promptness,
     retained,
 )
+from trio_bus.testing._invariants.turns import Turns
 from trio_bus.testing._line import Line
 from trio_bus.testing._places import DONE, UNDELIVERED, Places, TopicPlaces
 
@@ -165,3 +168,17 @@ def test_a_scene_knows_no_entry_that_is_not_named(what: What | Transition) -> No
     judge.scene.hear(say(what, None))
     assert not judge.scene.suspects
     assert not any(it.held or it.running for it in judge.scene.consumers.values())
+
+
+def test_nobody_waits_for_an_entry_that_is_not_named() -> None:
+    turns = Turns()
+    for hear in (turns.begin, turns.end, turns.finish):
+        hear(say(What.STARTED, None))
+    assert not turns._groups
+
+
+def test_who_is_not_given_what_comes_back_in_a_fault_is_not_judged() -> None:
+    """Whoever could have taken it may be cut off."""
+    released, late = at_server(What.RELEASED, ONE), at_server(What.GIVEN, ONE, time=1.0)
+    judge = judge_of(hand_over.HandOver, joined(B), released, fault(What.FAULT), late)
+    assert not judge.scene.calm
