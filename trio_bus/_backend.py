@@ -219,6 +219,14 @@ class GroupMember(OrderedMember):
         `look` does.
         """
 
+    def take_unseen(self) -> Collection[EntryId]:
+        """Return what was given to this member of a private group, and back, without its knowing.
+
+        An answer was lost, or came with a cancellation. Not what has come again since, and each is
+        told once. Whoever makes the group anew has to begin before it: nobody else knows of it.
+        """
+        return ()
+
     @abc.abstractmethod
     async def forget(self) -> bool:
         """Remove this consumer unless it owns entries; say whether it is gone.

@@ -78,7 +78,7 @@ FAN_OUT = (
             put(
                 "behind what is not finished",
                 "trio_bus/_subscription/progress.py",
-                "        if not self._unfinished:\n",
+                "        if self._newest is None or not self._unfinished:\n",
                 "        if self._newest is not None or not self._unfinished:\n",
             ),
         ),

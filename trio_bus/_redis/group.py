@@ -175,9 +175,14 @@ class Group:
         rows = [as_row(row, 2) for reply in replies for row in as_list(reply)]
         return {as_entry_id(entry_id): _ANSWERS[as_int(code)] for entry_id, code in rows}
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is that of one consumer alone."""
+        return self._us.expiry is not None
+
     async def forget(self) -> bool:
         """Remove this consumer unless it owns entries, or its private group."""
-        if self._us.expiry is not None:
+        if self.is_private:
             await remove(self._link, self._us.topic, self._us.group)
             return True
         return as_int(await self._run("forget", self._keys[:1], self._who)) == 1

@@ -153,6 +153,10 @@ class RedisMember(GroupMember):
                 self._holdings.remove(receipt)
         return over
 
+    def take_unseen(self) -> frozenset[EntryId]:
+        """Return what was given back unseen; see `GroupMember.take_unseen`."""
+        return self._holdings.take_unseen()
+
     async def forget(self) -> bool:
         """Remove this consumer unless it owns entries; say whether it is gone."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -247,6 +251,7 @@ class RedisMember(GroupMember):
             self._holdings.suspect()  # it may have been done, and its answer lost
             raise
         # No checkpoint since the answer came.
+        self._holdings.settled([*(it.id for it in taken.buried), *taken.gone])
         return attrs.evolve(taken, entries=tuple(self._holdings.add(taken.entries)))
 
     async def _give_back(self, entries: Sequence[Entry]) -> None:
@@ -261,6 +266,7 @@ class RedisMember(GroupMember):
             self._holdings.suspect()
             raise
         else:
+            self._holdings.gave_back([entry.receipt for entry in entries], results)
             if any(isinstance(result, RemoteError) for result in results):
                 self._holdings.suspect()
 

@@ -11,6 +11,7 @@ import trio
 from trio_bus._backend import Entry, Receipt, Release, Retry
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, GroupMissing, RemoteError
+from trio_bus._settled import Settled
 
 from .group import Group
 from .link import Link
@@ -38,6 +39,8 @@ class Holdings:
         # work for the garbage collector, which a receipt for each would be.)
         self._known: dict[EntryId, tuple[int, int]] = {}
         self._numbers = itertools.count(1)
+        # Of a private group: what was given back, and we never knew of. Nobody else gets it.
+        self._unseen: set[EntryId] = set()
         # Readers that may still be served. Beyond the newest, only the end of their reads helps.
         self._lost: deque[Identity] = deque(maxlen=_MOST_FENCED)
         self._suspected = False
@@ -77,6 +80,7 @@ class Holdings:
     def _note(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             self._known[entry.id] = (entry.attempt, entry.delivery)
+            self._unseen.discard(entry.id)
 
     def remove(self, receipt: Receipt) -> None:
         """Note that a delivery is over; a later one of the same entry stays.
@@ -87,6 +91,22 @@ class Holdings:
         known = self._known.get(receipt.id)
         if known is not None and known[1] == receipt.delivery:
             del self._known[receipt.id]
+
+    def gave_back(self, receipts: Iterable[Receipt], results: Iterable[object]) -> None:
+        """Note what the server has taken back of what nobody here was told of."""
+        if self._group.is_private:
+            pairs = zip(receipts, results, strict=True)
+            self._unseen.update(it.id for it, result in pairs if result is Settled.DONE)
+
+    def settled(self, entry_ids: Iterable[EntryId]) -> None:
+        """Note what is over without having come to us."""
+        self._unseen.difference_update(entry_ids)
+
+    def take_unseen(self) -> frozenset[EntryId]:
+        """Return what was given back unseen, and has not come again; each once."""
+        unseen = frozenset(self._unseen)
+        self._unseen.clear()
+        return unseen
 
     def suspect(self) -> None:
         """Note that a reply with entries may have been lost."""
@@ -137,7 +157,9 @@ class Holdings:
         # counts, so that it does not cut connections for ever.
         alone = len(strays) == 1 and self._portion.is_single
         back = [Retry(it) if alone else Release(it) for it in strays]
-        for result in await self._group.settle(back) if back else ():
+        results = await self._group.settle(back) if back else []
+        self.gave_back(strays, results)
+        for result in results:
             if isinstance(result, RemoteError):
                 raise result
         self._suspected = False

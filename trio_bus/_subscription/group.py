@@ -63,6 +63,7 @@ class Group:
     async def _create(self) -> bool:
         config, name = self._core.config, self._core.group
         progress = self._core.history.progress
+        progress.missed(self._core.member.take_unseen())
         position = progress.position
         if position is None:
             return await self._backend.create_group(config.topic, name, first_id(config))

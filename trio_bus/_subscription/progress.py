@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from trio_bus._backend import Ack, Bury, Commit
@@ -31,6 +32,11 @@ class Progress:
             self._newest = max(self._newest, entry_id)
             self._unfinished.add(entry_id)
 
+    def missed(self, entry_ids: Iterable[EntryId]) -> None:
+        """These were delivered, and given back before we knew of them."""
+        if self._newest is not None:
+            self._unfinished.update(entry_ids)
+
     def began_anew(self, begin: EntryId) -> None:
         """The group was lost, and a new one begins there: all that is behind is delivered anew.
 
@@ -51,10 +57,11 @@ class Progress:
     @property
     def position(self) -> EntryId | None:
         """The last id up to which everything is finished; None of a group that is shared."""
-        if not self._unfinished:
+        if self._newest is None or not self._unfinished:
             return self._newest
         first = min(self._unfinished)
-        return EntryId(first.ms, first.seq - 1) if first.seq else EntryId(first.ms - 1, _LAST)
+        before = EntryId(first.ms, first.seq - 1) if first.seq else EntryId(first.ms - 1, _LAST)
+        return min(self._newest, before)
 
 
 def _ends(settling: Settling) -> bool:

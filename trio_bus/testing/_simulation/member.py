@@ -28,6 +28,7 @@ from trio_bus.testing._trims import looked
 from .wire import Wire, leave_alone
 
 T = TypeVar("T")
+_Entries = TypeVar("_Entries", bound=Sequence[Entry])
 
 
 class WiredMember(GroupMember):
@@ -47,6 +48,7 @@ class WiredMember(GroupMember):
         self._consumer = membership.consumer
         self._witness = witness
         self._strays: list[Receipt] = []
+        self._unseen: set[EntryId] = set()
 
     async def read(self, count: int, timeout: float) -> list[Entry]:
         """Read; entries whose answer is lost are given back by the next call."""
@@ -58,7 +60,8 @@ class WiredMember(GroupMember):
             return entries
 
         try:
-            return await self._call("read", act, stray=self._stray, count=count, seconds=timeout)
+            entries = await self._call("read", act, stray=self._stray, count=count, seconds=timeout)
+            return self._saw(entries)
         except trio.Cancelled:
             await self._recover_at_once()
             raise
@@ -183,6 +186,12 @@ class WiredMember(GroupMember):
 
         return await self._call("renew", act)
 
+    def take_unseen(self) -> frozenset[EntryId]:
+        """Return what was given back unseen, and has not come again; each once."""
+        unseen = frozenset(self._unseen)
+        self._unseen.clear()
+        return unseen
+
     async def forget(self) -> bool:
         """Forget."""
         await self._recover()
@@ -218,10 +227,13 @@ class WiredMember(GroupMember):
             booked.extend(() if result.booked is None else (result.booked,))
 
         try:
-            return await self._call(name, act, stray=stray, count=count)
+            result = await self._call(name, act, stray=stray, count=count)
         except trio.Cancelled:
             await self._recover_at_once(booked)
             raise
+        self._saw(result.entries)
+        self._unseen.difference_update(result.gone, (it.id for it in result.buried))
+        return result
 
     async def _settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         results = await self._inner.settle(settlements)
@@ -230,6 +242,10 @@ class WiredMember(GroupMember):
 
     def _stray(self, entries: Sequence[Entry]) -> None:
         self._strays += [entry.receipt for entry in entries]
+
+    def _saw(self, entries: _Entries) -> _Entries:
+        self._unseen.difference_update(entry.id for entry in entries)
+        return entries
 
     async def _recover(self) -> None:
         """Give back what strayed.
@@ -240,7 +256,9 @@ class WiredMember(GroupMember):
         while self._strays:
             strays = list(self._strays)
             back = partial(self._settle, [Release(receipt) for receipt in strays])
-            await self._call("recover", back)
+            results = zip(strays, await self._call("recover", back), strict=True)
+            if self._membership.expiry is not None:
+                self._unseen.update(it.id for it, result in results if result is Settled.DONE)
             self._strays = [receipt for receipt in self._strays if receipt not in strays]
 
     async def _recover_at_once(self, booked: Sequence[EntryId] = ()) -> None:
