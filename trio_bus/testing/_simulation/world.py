@@ -16,7 +16,6 @@ from trio.testing import MockClock
 from trio_bus._backend import Record
 from trio_bus._bus import Bus
 from trio_bus._chance import Chance
-from trio_bus._clock import WallClock
 from trio_bus._options import BusOptions
 from trio_bus.testing._ears import JournalObserver
 from trio_bus.testing._journal import Journal
@@ -237,9 +236,7 @@ class World:
         wire = Wire(self.host, process, self.journal, self.plan.latency, self._chance)
         self.host.wires[process.place] = wire
         self.processes[process.place] = process
-        bus = Bus(WiredBackend(wire), options)
-        bus.clock = WallClock(now())
-        return bus
+        return Bus(WiredBackend(wire), options)
 
     async def _rest(self) -> None:
         """Wait until everything is finished, and no answer is on its way any more.
