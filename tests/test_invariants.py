@@ -43,6 +43,7 @@ from trio_bus.testing._invariants import (
     effects,
     ends,
     errors,
+    expiry,
     fan_out,
     findings,
     hand_over,
@@ -117,6 +118,7 @@ class Parts(TypedDict, total=False):
     headers: Pairs
     config: SubscriptionConfig
     key: str
+    expires: float
 
 
 def say(what: What | Transition, entry_id: EntryId | None = None, **more: Unpack[Parts]) -> Line:
@@ -284,7 +286,11 @@ GIVEN_TEN = at_server(What.GIVEN, ONE, size=10)
 TEN = attrs.evolve(CONFIG, max_in_flight_bytes=10)
 TIDY = attrs.evolve(CONFIG, retention=Retention(max_length=1, max_age=9.0))
 LOSSY = attrs.evolve(TIDY, retention=Retention(max_length=1, finished=False))
+LOSSY_KEEPING = attrs.evolve(LOSSY, dead_letter_topic=None)
 KEEPING_DEAD = attrs.evolve(TIDY, dead_letter_topic=None)
+EXPIRED = told(Transition.EXPIRED, time=1.0)
+EXPIRING = published(ONE, expires=1.0)
+DEAD_LETTER = told(Transition.DEAD_LETTERED, time=1.0, cause=DeathCause.EXPIRED)
 REMOVED = at_server(What.RETAINED, ONE, count=1, seconds=2.0)
 HALTED, CONTINUED = say(What.HALTED), say(What.CONTINUED)
 PUBLISHING = say(What.PUBLISHING, label="m1", group="", consumer="")
@@ -329,6 +335,9 @@ def verb(name: str, *between: Line) -> list[Line]:
 def at(time: float, line: Line) -> Line:
     """Let it happen then."""
     return attrs.evolve(line, time=time)
+
+
+HELD_ALONE = [member(), GIVEN, YIELDING]
 
 
 def renewed(time: float, entry_id: EntryId = ONE) -> Line:
@@ -2154,6 +2163,152 @@ ROWS = [
         [joined(config=TIDY)],
         "all have finished 1-0, and billing has not removed it",
         finish=places((ONE, DONE), (TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "declared, and settled by whoever has it",
+        [joined(config=LOSSY), member(), GIVEN, REMOVED, ACKED],
+        finish=places((TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "declared, and told",
+        [
+            *(joined(config=LOSSY), member(), GIVEN, REMOVED),
+            *(at_server(What.DROPPED, ONE), told(Transition.VANISHED)),
+        ],
+        finish=places((TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "declared, and something went wrong",
+        [joined(config=LOSSY), member(), GIVEN, REMOVED, fault(What.FAULT)],
+        finish=places((TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "declared, where the dead are kept",
+        [joined(config=LOSSY_KEEPING), member(), GIVEN, BURIED, REMOVED],
+        finish=places((TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "declared, and within its bounds",
+        [joined(config=LOSSY), member(), attrs.evolve(REMOVED, count=0)],
+        "1-0 is removed, and is within Retention(",
+    ),
+    Row(
+        retained.Retained,
+        "declared, and not told",
+        [joined(config=LOSSY), member(), GIVEN, REMOVED, at_server(What.DROPPED, ONE)],
+        "1-0 is removed, and billing was told of no end",
+        finish=places((TWO, DONE)),
+    ),
+    Row(
+        retained.Retained,
+        "declared, and one too many is left",
+        [joined(config=LOSSY)],
+        "1-0, and billing has not removed it",
+        finish=places((ONE, DEAD), (TWO, DONE)),
+    ),
+    Row(
+        tenure.Tenure,
+        "what a retention removed needs no lease",
+        [*HELD_ALONE, REMOVED, attrs.evolve(END, time=1.5)],
+    ),
+    Row(
+        tenure.Tenure,
+        "what it removed is not seen",
+        [*HELD_ALONE, attrs.evolve(REMOVED, entry_id=None), attrs.evolve(END, time=1.5)],
+        "a handler of a-1 ends 0.500 s after its lease",
+    ),
+    Row(
+        leases.Leases,
+        "what a retention removed nobody holds",
+        [member(), member(B), GIVEN, REMOVED, at_server(What.GIVEN, ONE, consumer=B)],
+    ),
+    Row(
+        leases.Leases,
+        "a retention removed something",
+        [
+            *(member(), member(B), GIVEN, attrs.evolve(REMOVED, entry_id=None)),
+            at_server(What.GIVEN, ONE, consumer=B),
+        ],
+        "1-0 is given while a-1 has it",
+    ),
+    # 4
+    Row(expiry.Expiry, "in time", [EXPIRING, attrs.evolve(START, time=0.9, expires=1.0)]),
+    Row(expiry.Expiry, "never", [published(ONE), START]),
+    Row(
+        expiry.Expiry,
+        "dead",
+        [
+            *(EXPIRING, published(TWO, "m2"), joined(), BEGUN, EXPIRED),
+            at_server(What.BURIED, ONE, time=1.0, cause=DeathCause.EXPIRED),
+            *(DEAD_LETTER, attrs.evolve(told(Transition.ACKED), delivery=2)),
+        ],
+    ),
+    Row(
+        expiry.Expiry,
+        "acked, where the dead have no topic",
+        [
+            *(EXPIRING, joined(config=KEEPING_DEAD), BEGUN, EXPIRED),
+            told(Transition.ACKED, cause=DeathCause.EXPIRED),
+        ],
+    ),
+    Row(
+        expiry.Expiry,
+        "not confirmed",
+        [EXPIRING, joined(), BEGUN, EXPIRED, told(Transition.UNCONFIRMED)],
+    ),
+    Row(
+        expiry.Expiry,
+        "acked on arrival",
+        [EXPIRING, joined(config=RECEIVING), BEGUN, told(Transition.ACKED), EXPIRED],
+    ),
+    Row(
+        expiry.Expiry,
+        "of a topic that was deleted",
+        [
+            *(published(ONE), published(None), fault(What.TOPIC_DELETED)),
+            *(EXPIRED, attrs.evolve(EXPIRED, delivery=None), told(Transition.EXPIRED, TWO)),
+        ],
+    ),
+    Row(
+        expiry.Expiry,
+        "too late",
+        [EXPIRING, attrs.evolve(START, time=1.1, expires=1.0)],
+        "1-0 ('m1') starts at 1.100 s, and has expired at 1.000 s",
+    ),
+    Row(
+        expiry.Expiry,
+        "buried too early",
+        [EXPIRING, BURIED, at_server(What.BURIED, ONE, time=0.9, cause=DeathCause.EXPIRED)],
+        "1-0 is given up as expired, and expires at 1.000 s",
+    ),
+    Row(
+        expiry.Expiry,
+        "told without a reason",
+        [published(ONE), EXPIRED],
+        "1-0 is given up as expired, and expires never",
+    ),
+    Row(
+        expiry.Expiry,
+        "tried again",
+        [EXPIRING, joined(), BEGUN, EXPIRED, told(Transition.RETRIED)],
+        "1-0 has expired, and is kept for later",
+    ),
+    Row(
+        expiry.Expiry,
+        "rejected",
+        [EXPIRING, joined(), EXPIRED, attrs.evolve(DEAD_LETTER, cause=DeathCause.REJECTED)],
+        "1-0 has expired, and is dead for another reason",
+    ),
+    Row(
+        expiry.Expiry,
+        "acked",
+        [EXPIRING, joined(), EXPIRED, told(Transition.ACKED)],
+        "1-0 has expired, and is in no dead-letter topic",
     ),
     Row(P, "removed when finished", [published(ONE), REMOVED], look=places()),
     Row(

@@ -1,5 +1,8 @@
 """What happened in a run, line by line."""
 
+# pyright: reportPrivateUsage=false
+# Whether something is a dead letter, whose time is of no interest, is told by no public call.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -8,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_bus._dead_letter import lies_dead
 from trio_bus._headers import NO_HEADERS
+from trio_bus._wall import wall
 
 from ._line import SERVER, WORLD, Line, Pairs, What
 from ._wording import headers_of, is_cancelled, kind_of, kind_of_failure, label_of
@@ -75,6 +80,7 @@ class Journal:
         seconds: float | None = None,
         count: int | None = None,
         headers: Pairs = (),
+        expires: float | None = None,
     ) -> None:
         """Write a line, now."""
         line = Line(
@@ -90,8 +96,15 @@ class Journal:
             seconds=seconds,
             count=count,
             headers=headers,
+            expires=expires,
         )
         self.write(line)
+
+    def expiry_of(self, message: Message) -> float | None:
+        """Say when a message expires, by the clock of the run; None: never."""
+        if message.expires_at is None:
+            return None
+        return self.now() + (message.expires_at - wall.now()).total_seconds()
 
     def fault(
         self,
@@ -174,6 +187,7 @@ class Journal:
             label=label_of(message),
             seconds=seconds,
             headers=headers_of(message, metadata),
+            expires=self.expiry_of(message),
         )
 
     def scheduled(self, actor: str, message: Message) -> None:
@@ -330,6 +344,7 @@ class Told:
             detail=detail or once,
             size=len(message.payload),
             headers=headers,
+            expires=self._journal.expiry_of(message),
         )
         self._journal.write(line)
 
@@ -378,5 +393,11 @@ class Handler:
             seconds=seconds,
             key=self._delivery.message.key if what is What.STARTED else "",
             headers=headers,
+            expires=self._expires() if what is What.STARTED else None,
         )
         self._journal.write(line)
+
+    def _expires(self) -> float | None:
+        """Say when it expires; whoever handles dead letters gets them all the same."""
+        is_letter = lies_dead(self._delivery._holding.entry.record)  # noqa: SLF001 - see above
+        return None if is_letter else self._journal.expiry_of(self._delivery.message)

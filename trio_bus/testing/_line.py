@@ -146,6 +146,9 @@ class Line:
     RETAINED, how many entries there are behind it, or how many were removed."""
     key: str = ""
     """Of STARTED: the key of the message. Not told."""
+    expires: float | None = None
+    """Of what is published, and of STARTED: when the message expires, by the clock of the run. Not
+    told."""
     config: SubscriptionConfig | None = None
     """Of OPENING, JOINED, LEAVING and LEFT."""
     asked: Pairs = ()

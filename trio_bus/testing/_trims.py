@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from typing import cast
 
 from trio_bus._backend import Membership, StreamBackend
 from trio_bus._entry_id import EntryId
@@ -16,7 +19,7 @@ from ._ears import Witness
 
 
 async def looked(
-    look: Callable[[], Awaitable[Look]],
+    look: Callable[[], Coroutine[object, object, Look]],
     backend: StreamBackend,
     membership: Membership,
     witness: Witness,
@@ -29,8 +32,8 @@ async def looked(
         found = await look()
         witness.trimmed(found.trimmed)
         return found
-    before = _ids(backend, topic)
-    found = await look()
+    before: list[EntryId] = []
+    found = await _stepwise(look(), lambda: before.__setitem__(slice(None), _ids(backend, topic)))
     after = _ids(backend, topic) if found.trimmed else before
     left, now_ms = frozenset(after), backend._server.clock.now_ms()  # noqa: SLF001 - see above
     removed = [entry_id for entry_id in before if entry_id not in left]
@@ -38,6 +41,24 @@ async def looked(
         newer = len(left) + len(removed) - place
         witness.removed(entry_id, newer, (now_ms - entry_id.ms) / 1000)
     return found
+
+
+@types.coroutine
+def _stepwise(
+    look: Coroutine[object, object, Look], note: Callable[[], None]
+) -> Generator[object, object, Look]:
+    """Look, and take note each time before it goes on: others may have appended meanwhile."""
+    go_on: Callable[[], object] = partial(look.send, None)
+    while True:
+        note()
+        try:
+            waits = go_on()
+        except StopIteration as end:
+            return cast("Look", end.value)
+        try:
+            go_on = partial(look.send, (yield waits))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it waits
+            go_on = partial(look.throw, error)
 
 
 def _ids(backend: MemoryBackend, topic: str) -> list[EntryId]:

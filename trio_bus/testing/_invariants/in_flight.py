@@ -40,7 +40,8 @@ class InFlight(Rule):
                 self.broken(f"{consumer.name} holds {least} entries, the server says {pending}")
             return
         there = {key for key, spot in group.spots.items() if spot.place == consumer.name}
-        gone = {key for key in held - there if (consumer.topic, key) not in self.scene.deleted}
+        removed = self.scene.removed
+        gone = {key for key in held - there if (consumer.topic, key) not in removed}
         if gone:
             self.broken(f"{consumer.name} holds {_ids(gone)}, which is not pending for it")
         unknown = there - held - consumer.given_up

@@ -23,6 +23,7 @@ from .delays import Delays
 from .effects import Effects
 from .ends import Ends
 from .errors import Errors
+from .expiry import Expiry
 from .fan_out import FanOut
 from .findings import Findings
 from .hand_over import HandOver
@@ -56,7 +57,7 @@ RULES: tuple[type[Rule], ...] = (
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Order, Neighbours, Alone, Cancellations, HandOver),
     *(Bookings, Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
-    *(Pauses, Sizes, Outages, Together, Redrives, FanOut, Retained),
+    *(Pauses, Sizes, Outages, Together, Redrives, FanOut, Retained, Expiry),
 )
 """All of them, by their numbers."""
 

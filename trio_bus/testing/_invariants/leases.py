@@ -55,6 +55,7 @@ class Leases(Rule):
             **each(over, self._hear_over),
             **each((*ENDS, What.VERB), self._hear_told),
             **each((*gone, *BEGINS_ANEW), self._hear_loss),
+            What.RETAINED: self._hear_removed,
             Transition.LEASE_LOST: self._hear_lost,
             What.STARTED: self._hear_started,
         }
@@ -90,6 +91,10 @@ class Leases(Rule):
 
     def _hear_loss(self, line: Line) -> None:
         forget(line, self._leases)
+
+    def _hear_removed(self, line: Line) -> None:
+        if line.entry_id is not None:
+            self._hear_loss(line)
 
     def _hear_started(self, line: Line) -> None:
         key = key_of(line)

@@ -39,7 +39,10 @@ class Promptness(Rule):
     number = 0
     name = "promptness"
     seen_by = "what the server keeps, and when it gives it; what consumers hold"
-    weakened_by = "any fault; it is seen in virtual time alone, and suspects run alone"
+    weakened_by = (
+        "any fault, and a retention that removes what is unfinished; it is seen in virtual time "
+        "alone, and suspects run alone"
+    )
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -122,7 +125,14 @@ class Promptness(Rule):
                 self.broken(words, line)
 
     def _may_judge(self, key: Key) -> bool:
-        return self._applies and key[:2] not in self.scene.suspicious
+        return self._applies and key[:2] not in self.scene.suspicious and not self._is_lossy(key[0])
+
+    def _is_lossy(self, topic: str) -> bool:
+        """Say whether entries may vanish that wait to be started: they keep their permit."""
+        retentions = [
+            it.retention for (where, _), it in self.scene.configs.items() if where == topic
+        ]
+        return any(it is not None and not it.finished for it in retentions)
 
     def _members(self, key: Key) -> list[Consumer]:
         return list(self.scene.groups.get(key[:2], {}).values())

@@ -18,15 +18,19 @@ from .scene import Scene
 class Retained(Rule):
     """Retention removes only what every group has finished, and what is beyond its bounds.
 
-    Unless it has ``finished=False``: that is a declared loss. What is pending for anybody is not
-    finished, nor is what a group keeps as dead. And in the end nothing is left that all have
-    finished and that is one too many.
+    What is pending for anybody is not finished, nor is what a group keeps as dead. With
+    ``finished=False``, a declared loss, all goes that is beyond the bounds, and nothing else: what
+    was pending then is settled by whoever has it, or is told as VANISHED. And in the end nothing
+    is left that is one too many, and that all have finished.
     """
 
     number = 17
     name = "retention"
     seen_by = "what a look removes, settlements; where each entry is when the run is over"
-    weakened_by = "groups and topics that were deleted, and private groups that nobody kept"
+    weakened_by = (
+        "groups and topics that were deleted, and private groups that nobody kept; of what was "
+        "lost while it was pending nobody need be told after any fault"
+    )
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -34,6 +38,9 @@ class Retained(Rule):
         self._gone: set[tuple[str, EntryId]] = set()
         self._kept_until: dict[tuple[str, str], float] = {}
         self._begins: dict[tuple[str, str], EntryId] = {}
+        self._given: set[Key] = set()
+        self._lost: dict[Key, Line] = {}
+        """What was removed while it was pending, and nobody was told so far."""
 
     def hears(self) -> Ears:
         """Listen to what the server does with entries."""
@@ -43,6 +50,8 @@ class Retained(Rule):
             What.BEGUN: self._hear_begun,
             What.KEPT: self._hear_kept,
             Transition.DRAINING: self._hear_end,
+            What.GIVEN: self._hear_given,
+            Transition.VANISHED: self._hear_told,
         }
 
     def _hear_begun(self, line: Line) -> None:
@@ -66,6 +75,15 @@ class Retained(Rule):
         kept = line.what is What.BURIED and config and config.dead_letter_topic is None
         if line.entry_id is not None and not kept:
             self._finished.add(key_of(line))
+        if line.entry_id is not None and line.what is not What.DROPPED:
+            self._lost.pop(key_of(line), None)
+
+    def _hear_given(self, line: Line) -> None:
+        self._given.add(key_of(line))
+
+    def _hear_told(self, line: Line) -> None:
+        if line.entry_id is not None:
+            self._lost.pop(key_of(line), None)
 
     def _hear_removed(self, line: Line) -> None:
         config = self.scene.configs.get((line.topic, line.group))
@@ -80,10 +98,19 @@ class Retained(Rule):
             self.broken(f"{line.entry_id} is removed, and is within {retention}", line)
         for topic, group in sorted(self.scene.witnessed - self.scene.destroyed):
             key = (topic, group, known[1])
-            if not retention.finished or topic != line.topic or key in self._finished:
+            if topic != line.topic or key in self._finished:
+                continue
+            if not retention.finished:
+                self._lose(key, line)
                 continue
             if not (is_private(group) and self._is_nothing_to(key, line.time)):
                 self.broken(f"{line.entry_id} is removed, and {group} has not finished it", line)
+
+    def _lose(self, key: Key, line: Line) -> None:
+        """Take note that it was removed while somebody had it, or was to have it again."""
+        config = self.scene.configs.get(key[:2])
+        if key in self._given and config is not None and config.dead_letter_topic is not None:
+            self._lost[key] = line  # without one, what is dead may be gone
 
     def _is_nothing_to(self, key: Key, now: float) -> bool:
         """Say whether a private group begins behind an entry, or others may have removed it."""
@@ -92,7 +119,10 @@ class Retained(Rule):
         return now > until or (begin is not None and key[2] <= begin)
 
     def finish(self, places: Places | None) -> None:
-        """Look for what should have been removed by now."""
+        """Look for what should have been removed by now, and for losses that were not told."""
+        for (_, group, entry_id), line in self._lost.items():
+            if not self.scene.faults:
+                self.broken(f"{entry_id} is removed, and {group} was told of no end", line)
         for (topic, group), config in self.scene.configs.items():
             there = None if places is None else places.topics.get(topic)
             if there is None or config.retention is None or topic in self.scene.uprooted:
@@ -115,7 +145,7 @@ def _too_many(there: TopicPlaces, retention: Retention) -> list[EntryId]:
     found: list[EntryId] = []
     for entry_id in known[: max(0, len(known) - retention.max_length)]:
         spots = [(group.spots or {}).get(entry_id) for group in there.groups.values()]
-        if any(spot is None or spot.place != DONE for spot in spots):
+        if retention.finished and any(spot is None or spot.place != DONE for spot in spots):
             break
         found.append(entry_id)
     return found

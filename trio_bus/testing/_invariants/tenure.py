@@ -77,6 +77,7 @@ class Tenure(Rule):
             What.RENEWED: self._hear_renewed,
             **each(over, self._hear_over),
             **each(gone, self._hear_gone),
+            What.RETAINED: self._hear_removed,
             Transition.LEASE_LOST: self._hear_lost,
             What.STARTED: self._hear_started,
             **each((What.VERB, What.VERB_DONE, What.VERB_FAILED), self._hear_verb),
@@ -107,6 +108,10 @@ class Tenure(Rule):
     def _hear_gone(self, line: Line) -> None:
         for tenures in self._tenures.values():
             forget(line, tenures)
+
+    def _hear_removed(self, line: Line) -> None:
+        if line.entry_id is not None:
+            self._hear_gone(line)
 
     def _hear_renewed(self, line: Line) -> None:
         """Begin its lease anew, and, with the first of one call, count it for all that wait."""

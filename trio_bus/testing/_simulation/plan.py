@@ -249,7 +249,7 @@ class _Draw:
             settings["balance_mode"] = BalanceMode.FAN_OUT
             settings["fan_out_expiry"] = self.more.choice(self.scenario.fan_out_expiries)
         own = "" if name in self.scenario.fan_outs else name
-        if self.order.choice(self.scenario.ordering_modes) is OrderingMode.KEY:
+        if self.order.choice(self.scenario.ordering_modes) is OrderingMode.KEY and own:
             settings["ordering_mode"] = OrderingMode.KEY
             settings["max_parked"] = self.order.choice(self.scenario.max_parked)
         return GroupPlan(

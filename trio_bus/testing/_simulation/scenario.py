@@ -107,8 +107,7 @@ class Scenario:
     retentions: tuple[Retention | None, ...] = attrs.field(
         default=(None,), validator=some(optional(one_of(Retention)))
     )
-    """What a group removes from the topic. Not with ``finished=False``: what is lost then is seen
-    by nobody."""
+    """What a group removes from the topic."""
     failure_thresholds: tuple[int | None, ...] = attrs.field(
         default=(None,), validator=some(optional(count(2)))
     )
