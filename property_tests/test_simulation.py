@@ -23,7 +23,7 @@ FEWER = {
     **dict.fromkeys(("restless", "prompt", "outage", "redriven", "stranded", "fanned"), 60),
     **dict.fromkeys(("hurried", "poisoned"), 60),
     **dict.fromkeys(("paused", "ordered_paused", "ordered"), 40),
-    **dict.fromkeys(("ordered_troubled", "trimmed", "busy"), 25),
+    **dict.fromkeys(("ordered_troubled", "trimmed", "busy", "forgetful", "expiring"), 25),
 }
 """How many of those that take longer than the others, which share the rest."""
 _SHARE = ceil((TOTAL - sum(FEWER.values())) / (len(SCENARIOS) - len(FEWER)))
