@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.faults import FlakyBackend
-from tests.harness import World, config, numbered, publish, until
+from tests.harness import World, config, numbered, open_world, publish, until
 from trio_bus import (
     AckMode,
     Backoff,
     Bus,
     BusOptions,
     Delivery,
+    EntryId,
     Message,
     SubscriptionConfig,
     Transition,
     open_subscription,
 )
+from trio_bus._redis.group import Group
 from trio_bus._subscription.permits import Permits
 from trio_bus._subscription.valve import Valve
+from trio_bus.abc import Membership, Release, Retry, TakeOver
 
 
 async def ok(_: Delivery) -> None:
@@ -351,3 +356,43 @@ async def test_a_claim_that_is_under_way_when_it_is_paused_brings_nothing(
         subscription.resume()
         await until(lambda: subscription.statistics().handled == 1, 60)
     assert starts == [1, 2]
+
+
+async def test_what_a_claim_found_is_told_although_it_was_paused_meanwhile(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer comes with the pause: what it buried is told, and what it took is given back."""
+    really, paused = Group.take_over, list[Callable[[], None]]()
+
+    async def take_over(
+        group: Group, count: int, suspect: EntryId | None, *, book: bool
+    ) -> TakeOver:
+        taken = await really(group, count, suspect, book=book)
+        for pause in paused:
+            pause()
+        paused.clear()
+        return taken
+
+    monkeypatch.setattr(Group, "take_over", take_over)
+    settings, starts = attrs.evolve(config(), max_retry=0), list[bytes]()
+
+    async def handle(delivery: Delivery) -> None:
+        await trio.lowlevel.checkpoint()
+        starts.append(delivery.message.payload)
+
+    async with open_world(server_url) as world:
+        await world.backend.create_group("orders", "billing", None)
+        await publish(world.bus(), 2)
+        us = Membership(topic="orders", group="billing", consumer="us", lease=60.0, max_attempt=9)
+        async with world.backend.join(us) as member:
+            over, free = await member.read(2, 1.0)
+            async with open_subscription(world.bus(), settings, handle) as subscription:
+                paused.append(subscription.pause)
+                await member.settle([Retry(over.receipt, 0.0), Release(free.receipt)])
+                await until(lambda: not paused)
+                await until(lambda: subscription.statistics().rejected == 1)
+                assert starts == []
+                assert world.recorder.ids(Transition.DEAD_LETTERED) == [over.id]
+                subscription.resume()
+                await until(lambda: subscription.statistics().handled == 1)
+        assert starts == [b"1"]

@@ -181,6 +181,9 @@ class GroupMember(OrderedMember):
         deleted ones dropped. Where a burial is refused, that entry stays; the refusal is raised
         only if nothing else was found. Suspects (abandoned, with two counts or as many as there are
         retries) are set apart, uncounted; with *book* one that nobody has booked is booked for us.
+
+        Cancellation: what was taken is handed back. An answer that comes with it and tells of what
+        was buried, dropped or set apart may be returned all the same.
         """
 
     @abc.abstractmethod

@@ -115,7 +115,8 @@ class RedisMember(GroupMember):
         """Take what is released, due or abandoned; see `GroupMember.take_over`.
 
         Cancelled after it was sent, it waits for the answer and releases what came, for at most the
-        command timeout or 10 seconds.
+        command timeout or 10 seconds. Where the answer tells of burials, suspects or what is gone,
+        it is returned all the same: nobody else would ever tell of that.
         """
         return await self._take(count, None, book=book)
 
@@ -228,7 +229,7 @@ class RedisMember(GroupMember):
         await self._link.wait_connected()
         async with self._holdings.lock:
             taken, end = await see_through(take, self._parting)
-        if trio.current_effective_deadline() == -float("inf"):
+        if trio.current_effective_deadline() == -float("inf") and not _must_be_told(taken):
             end = min(end, trio.current_time() + self._parting)
             with trio.CancelScope(deadline=end, shield=True):
                 await self._give_back(taken.entries)
@@ -272,6 +273,11 @@ class RedisMember(GroupMember):
 
     async def _release(self, fields: list[Fields]) -> None:
         await self._give_back([Entry(entry_id, record, 1) for entry_id, record in fields])
+
+
+def _must_be_told(taken: TakeOver) -> bool:
+    """Say whether it found what no later call finds again; what is booked is given up, though."""
+    return bool(taken.buried or taken.gone or taken.suspects) and taken.booked is None
 
 
 async def _let_be(fields: list[Fields]) -> None:  # noqa: ARG001 - nothing has to be done with them

@@ -24,8 +24,8 @@ _Finding = tuple[str, Transition, EntryId]
 class Findings(Rule):
     """What a claim finds beside what it takes is told: what it buries, sets apart or finds gone.
 
-    Nobody holds that: no delivery tells of it. A claim that is cancelled tells nothing. What an
-    answer that was lost had brought is given back, and that is no claim.
+    Nobody holds that: no delivery tells of it. A claim that is cancelled tells of it too, unless
+    its process ends. What an answer that was lost had brought is given back, and that is no claim.
     """
 
     number = 0

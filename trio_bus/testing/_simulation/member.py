@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
+import attrs
 import trio
 
 from trio_bus._backend import (
@@ -221,16 +222,21 @@ class WiredMember(GroupMember):
         self, name: str, act: Callable[[], Awaitable[TakeOver]], count: int | None = None
     ) -> TakeOver:
         booked: list[EntryId] = []
+        found = TakeOver()
 
         def stray(result: TakeOver) -> None:
+            nonlocal found
             self._stray(result.entries)
             booked.extend(() if result.booked is None else (result.booked,))
+            found = attrs.evolve(result, entries=(), booked=None)
 
         try:
             result = await self._call(name, act, stray=stray, count=count)
         except trio.Cancelled:
             await self._recover_at_once(booked)
-            raise
+            if found == TakeOver():
+                raise
+            return found  # nobody else would ever tell of that
         self._saw(result.entries)
         self._unseen.difference_update(result.gone, (it.id for it in result.buried))
         return result
