@@ -2310,6 +2310,36 @@ ROWS = [
         [EXPIRING, joined(), EXPIRED, told(Transition.ACKED)],
         "1-0 has expired, and is in no dead-letter topic",
     ),
+    # 0
+    *(
+        Row(
+            promptness.Promptness,
+            f"what is new, {name}",
+            [*before, published(ONE), at(0.05, GIVEN)],
+            says,
+        )
+        for name, before, says in (
+            ("and nobody is there", [], ""),
+            ("while nobody is free", [joined(), member(), BEGUN], ""),
+            ("after a fault", [joined(), member(), fault(What.FAULT)], ""),
+            ("where an order is kept", [ordered(), member()], ""),
+            (
+                "that waits for company",
+                [joined(), member()],
+                "1-0 is there since 0.000 s, and somebody is free since 0.000 s",
+            ),
+        )
+    ),
+    Row(
+        promptness.Promptness,
+        "what is new, and under an id that nobody was told",
+        [joined(), member(), attrs.evolve(published(ONE), entry_id=None), at(0.05, GIVEN)],
+    ),
+    Row(
+        promptness.Promptness,
+        "what is new, where entries may vanish",
+        [joined(config=LOSSY), member(), published(ONE), at(0.05, GIVEN)],
+    ),
     Row(P, "removed when finished", [published(ONE), REMOVED], look=places()),
     Row(
         P,

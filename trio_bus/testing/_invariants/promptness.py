@@ -16,6 +16,8 @@ from .scene import Consumer, Scene
 
 SOON = BREATH + 0.005
 """Seconds: looks are that far apart, and servers count whole milliseconds."""
+COMPANY = 0.005 + 0.001
+"""Seconds that a free permit may wait for others, so that one read brings many entries."""
 TRIPS = 8
 """Ways to the server or back: of a look and a claim under way, of the next ones, of a read."""
 
@@ -33,7 +35,7 @@ class Promptness(Rule):
 
     Retried, given back, sent back from the dead or scheduled: within 25 ms and the time that the
     answers take, and not at the next tick. Whoever makes something due tells those who wait when
-    that will be.
+    that will be. And what is new is read within 5 ms by whoever has a free permit.
     """
 
     number = 0
@@ -52,6 +54,7 @@ class Promptness(Rule):
         self._scheduled: dict[tuple[str, str], float] = {}
         self._entries: dict[tuple[str, str], EntryId] = {}
         self._given: dict[Key, _Given] = {}
+        self._published: dict[tuple[str, EntryId], float] = {}
 
     def hears(self) -> Ears:
         """Listen to what will be due, and to who gets it."""
@@ -60,6 +63,7 @@ class Promptness(Rule):
             **each((What.RELEASED, What.RETRIED, What.REDRIVEN), self._hear_kept),
             **each(over, self._hear_over),
             What.GIVEN: self._hear_given,
+            What.PUBLISHED: self._hear_published,
             What.SCHEDULING: self._hear_scheduling,
             What.SCHEDULED: self._hear_scheduled,
             What.STARTED: self._hear_started,
@@ -86,6 +90,22 @@ class Promptness(Rule):
         if key not in self._given:
             free = [it.could_take(0.0) for it in self._members(key)]
             self._given[key] = _Given(line.time, min(free, default=inf))
+            self._look_at_new(key, line)
+
+    def _hear_published(self, line: Line) -> None:
+        if line.entry_id is not None:
+            self._published.setdefault((line.topic, line.entry_id), line.time)
+
+    def _look_at_new(self, key: Key, line: Line) -> None:
+        """See that it was read as soon as somebody was free: no permit waits long for company."""
+        there, given = self._published.get((key[0], key[2]), inf), self._given[key]
+        late = given.time > max(there, given.since) + COMPANY + TRIPS * self.scene.latency
+        if late and self._may_judge(key) and not self._is_ordered(key):
+            words = f"{key[2]} is there since {there:.3f} s, and somebody is free since"
+            self.broken(f"{words} {given.since:.3f} s: it is given at {given.time:.3f} s", line)
+
+    def _is_ordered(self, key: Key) -> bool:
+        return self.scene.configs[key[:2]].ordering_mode is OrderingMode.KEY
 
     def _hear_scheduling(self, line: Line) -> None:
         self._delays[line.topic, line.label] = line.seconds or 0.0
@@ -101,7 +121,7 @@ class Promptness(Rule):
             return
         if self._entries.setdefault((line.topic, line.label), key[2]) != key[2]:
             return  # a copy, sent back by an operator
-        if self.scene.configs[key[:2]].ordering_mode is OrderingMode.KEY:
+        if self._is_ordered(key):
             return  # it may wait behind others
         if given.time > max(due, given.since) + self._bound:
             words = f"{line.label!r} was due at {due:.3f} s, and was given at {given.time:.3f} s"
