@@ -2270,7 +2270,11 @@ ROWS = [
         expiry.Expiry,
         "of a topic that was deleted",
         [
-            *(published(ONE), published(None), fault(What.TOPIC_DELETED)),
+            *(
+                published(ONE),
+                attrs.evolve(published(ONE), entry_id=None),
+                fault(What.TOPIC_DELETED),
+            ),
             *(EXPIRED, attrs.evolve(EXPIRED, delivery=None), told(Transition.EXPIRED, TWO)),
         ],
     ),

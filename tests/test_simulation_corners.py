@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from tests.test_simulation_edges import failure
 from tests.test_suspects import GROUP, TOPIC, US
 from trio_bus import Delivery, EntryId
+from trio_bus._backend import Release, Retry, TakeOver
 from trio_bus._chance import Chance
 from trio_bus.testing import Handling, Scenario, Trouble, simulate
 from trio_bus.testing._journal import Journal
@@ -211,3 +212,29 @@ def test_what_is_never_finished_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(World, "_is_quiet", is_quiet)
     told = failure(Scenario(name="restless", messages=(0, 0), consumers=(1, 1)))
     assert told.broken == ("Unfinished: 10 s after the last fault",)
+
+
+async def test_what_a_cancelled_claim_found_is_returned(autojump_clock: MockClock) -> None:
+    """What it took is given back."""
+    host, scope = Host(START), trio.CancelScope()
+    over, free = await host.streams.append(TOPIC, [((b"n", b"1"),), ((b"n", b"2"),)])
+    async with WiredBackend(wire(host)).join(US) as us:
+        await host.streams.create_group(TOPIC, GROUP, EntryId(0))
+        first, second = await us.read(2, 0)
+        await us.settle([Retry(first.receipt, 0.0), Release(second.receipt)])
+        host.streams.delete_entry(TOPIC, first.id)
+        really = Wire._come_back
+
+        async def come_back(self: Wire, operation: str, connection: trio.CancelScope) -> None:
+            if operation == "take_over":
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+            await really(self, operation, connection)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Wire, "_come_back", come_back)
+            with scope:
+                found = await us.take_over(2)
+                assert found == TakeOver(gone=(first.id,))
+        assert (over, free) == (first.id, second.id)
+        assert [it.id for it in (await us.take_over(2)).entries] == [free]

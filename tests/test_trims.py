@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import attrs
 import pytest
+import trio
 
 from tests.faults import FlakyBackend
 from tests.test_retention import US, begin
 from trio_bus import EntryId, MemoryBackend, Retention
 from trio_bus._backend import Ack, Membership, StreamBackend
+from trio_bus._look import Look
 from trio_bus.testing._ears import Witness
 from trio_bus.testing._journal import Journal
 from trio_bus.testing._line import Line, What
@@ -64,3 +66,30 @@ async def test_a_topic_that_is_gone_has_nothing_to_remove() -> None:
         with pytest.raises(Exception, match="NOGROUP"):
             await looked(member.look, backend, US, Witness(journal, "us", US))
     assert [it.what for it in journal.lines] == [What.MEMBER]
+
+
+async def test_a_look_that_is_cancelled_removes_nothing() -> None:
+    """It waits in one step, and is cancelled there."""
+    backend, journal = MemoryBackend(), Journal()
+    async with backend.join(KEEPING_ONE) as member:
+        await begin(backend, 3)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await looked(member.look, backend, KEEPING_ONE, Witness(journal, "us", KEEPING_ONE))
+    assert scope.cancelled_caught
+    assert [it.what for it in journal.lines] == [What.MEMBER]
+
+
+async def test_what_is_appended_while_somebody_looks_is_told_too() -> None:
+    """The look begins before it, and removes it."""
+    backend, journal = MemoryBackend(), Journal()
+    us = attrs.evolve(US, retention=Retention(max_length=1, finished=False))
+    async with backend.join(us) as member:
+        await backend.create_group(us.topic, us.group, EntryId(0))
+
+        async def look() -> Look:
+            await backend.append(us.topic, [((b"n", b"1"),), ((b"n", b"2"),)])
+            return await member.look()
+
+        await looked(look, backend, us, Witness(journal, "us", us))
+    assert [it.count for it in journal.lines if it.what is What.RETAINED] == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .own_batches import BATCHES
+from .own_expiry import EXPIRY
 from .own_fan_out import FAN_OUT
 from .own_flow import FLOW
 from .own_leasing import LEASING
@@ -16,6 +17,6 @@ from .own_transactions import TRANSACTIONS
 
 OWN = (
     *(*RUNTIME, *LEASING, *MEMORY, *SERVERS, *TRANSACTIONS, *FLOW, *BATCHES, *REDRIVING),
-    *(*FAN_OUT, *RETENTION, *ORDER),
+    *(*FAN_OUT, *RETENTION, *ORDER, *EXPIRY),
 )
 """No test says that it guards against one of them: a suite has to find each by itself."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from trio_bus._backend import DeathCause
 from trio_bus._entry_id import EntryId
-from trio_bus._modes import AckMode
 from trio_bus._observer import Transition
 from trio_bus.testing._line import Line, What
 
@@ -83,6 +82,5 @@ class Expiry(Rule):
             self.broken(f"{line.entry_id} has expired, and is kept for later", line)
         if end is Transition.DEAD_LETTERED and line.cause is not DeathCause.EXPIRED:
             self.broken(f"{line.entry_id} has expired, and is dead for another reason", line)
-        acked_first = config is None or config.ack_mode is AckMode.AUTO_ON_RECEIVE
-        if end is Transition.ACKED and not acked_first and config.dead_letter_topic is not None:
+        if end is Transition.ACKED and config is not None and config.dead_letter_topic is not None:
             self.broken(f"{line.entry_id} has expired, and is in no dead-letter topic", line)

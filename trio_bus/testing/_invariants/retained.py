@@ -82,8 +82,7 @@ class Retained(Rule):
         self._given.add(key_of(line))
 
     def _hear_told(self, line: Line) -> None:
-        if line.entry_id is not None:
-            self._lost.pop(key_of(line), None)
+        self._lost.pop(key_of(line), None)
 
     def _hear_removed(self, line: Line) -> None:
         config = self.scene.configs.get((line.topic, line.group))
