@@ -1,8 +1,5 @@
 """What happened in a run, line by line."""
 
-# pyright: reportPrivateUsage=false
-# Whether something is a dead letter, whose time is of no interest, is told by no public call.
-
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -11,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._dead_letter import lies_dead
 from trio_bus._headers import NO_HEADERS
-from trio_bus._wall import wall
 
+from ._expiries import expiry_of, expiry_of_delivery
 from ._line import SERVER, WORLD, Line, Pairs, What
 from ._wording import headers_of, is_cancelled, kind_of, kind_of_failure, label_of
 
@@ -100,12 +96,6 @@ class Journal:
         )
         self.write(line)
 
-    def expiry_of(self, message: Message) -> float | None:
-        """Say when a message expires, by the clock of the run; None: never."""
-        if message.expires_at is None:
-            return None
-        return self.now() + (message.expires_at - wall.now()).total_seconds()
-
     def fault(
         self,
         what: What,
@@ -187,7 +177,7 @@ class Journal:
             label=label_of(message),
             seconds=seconds,
             headers=headers_of(message, metadata),
-            expires=self.expiry_of(message),
+            expires=expiry_of(message, self.now()),
         )
 
     def scheduled(self, actor: str, message: Message) -> None:
@@ -344,7 +334,7 @@ class Told:
             detail=detail or once,
             size=len(message.payload),
             headers=headers,
-            expires=self._journal.expiry_of(message),
+            expires=expiry_of(message, self._journal.now()),
         )
         self._journal.write(line)
 
@@ -378,8 +368,9 @@ class Handler:
         headers: Pairs = (),
     ) -> None:
         """Write one line."""
+        now = self._journal.now()
         line = Line(
-            time=self._journal.now(),
+            time=now,
             actor=self._actor,
             what=what,
             topic=self._config.topic,
@@ -393,11 +384,6 @@ class Handler:
             seconds=seconds,
             key=self._delivery.message.key if what is What.STARTED else "",
             headers=headers,
-            expires=self._expires() if what is What.STARTED else None,
+            expires=expiry_of_delivery(self._delivery, now) if what is What.STARTED else None,
         )
         self._journal.write(line)
-
-    def _expires(self) -> float | None:
-        """Say when it expires; whoever handles dead letters gets them all the same."""
-        is_letter = lies_dead(self._delivery._holding.entry.record)  # noqa: SLF001 - see above
-        return None if is_letter else self._journal.expiry_of(self._delivery.message)
