@@ -2344,6 +2344,15 @@ ROWS = [
         "what is new, where entries may vanish",
         [joined(config=LOSSY), member(), published(ONE), at(0.05, GIVEN)],
     ),
+    Row(
+        together.Together,
+        "the first of which expired when it began",
+        [
+            *(joined(), say(What.BATCHING, batch=1, count=2, seconds=1.0)),
+            *(at(0.5, BEGUN), at(1.0, told(Transition.EXPIRED, TWO))),
+            say(What.BATCHED, ONE, time=1.0, delivery=1, batch=1, count=1),
+        ],
+    ),
     Row(P, "removed when finished", [published(ONE), REMOVED], look=places()),
     Row(
         P,

@@ -39,6 +39,8 @@ class Together(Rule):
         self._numbers: dict[tuple[str, object], int | None] = {}
         self._settled: set[_Mine] = set()
         self._returned: set[_Mine] = set()
+        self._expired_at: dict[str, float] = {}
+        """When something last expired: it may have been the first of the batch that comes then."""
 
     def hears(self) -> Ears:
         """Listen to what comes in batches, and to what becomes of it."""
@@ -47,6 +49,7 @@ class Together(Rule):
             **each((Transition.RECEIVED, Transition.TAKEN_OVER), self._hear_received),
             Transition.STARTED: self._hear_started,
             What.BATCHED: self._hear_batched,
+            Transition.EXPIRED: self._hear_expired,
             What.VERB: self._hear_verb,
             What.SUCCEEDED: self._hear_return,
             **each((Transition.RETRIED, Transition.DEAD_LETTERED), self._hear_end),
@@ -60,6 +63,9 @@ class Together(Rule):
 
     def _hear_started(self, line: Line) -> None:
         self._started[line.consumer, line.delivery] = line.time
+
+    def _hear_expired(self, line: Line) -> None:
+        self._expired_at[line.consumer] = line.time
 
     def _hear_batched(self, line: Line) -> None:
         self._numbers[line.consumer, line.entry_id] = line.delivery
@@ -83,6 +89,7 @@ class Together(Rule):
         if waited > max_wait + _GRACE and not self.scene.faults:
             self.broken(f"a batch waited for {waited:.3f} s, and may for {max_wait:g} s", line)
         short = asked is not None and len(lines) < (most or 0) and waited < max_wait - _GRACE
+        short = short and self._expired_at.get(line.consumer) != line.time
         if short and not consumer.dead and not self._is_suspect(lines[0]):
             words = f"a batch of {len(lines)} is there after {waited:.3f} s"
             self.broken(f"{words}: {most} would be complete, or {max_wait:g} s", line)
