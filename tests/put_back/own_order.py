@@ -14,7 +14,7 @@ ORDER = (
             put(
                 "as if it were done",
                 f"{_SUBSCRIPTION}/starter.py",
-                "            self._lines.again(entry_id, now + settlement.delay)\n",
+                "            self._lines.again(entry_id, settling.since + settlement.delay)\n",
                 "            self._lines.over(entry_id)\n",
             ),
         ),

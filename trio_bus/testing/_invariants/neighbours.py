@@ -103,7 +103,7 @@ class Neighbours(Rule):
         """Say where entries could start.
 
         What is new is not read where too much waits for a key. What comes again may wait for its
-        key wherever it is, if anything else is under way, or a handler goes on with what is settled.
+        key wherever it is, if anything else is under way, or a handler goes on with something.
         """
         config = self.scene.configs.get(where)
         if group is None or config is None or config.ordering_mode is OrderingMode.NONE:
