@@ -166,6 +166,16 @@ class Ended:
     """A core that notes what has ended."""
 
     gone: list[object] = attrs.field(factory=list[object])
+    config: SubscriptionConfig = attrs.field(factory=config)
+    ack_mode: AckMode = AckMode.AUTO_ON_RECEIVE
+    lease: float = 60.0
+
+    @property
+    def inspection(self) -> Ended:
+        return self
+
+    def expire(self, holding: object) -> bool:
+        pytest.fail(f"{holding} was looked at")
 
     def ended(self, holding: object) -> None:
         self.gone.append(holding)

@@ -30,6 +30,7 @@ from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
 from ._ordering import OrderedMember
+from ._quick import quick
 from ._retention import Retention
 from ._settled import Settled
 from ._settlement import (
@@ -66,7 +67,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Entry:
     """One delivered entry. ``attempt`` counts its deliveries so far, this one included."""
 
@@ -82,6 +83,9 @@ class Entry:
     def receipt(self) -> Receipt:
         """What settles this delivery."""
         return Receipt(self.id, self.attempt, self.delivery, self.suspect)
+
+
+quick_entry = quick(Entry)
 
 
 @attrs.frozen

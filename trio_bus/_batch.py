@@ -106,13 +106,16 @@ class Batch:
         holdings = tuple(it._holding for it in self._deliveries)  # noqa: SLF001 - see above
         for holding in holdings:
             holding.check_idle()
-        timeout = min((it.context.handler_timeout for it in holdings), default=math.inf)
+        timeout = min([it.context.handler_timeout for it in holdings], default=math.inf)
         now = trio.current_time()
         self._scope = trio.CancelScope(deadline=now + timeout)
         self._entered = holdings
+        task = trio.lowlevel.current_task()
+        around = tuple(task.child_nurseries)
+        leader = holdings[0].entry.id if len(holdings) > 1 else None
         for holding in holdings:
-            holding.join(self._scope, now)
-            holding.leader = holdings[0].entry.id if len(holdings) > 1 else None
+            holding.join(self._scope, now, task, around)
+            holding.leader = leader
         self._scope.__enter__()
 
     def conclude(self, error: BaseException | None, *, ack: bool) -> BaseException | None:
@@ -126,7 +129,10 @@ class Batch:
         if cancelled and not lost:
             rest = HandlerTimeout("the batch was not done in time")
         failure, onward = sort(rest)
-        concerned = [it for it in holdings if it.open] or list(holdings[:1])
+        if ack and failure is None and onward is None and not cancelled:
+            _succeed(holdings)
+            return None
+        concerned = {it for it in holdings if it.open} or set(holdings[:1])
         if failure is not None and not holdings:
             for holding in self._lost[:1]:  # somebody has to hear of it
                 holding.context.keeper.failed(holding, failure)
@@ -137,3 +143,14 @@ class Batch:
                 ack=ack,
             )
         return onward
+
+
+def _succeed(holdings: Sequence[Holding]) -> None:
+    """Ack those that are open; of the others say only that they have ended."""
+    still = [it for it in holdings if it.settling is None and not it.lost]
+    if still:
+        still[0].context.keeper.succeeded(*still)
+    if len(still) < len(holdings):
+        for holding in holdings:
+            if holding.busy:
+                holding.end(None, release=False, ack=False)

@@ -46,14 +46,15 @@ class Gate:
             raise ValidationError(f"message: {self._too_long(record)}")
         return record
 
-    def decode(self, record: Record) -> Message:
-        """Return the message of a record.
+    def decode(self, record: Record, size: int = 0) -> Message:
+        """Return the message of a record; *size* is its `record_bytes`, where that is known.
 
         Raises:
           Oversized: the record, or its payload, is too large.
           SerializationError: the codec cannot read it.
         """
-        if is_oversized(record, self._max_record_bytes):
+        limit = self._max_record_bytes
+        if not 0 < size <= limit and is_oversized(record, limit):
             raise Oversized(f"record: {self._too_long(record)}")
         try:
             message = self._codec.decode(record)
@@ -61,7 +62,8 @@ class Gate:
             raise
         except Exception as error:  # a broken codec must not bring a subscription down
             raise SerializationError(f"the codec raised {error!r}") from error
-        self._check(len(message.payload), Oversized)
+        if len(message.payload) > self._max_payload_bytes:
+            self._check(len(message.payload), Oversized)
         return message
 
     def _check(self, size: int, refusal: type[ValidationError | Oversized]) -> None:

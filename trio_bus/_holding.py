@@ -10,11 +10,11 @@ import attrs
 import trio
 
 from ._backend import Ack, Entry, Receipt, Release, Settlement
-from ._codec import record_bytes
 from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
 from ._policy import Policy
 from ._settled import Settled
+from ._settlement import quick_ack, quick_receipt
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
@@ -37,6 +37,10 @@ class Keeper(Protocol):
 
     def failed(self, holding: Holding, failure: Exception) -> None:
         """Tell of a failure, and settle the holding, if it is open, as the policy says."""
+        ...
+
+    def succeeded(self, *holdings: Holding) -> None:
+        """Hear that what ran with these returned, and left them open: they are acked."""
         ...
 
     def ended(self, holding: Holding) -> None:
@@ -86,6 +90,8 @@ class Holding:
     """By trio's clock; past it the entry may have another owner."""
     number: int = 0
     """It tells the deliveries of one subscription apart; the first is 1."""
+    size: int = 0
+    """How many bytes of it we keep."""
     deadline: float = math.inf
     """By trio's clock: when ``handler_timeout`` ends it."""
     busy: bool = False
@@ -118,6 +124,8 @@ class Holding:
     """The observer has heard how this delivery ended."""
     transacting: bool = False
     """A transaction of it is open."""
+    _home: trio.Nursery | None = None
+    """Where the task that runs with it is the only one."""
     _around: tuple[trio.Nursery, ...] = ()
     """The nurseries that this task was in before."""
     _scope: trio.CancelScope | None = None
@@ -130,11 +138,6 @@ class Holding:
         return self.entry.receipt
 
     @property
-    def size(self) -> int:
-        """How many bytes of it we keep."""
-        return record_bytes(self.entry.record)
-
-    @property
     def place(self) -> tuple[EntryId, int]:
         """Which delivery this is, for the observer."""
         return self.entry.id, self.entry.attempt
@@ -145,6 +148,11 @@ class Holding:
         return self.settling is None and not self.lost
 
     @property
+    def settlement(self) -> Settlement | None:
+        """How it ends, once it is settling."""
+        return None if self.settling is None else self.settling.settlement
+
+    @property
     def done(self) -> bool:
         """Whether a settlement of it took effect."""
         outcome = None if self.settling is None else self.settling.outcome
@@ -153,8 +161,22 @@ class Holding:
     @property
     def is_doubtful(self) -> bool:
         """Whether a renewal has to say first that it is still ours, before it may start."""
-        doubtful_at = self.lease_until - self.context.lease / 2
-        return self.open and not self.vanished and trio.current_time() >= doubtful_at
+        return self.is_doubtful_at(trio.current_time())
+
+    def is_doubtful_at(self, time: float) -> bool:
+        """Say the same of that time."""
+        return time >= self.safe_until and self.open and not self.vanished
+
+    @property
+    def safe_until(self) -> float:
+        """Until when nobody else can have it, even if clocks differ: half of its lease."""
+        return self.lease_until - self.context.lease / 2
+
+    def ack(self) -> Ack:
+        """Return the word that finishes it."""
+        entry = self.entry
+        receipt = quick_receipt(entry.id, entry.attempt, entry.delivery, entry.suspect)
+        return quick_ack(receipt, self.lease_until - self.context.lease / 2)
 
     @property
     def is_waiting(self) -> bool:
@@ -198,6 +220,8 @@ class Holding:
         nursery: trio.Nursery | None = None
         while task is not None and task is not self._task:
             nursery = task.parent_nursery
+            if nursery is not None and nursery is self._home:
+                return True
             task = nursery and nursery.parent_task
         return task is not None and nursery not in self._around
 
@@ -214,7 +238,8 @@ class Holding:
         self.check_idle()
         now = trio.current_time()
         scope = trio.CancelScope(deadline=now + self.context.handler_timeout)
-        self.join(scope, now)
+        task = trio.lowlevel.current_task()
+        self.join(scope, now, task, tuple(task.child_nurseries))
         scope.__enter__()
         if self.lost:
             scope.cancel("the lease was lost")
@@ -231,14 +256,24 @@ class Holding:
                 "this delivery is being handled: a handler, or a task in 'async with', is inside"
             )
 
-    def join(self, scope: trio.CancelScope, now: float) -> None:
-        """Run with the current task, in a scope that losing the lease cancels."""
+    def join(
+        self,
+        scope: trio.CancelScope,
+        now: float,
+        task: trio.lowlevel.Task,
+        around: tuple[trio.Nursery, ...],
+    ) -> None:
+        """Run with *task*, inside those nurseries, in a scope that losing the lease cancels."""
         self.busy = self.given_out = True
-        self._task = trio.lowlevel.current_task()
-        self._around = tuple(self._task.child_nurseries)
+        self._task, self._around = task, around
         self.started = now
         self.deadline = scope.deadline
         self._scope = scope
+
+    def run_in(self, home: trio.Nursery, scope: trio.CancelScope) -> None:
+        """Run with the only task in *home*, whose *scope* losing the lease cancels."""
+        self.busy = self.given_out = True
+        self._home, self._scope = home, scope
 
     def wake(self) -> None:
         """Let go on who waits for a renewal."""
@@ -249,9 +284,24 @@ class Holding:
     @trio.lowlevel.enable_ki_protection
     def conclude(self, error: BaseException | None, *, ack: bool) -> BaseException | None:
         """Leave the scope, settle as *error* demands; return what has to be raised."""
-        failure, onward = sort(self._leave(error))
+        return self.settle_after(self._leave(error), ack=ack)
+
+    @trio.lowlevel.enable_ki_protection
+    def settle_after(self, error: BaseException | None, *, ack: bool) -> BaseException | None:
+        """Settle as *error* demands, which the scope has let through; return what is raised."""
+        failure, onward = sort(error)
         self.end(failure, release=onward is not None, ack=ack)
         return onward
+
+    def conclude_cancelled(self, error: BaseException, *, ack: bool) -> BaseException | None:
+        """Do what `conclude` does where the scope it ran in was cancelled, and is closed already.
+
+        A scope that is cancelled from the start takes out of *error* what that one would have.
+        """
+        scope = self._scope = trio.CancelScope()
+        scope.cancel("it was cancelled before")
+        scope.__enter__()
+        return self.conclude(error, ack=ack)
 
     @trio.lowlevel.enable_ki_protection
     def end(self, failure: Exception | None, *, release: bool, ack: bool) -> None:
@@ -262,10 +312,23 @@ class Holding:
             elif release:
                 self._submit_if_open(Release(self.receipt))
             elif ack:
-                self._submit_if_open(Ack(self.receipt))
+                self._submit_if_open(self.ack())
         finally:
-            self._task, self._around, self._scope = None, (), None
+            self.part()
             self.context.keeper.ended(self)
+
+    def part(self) -> None:
+        """Let go of what ran with it."""
+        self._task, self._around, self._scope, self._home = None, (), None, None
+
+    def part_with_ack(self, settling: Settling) -> None:
+        """Let go of what ran with it, and of its permit: it is settling."""
+        self.settling = settling
+        self.busy = self.permit = False
+        self._scope = self._home = self._task = None
+        self._around = ()
+        if self._renewed is not None:
+            self.wake()
 
     def _leave(self, error: BaseException | None) -> BaseException | None:
         """Return what is left of *error* when our own cancellation is taken out."""

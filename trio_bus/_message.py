@@ -9,6 +9,7 @@ import attrs
 from ._errors import ValidationError
 from ._headers import NO_HEADERS, Headers, check_headers, refuse_reserved
 from ._names import check_text, check_topic, shown
+from ._quick import quick
 from ._uid import new_uid
 from ._wall import wall
 
@@ -20,7 +21,7 @@ BAGGAGE = "baggage"
 """The W3C header with what an application passes along a trace."""
 
 
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, weakref_slot=False)
 class Message:
     """One event. It cannot be changed; ``attrs.evolve`` makes a changed copy.
 
@@ -140,6 +141,25 @@ class Message:
             trace_uid: str | None,
             correlation_uid: str | None,
         ) -> None: ...
+
+
+if TYPE_CHECKING:
+
+    def quick_message(  # noqa: PLR0917 - see where it is called
+        topic: str,
+        payload: bytes,
+        key: str,
+        kind: str,
+        source: str,
+        uid: str,
+        occurred_at: datetime,
+        headers: Headers,
+        *rest: None,
+    ) -> Message: ...
+
+else:
+    quick_message = quick(Message)
+"""Makes a message of all its fields, in their order, without a check; see `restored`."""
 
 
 def restored(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 import attrs
 
 from ._entry_id import EntryId
+from ._quick import quick
 
 if TYPE_CHECKING:
     from ._once import Append
@@ -20,7 +22,7 @@ Buried = tuple[EntryId, Record]
 """The id of a dead entry where it lies, and its record with the context behind it."""
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Receipt:
     """Proof of one delivery: it fences every later word about the entry.
 
@@ -34,6 +36,9 @@ class Receipt:
     """A number that the backend may give to a delivery, to tell those of one entry apart."""
     suspect: bool = attrs.field(default=False, eq=False)
     """Released, it is a suspect again; see `Entry`."""
+
+
+quick_receipt = quick(Receipt)
 
 
 @unique
@@ -56,11 +61,17 @@ class Death:
     error_text: str
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Ack:
     """The entry is done in this group."""
 
     receipt: Receipt
+    held_until: float = attrs.field(default=-math.inf, eq=False)
+    """By trio's clock: until then nobody else can have it, as far as we know. A backend need not
+    ask before whose it is; it is done in any case then, whoever has it."""
+
+
+quick_ack = quick(Ack)
 
 
 @attrs.frozen

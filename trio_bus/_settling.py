@@ -32,9 +32,10 @@ class Settling:
     last_error: Exception | None = None
     outcome: Settled | None = None
     abandoned: BusError | None = None
-    since: float = attrs.field(factory=trio.current_time)
+    since: float = attrs.field(factory=trio.current_time, kw_only=True)
     """By trio's clock: when it was asked for."""
-    _ended: trio.Event | None = attrs.field(default=None, init=False)
+    ended: trio.Event | None = attrs.field(default=None, init=False)
+    """While somebody waits."""
 
     @property
     def over(self) -> bool:
@@ -68,9 +69,9 @@ class Settling:
         Cancellation: the settlement goes on.
         """
         if not self.over:
-            if self._ended is None:
-                self._ended = trio.Event()
-            await self._ended.wait()
+            if self.ended is None:
+                self.ended = trio.Event()
+            await self.ended.wait()
         else:
             await trio.lowlevel.checkpoint()
         if self.abandoned is not None:
@@ -81,5 +82,5 @@ class Settling:
             raise LeaseLost(f"entry {self.holding.entry.id} was deleted; nothing was published")
 
     def _wake(self) -> None:
-        if self._ended is not None:
-            self._ended.set()
+        if self.ended is not None:
+            self.ended.set()

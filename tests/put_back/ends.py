@@ -178,8 +178,8 @@ CLOSING = (
             put(
                 "handlers run outside the nursery",
                 f"{_SUBSCRIPTION}/dispatcher.py",
-                "nursery.start_soon(self._handle, holding)",
-                "trio.lowlevel.spawn_system_task(self._handle, holding)",
+                "nursery.start_soon(Cell()",
+                "trio.lowlevel.spawn_system_task(Cell()",
             ),
         ),
     ),

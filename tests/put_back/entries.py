@@ -48,8 +48,8 @@ CLAIMING = (
                     ),
                     Change(
                         f"{_SUBSCRIPTION}/permits.py",
-                        "trio.Semaphore(max_in_flight, max_value=max_in_flight)",
-                        "trio.Semaphore(max_in_flight)",
+                        "        assert self._free <= self._most,",
+                        "        assert self._most,",
                     ),
                 ),
             ),
@@ -192,8 +192,8 @@ RETRYING = (
             put(
                 "what the limit is compared with",
                 "trio_bus/_subscription/inspection.py",
-                "            holding.message = self._gate.decode(holding.entry.record)\n",
-                """            holding.message = self._gate.decode(holding.entry.record)
+                "            holding.message = self._gate.decode(record, holding.size)\n",
+                """            holding.message = self._gate.decode(record, holding.size)
             import attrs
 
             forged = int(holding.message.headers.get("attempt", str(holding.entry.attempt)))

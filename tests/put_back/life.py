@@ -17,12 +17,12 @@ LIFE = (
             put(
                 "when it starts",
                 f"{_SUBSCRIPTION}/dispatcher.py",
-                "        holding.begin()\n",
-                """        holding.begin()
-        if self._core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS:
-            from trio_bus._backend import Ack
+                "            holding.run_in(cell.nursery, cell.scope)\n",
+                """            holding.run_in(cell.nursery, cell.scope)
+            if self._acks:
+                from trio_bus._backend import Ack
 
-            self._core.submit(holding, Ack(holding.receipt))
+                self._core.submit(holding, Ack(holding.receipt))
 """,
             ),
         ),
@@ -31,11 +31,20 @@ LIFE = (
         "a permit is off by one",
         "One entry more is held than the permits say, or a permit is never given back.",
         (
-            put(
+            Putting(
                 "one settlement too many waits",
-                f"{_SUBSCRIPTION}/permits.py",
-                "if self._pending < self._max_pending:",
-                "if self._pending <= self._max_pending:",
+                (
+                    Change(
+                        f"{_SUBSCRIPTION}/permits.py",
+                        "self._pending + count <= self._max_pending",
+                        "self._pending + count <= self._max_pending + 1",
+                    ),
+                    Change(
+                        f"{_SUBSCRIPTION}/permits.py",
+                        "min(count, self._max_pending - self._pending)",
+                        "min(count, self._max_pending + 1 - self._pending)",
+                    ),
+                ),
             ),
             put(
                 "a read keeps one that it did not need",

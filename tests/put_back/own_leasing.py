@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fault import Fault, put
+from .fault import Change, Fault, Putting, put
 
 _SUBSCRIPTION = "trio_bus/_subscription"
 
@@ -56,11 +56,20 @@ _LEASES = (
                 "holding.lease_until <= now:",
                 "holding.lease_until + self._core.lease <= now:",
             ),
-            put(
+            Putting(
                 "by what starts",
-                "trio_bus/_holding.py",
-                "trio.current_time() >= doubtful_at",
-                "trio.current_time() >= doubtful_at + self.context.lease",
+                (
+                    Change(
+                        "trio_bus/_holding.py",
+                        "return time >= self.safe_until and",
+                        "return time >= self.safe_until + self.context.lease and",
+                    ),
+                    Change(
+                        f"{_SUBSCRIPTION}/dispatcher.py",
+                        "self._margin = core.lease / 2",
+                        "self._margin = -core.lease / 2",
+                    ),
+                ),
             ),
         ),
     ),

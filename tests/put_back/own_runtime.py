@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fault import Fault, put
+from .fault import Change, Fault, Putting, put
 
 _SUBSCRIPTION = "trio_bus/_subscription"
 
@@ -14,8 +14,8 @@ _PERMITS = (
             put(
                 "from the start",
                 f"{_SUBSCRIPTION}/permits.py",
-                "trio.Semaphore(max_in_flight, max_value=max_in_flight)",
-                "trio.Semaphore(max_in_flight + 1, max_value=max_in_flight + 1)",
+                "self._free = self._most = max_in_flight",
+                "self._free = self._most = max_in_flight + 1",
             ),
         ),
     ),
@@ -26,8 +26,8 @@ _PERMITS = (
             put(
                 "that of a settlement over the limit",
                 f"{_SUBSCRIPTION}/permits.py",
-                "            self._deferred -= 1\n            self._release()\n",
-                "            self._deferred -= 1\n",
+                "        self._release(deferred)\n",
+                "",
             ),
             put(
                 "by a read that lets a claim go first",
@@ -152,14 +152,44 @@ _SETTLING = (
 
 _STARTING = (
     Fault(
+        "a handler starts cancelled",
+        "What cancelled one handler cancels the next one that runs in its place.",
+        (
+            put(
+                "when a lease was lost",
+                f"{_SUBSCRIPTION}/dispatcher.py",
+                "is None or holding.lost or self._has_timeout",
+                "is None or self._has_timeout",
+            ),
+        ),
+    ),
+    Fault(
+        "an ack takes what is another's",
+        "An ack finishes an entry without a look at whose it is, though its lease is over.",
+        (
+            put(
+                "in memory",
+                "trio_bus/_memory/member.py",
+                "settlement.held_until > trio.current_time()",
+                "settlement.held_until",
+            ),
+            put(
+                "on a server",
+                "trio_bus/_redis/group.py",
+                "isinstance(it, Ack) and it.held_until > now for it",
+                "isinstance(it, Ack) for it",
+            ),
+        ),
+    ),
+    Fault(
         "two deliveries overlap",
         "A second delivery of an entry does not wait for the end of the first.",
         (
             put(
                 "it starts at once",
-                f"{_SUBSCRIPTION}/core.py",
-                "        self.lose(earlier)\n        return False\n",
-                "        self.lose(earlier)\n        return True\n",
+                f"{_SUBSCRIPTION}/succession.py",
+                "        self._lose(earlier)\n        return False\n",
+                "        self._lose(earlier)\n        return True\n",
             ),
         ),
     ),
@@ -169,7 +199,7 @@ _STARTING = (
         (
             put(
                 "when that ends",
-                f"{_SUBSCRIPTION}/core.py",
+                f"{_SUBSCRIPTION}/succession.py",
                 "            else:\n                self._start([successor])\n",
                 "            elif successor.lost:\n                self._start([successor])\n",
             ),
@@ -192,11 +222,20 @@ _STARTING = (
         "a handler may take for ever",
         "``handler_timeout`` ends nothing.",
         (
-            put(
+            Putting(
                 "no handler that runs",
-                "trio_bus/_holding.py",
-                "trio.CancelScope(deadline=now + self.context.handler_timeout)",
-                "trio.CancelScope()",
+                (
+                    Change(
+                        "trio_bus/_holding.py",
+                        "trio.CancelScope(deadline=now + self.context.handler_timeout)",
+                        "trio.CancelScope()",
+                    ),
+                    Change(
+                        f"{_SUBSCRIPTION}/dispatcher.py",
+                        "holding.deadline = cell.scope.deadline = now",
+                        "holding.deadline = now",
+                    ),
+                ),
             ),
             put(
                 "no delivery that was left open",

@@ -99,6 +99,19 @@ class Custody:
         self._move(place, settlement, now_ms, due_ms)
         return Settled.DONE
 
+    def ack(self, receipt: Receipt) -> Settled:
+        """Finish an entry, whoever has it; say why it is not ours where nobody has.
+
+        Raises:
+          StreamError: WRONGTYPE.
+        """
+        us = self.membership
+        found = self._store.find_group(us.topic, us.group)
+        if found is None or found[1].pending.get(receipt.id) is None:
+            return self.why_not_ours(receipt) or Settled.LOST
+        found[1].acknowledge(receipt.id)
+        return Settled.DONE
+
     def renew(self, receipts: Collection[Receipt], now_ms: int) -> dict[EntryId, Settled]:
         """Reset the idle time of each; return those where that is over, and why.
 

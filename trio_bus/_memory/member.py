@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from trio_bus._backend import (
+    Ack,
     Commit,
     Entry,
     GroupMember,
@@ -198,6 +199,8 @@ class MemoryMember(GroupMember):
         try:
             if isinstance(settlement, Commit):
                 return commit(self._server, self._custody, settlement, now_ms)
+            if isinstance(settlement, Ack) and settlement.held_until > trio.current_time():
+                return self._custody.ack(settlement.receipt)
             settled = self._custody.settle(settlement, now_ms, self._server.clock.due_ms)
         except StreamError as refusal:
             return translate(refusal)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 import attrs
+import trio
 
 from trio_bus._backend import (
     Ack,
@@ -152,6 +153,8 @@ class Group:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         """Settle many in one write; one result, or the refusal, for each."""
+        if self._may_ack(settlements) and await self._ack(settlements):  # nearly always
+            return [Settled.DONE] * len(settlements)
         parts = list(self._parts(settlements))
         replies = await scripts.run_many(self._link, [part.call for part in parts])
         results: list[Settled | RemoteError] = [Settled.LOST] * len(settlements)
@@ -227,6 +230,23 @@ class Group:
                 yield _Part(self._bury(settlement), (at,))
             elif isinstance(settlement, Commit):
                 yield _Part(committing(self._us.topic, *self._who, settlement), (at,))
+
+    def _may_ack(self, settlements: Sequence[Settlement]) -> bool:
+        """Say whether all are acks of what nobody else can have, and can be sent at once."""
+        now = trio.current_time()
+        if self._link.current is None:
+            return False
+        return all([isinstance(it, Ack) and it.held_until > now for it in settlements])  # noqa: C419 - faster
+
+    async def _ack(self, settlements: Sequence[Settlement]) -> bool:
+        """Ack all, whoever has them; say whether they are done.
+
+        A server takes a tenth of the time of a script for that. Where none of them was pending,
+        nothing was done, and a script can say why. Where some were not, they are done all the same.
+        """
+        ids = ["%d-%d" % it.receipt.id for it in settlements]  # noqa: UP031 - str without a call
+        acked = await self._link.call("XACK", self._us.topic, self._us.group, *ids)
+        return isinstance(acked, int) and acked > 0
 
     def _bury(self, settlement: Bury) -> ScriptCall:
         death = settlement.death

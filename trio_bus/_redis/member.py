@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from trio_bus._backend import (
+    Ack,
     Entry,
     GroupMember,
     Membership,
@@ -138,9 +139,10 @@ class RedisMember(GroupMember):
         """Settle many in one write; see `GroupMember.settle`."""
         await trio.lowlevel.checkpoint_if_cancelled()
         results = await self._group.settle(settlements)
+        self._holdings.remove_settled(settlements, results)
         for settlement, result in zip(settlements, results, strict=True):
-            if isinstance(result, Settled):
-                self._holdings.remove(settlement.receipt)
+            if type(settlement) is Ack:  # nearly always
+                continue
             if result is Settled.DONE and isinstance(settlement, Retry | Release):
                 self._hint(settlement.delay)
         return results

@@ -135,7 +135,8 @@ class Pipeline:
         self._rest = b""  # of the last one, where the socket took only a part of it
         self._is_shared = False  # whether many were written together, the last time
         self._heard = 0.0  # when the last bytes came
-        # Ends the reading when a reply is late. Its deadline moves with the oldest owed reply.
+        # Ends the reading when a reply is late, or earlier: then it goes on. To move its deadline
+        # with each reply would cost as much as to send a command.
         self._patience = trio.CancelScope()
         self._service = trio.CancelScope(shield=True)
         self._failure: BaseException | None = None
@@ -328,18 +329,23 @@ class Pipeline:
     @trio.lowlevel.enable_ki_protection
     async def _read(self, scope: trio.CancelScope) -> None:
         try:
-            with self._patience:
-                while self._failure is None or self._owed:
-                    replies = await self._wire.receive()
-                    self._heard = trio.current_time()
-                    for reply in replies:
-                        self._match(reply)
-                    self._set_deadline()
-            if self._patience.cancelled_caught:
-                self.fail(TimeoutError("the server did not answer in time"))
+            while self._failure is None or self._owed:
+                if self._due() <= trio.current_time():
+                    self.fail(TimeoutError("the server did not answer in time"))
+                    break
+                self._patience = trio.CancelScope(deadline=self._due())
+                with self._patience:
+                    await self._receive()
         except _EXPECTED as error:
             self.fail(_root(error))
         scope.cancel()
+
+    async def _receive(self) -> None:
+        while self._failure is None or self._owed:
+            replies = await self._wire.receive()
+            self._heard = trio.current_time()
+            for reply in replies:
+                self._match(reply)
 
     def _match(self, reply: Reply) -> None:
         if not self._owed:
@@ -355,13 +361,17 @@ class Pipeline:
             self._finish(owed, None)
 
     def _set_deadline(self) -> None:
+        """Look at the oldest owed reply again when its time may be over."""
+        due = self._due()
+        if due < self._patience.deadline:  # noqa: PLR1730 - to set it costs as much as a command
+            self._patience.deadline = due
+
+    def _due(self) -> float:
         """Give the oldest owed reply its time, from writing or from the last sign of life."""
         if not self._owed:
-            self._patience.deadline = inf
-            return
+            return inf
         oldest = self._owed[0]
-        since = max(oldest.written or 0.0, self._heard)
-        self._patience.deadline = since + oldest.patience
+        return max(oldest.written or 0.0, self._heard) + oldest.patience
 
 
 def _root(error: BaseException) -> BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, cast
 
 from trio_bus._backend import Record
@@ -15,6 +15,12 @@ from .resp import ErrorReply, Reply
 Fields: TypeAlias = tuple[EntryId, Record]
 
 _BYTES = {bytes}
+_new = cast(
+    "Callable[[type[EntryId], tuple[int, int]], EntryId]",
+    getattr(tuple, "__new__"),  # noqa: B009 - its type is partly unknown
+)
+"""Makes an id as ``EntryId(...)`` does, which is Python code."""
+_words = cast("Callable[[list[Reply]], Iterator[bytes]]", iter)  # of what was seen to be bytes
 
 
 def checked(reply: Reply) -> Reply:
@@ -75,11 +81,8 @@ def as_entry_id(reply: Reply) -> EntryId:
 
 def as_record(reply: Reply) -> Record:
     """Return the fields of an entry."""
-    flat = as_list(reply)
-    if set(map(type, flat)) != _BYTES:  # nothing, or something is wrong
-        flat = [as_bytes(item) for item in flat]
-    words = cast("list[bytes]", flat)
-    return tuple(zip(words[::2], words[1::2], strict=True))
+    words = iter([as_bytes(item) for item in as_list(reply)])
+    return tuple(zip(words, words, strict=True))
 
 
 def as_row(reply: Reply, width: int) -> Sequence[Reply]:
@@ -98,8 +101,18 @@ def read_entries(reply: Reply) -> list[Fields]:
     streams = (
         list(got.values()) if isinstance(got, dict) else [as_row(s, 2)[1] for s in as_list(got)]
     )
-    rows = [as_row(row, 2) for stream in streams for row in as_list(stream)]
-    return [(as_entry_id(row[0]), as_record(row[1])) for row in rows]
+    return [_fields(row) for stream in streams for row in as_list(stream)]
+
+
+def _fields(reply: Reply) -> Fields:
+    """Return one entry. What is nearly always so is written out: a read brings many."""
+    row = as_row(reply, 2) if type(reply) is not list or len(reply) != 2 else reply
+    entry_id, flat = row[0], row[1]
+    if type(entry_id) is bytes and type(flat) is list and set(map(type, flat)) == _BYTES:
+        ms, _, seq = entry_id.partition(b"-")
+        words = _words(flat)
+        return _new(EntryId, (int(ms), int(seq))), tuple(zip(words, words, strict=True))
+    return as_entry_id(entry_id), as_record(flat)
 
 
 def _unexpected(wanted: str, got: Reply) -> Unsupported:

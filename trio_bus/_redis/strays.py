@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import trio
 
-from trio_bus._backend import Entry, Receipt, Release, Retry
+from trio_bus._backend import Entry, Receipt, Release, Retry, Settlement, quick_entry
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, GroupMissing, RemoteError
 from trio_bus._settled import Settled
@@ -73,8 +73,11 @@ class Holdings:
 
     def add_read(self, fields: Iterable[Fields]) -> list[Entry]:
         """Do that with what a read brought: it was never delivered before."""
-        entries = [Entry(entry_id, record, 1, next(self._numbers)) for entry_id, record in fields]
-        self._note(entries)
+        numbers, known = self._numbers, self._known
+        entries: list[Entry] = []
+        for (entry_id, record), number in zip(fields, numbers, strict=False):
+            known[entry_id] = (1, number)
+            entries.append(quick_entry(entry_id, record, 1, number))
         return entries
 
     def _note(self, entries: Iterable[Entry]) -> None:
@@ -107,6 +110,21 @@ class Holdings:
         unseen = frozenset(self._unseen)
         self._unseen.clear()
         return unseen
+
+    def remove_settled(
+        self, settlements: Sequence[Settlement], results: Sequence[Settled | RemoteError]
+    ) -> None:
+        """Note that those are over that were answered."""
+        known = self._known
+        for settlement, result in zip(settlements, results, strict=True):
+            receipt = settlement.receipt
+            if result is Settled.DONE and known.get(receipt.id) == (
+                receipt.attempt,
+                receipt.delivery,
+            ):
+                del known[receipt.id]  # as `remove` does, without a call for each
+            elif isinstance(result, Settled):
+                self.remove(receipt)
 
     def suspect(self) -> None:
         """Note that a reply with entries may have been lost."""

@@ -19,6 +19,8 @@ class Wire:
 
     stream: trio.abc.Stream
     parser: Parser = attrs.field(factory=Parser)
+    _is_drained: bool = attrs.field(default=False, init=False)
+    """Whether the last bytes were all that had come."""
 
     async def send(self, data: bytes | memoryview) -> None:
         """Send all of *data*.
@@ -49,10 +51,19 @@ class Wire:
           trio.BrokenResourceError: the other side is gone.
           ProtocolError: it does not speak RESP.
         """
-        data = await self.stream.receive_some(_CHUNK)
+        data = await self._some()
         if not data:
             raise EOFError("the server closed the connection")
+        self._is_drained = len(data) < _CHUNK
         return self.parser.feed(data)
+
+    async def _some(self) -> bytes | bytearray:
+        """Wait for bytes. A plain socket that was drained is not asked before there are some."""
+        if self._is_drained and isinstance(self.stream, trio.SocketStream):
+            await trio.lowlevel.wait_readable(self.stream.socket)
+            with suppress(BlockingIOError):
+                return os.read(self.stream.socket.fileno(), _CHUNK)
+        return await self.stream.receive_some(_CHUNK)
 
     async def exchange(self, commands: list[Command]) -> list[Reply]:
         """Send commands and wait for their replies; nothing else may use the wire meanwhile."""

@@ -86,7 +86,7 @@ class Buffer:
     def give_out(self, holding: Holding) -> Delivery:
         """Start it, as far as we know."""
         holding.given_out = True
-        self._core.history.started(holding)
+        self._core.history.started(trio.current_time(), holding)
         return Delivery(holding)
 
     def give_back(self, holdings: Iterable[Holding]) -> None:

@@ -33,6 +33,7 @@ class Consumer:
         self._core = core
         self._group = group
         self._read_scope: trio.CancelScope | None = None
+        self._errors = 0
         self._reads = AsyncValue(0)
         self._waits = AsyncValue(0)
         self._company = Company(core.permits, core.config.max_in_flight)
@@ -41,15 +42,14 @@ class Consumer:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Read until cancelled."""
-        errors = 0
         while True:
             try:
-                await self._read_once()
-                errors = 0
+                with self._core.valve.ending() as scope:
+                    await self._read_on(scope)
             except BusError as error:
-                errors += 1
+                self._errors += 1
                 self._core.report(Scope.READ, error)
-                await self._core.pause(errors)
+                await self._core.pause(self._errors)
                 if isinstance(error, GroupMissing):
                     await self._group.recreate()
 
@@ -81,8 +81,15 @@ class Consumer:
         """Take back one `pause`, also one that was cancelled."""
         self._waits.value -= 1
 
-    async def _read_once(self) -> None:
-        await self._waits.wait_value(0)
+    async def _read_on(self, scope: trio.CancelScope) -> None:
+        """Read until the scope is cancelled: one for each read would cost more than the read."""
+        while True:
+            await self._read_once(scope)
+            self._errors = 0
+
+    async def _read_once(self, scope: trio.CancelScope) -> None:
+        if self._waits.value:
+            await self._waits.wait_value(0)
         await self._company.wait()
         permits = self._core.permits
         taken = await permits.take(self._core.config.max_in_flight)
@@ -90,11 +97,10 @@ class Consumer:
             permits.give_back(taken)
             return
         entries: list[Entry] = []
-        self._reads.value = 1
+        self._reads.value, self._read_scope = 1, scope
         sent = trio.current_time()
         try:
-            with self._core.valve.ending() as self._read_scope:
-                entries = await self._core.member.read(taken, self._longest)
+            entries = await self._core.member.read(taken, self._longest)
             self._company.came(taken, len(entries))
         finally:
             self._read_scope = None

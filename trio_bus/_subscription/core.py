@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ import trio
 
 from trio_bus._backend import Ack, Commit, Entry, GroupMember, Receipt, Release, Settlement
 from trio_bus._chance import chance
+from trio_bus._codec import record_bytes
 from trio_bus._config import SubscriptionConfig
 from trio_bus._decision import Action
-from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
     BusClosed,
     BusError,
@@ -41,6 +41,7 @@ from .permits import Permits
 from .pulse import Pulse
 from .remembered import Remembered
 from .state import SubscriptionState
+from .succession import Succession
 from .valve import Reason, Valve
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Core:
         self.member = member
         self.notifier = notifier
         self.pause: Pause = Pause(chance.random)
+        # What trio.current_time() asks in the end, for who asks it for each message.
+        self.time: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.chance: Callable[[], float] = chance.random
         self.valve: Valve = Valve(config.max_in_flight_bytes)
         self.permits: Permits = Permits(config.max_in_flight, config.pending_ack_limit, self.valve)
@@ -97,8 +100,7 @@ class Core:
         self.ends: AsyncValue[int] = AsyncValue(0)
         self._released = Remembered()
         self._numbers = itertools.count(1)
-        # The latest delivery of each entry that is held.
-        self._by_id: dict[EntryId, Holding] = {}
+        self.succession: Succession = Succession(self.lose, self._start, self.hand_back_when_ended)
         self.history: History = History(notifier, now, progress)
         self.last_errors: dict[Scope, Exception] = {}
         self.state: AsyncValue[SubscriptionState] = AsyncValue(SubscriptionState.RUNNING)
@@ -111,7 +113,7 @@ class Core:
         self.outage: Outage = Outage(config.failure_threshold)
         self.on_fatal: Callable[[], None] = lambda: None  # as `Life` says
         self.recall: Callable[[], None] = lambda: None  # as `Life` says
-        self.on_dropped: Callable[[Holding], None] = lambda _: None  # as `Ordered` says
+        self.on_dropped: Callable[[Holding], None] | None = None  # as `Ordered` says
         self.inspection: Inspection = Inspection(self, gate, now)
         self._now = now
         timeout = math.inf if config.handler_timeout is None else config.handler_timeout
@@ -152,49 +154,35 @@ class Core:
 
     @trio.lowlevel.enable_ki_protection
     def receive(
-        self, entries: Iterable[Entry], sent: float, transition: Transition = Transition.RECEIVED
+        self, entries: Sequence[Entry], sent: float, transition: Transition = Transition.RECEIVED
     ) -> None:
         """Hold entries that became ours after *sent*, and start those that can be handled.
 
         What cannot be decoded is on its way to the dead-letter topic then. What an earlier
         delivery still works on waits until that has ended.
         """
-        lease_until, now = sent + self.lease, self._now()
+        if not entries:
+            return
+        lease_until, now, context = sent + self.lease, self._now(), self._context
         holdings = [
-            Holding(entry, None, now, self._context, lease_until, next(self._numbers))
-            for entry in entries
+            Holding(entry, None, now, context, lease_until, number, record_bytes(entry.record))
+            for entry, number in zip(entries, self._numbers, strict=False)
         ]
         self.holdings.update(dict.fromkeys(holdings))
-        self.valve.hold(sum(holding.size for holding in holdings))
+        self.valve.hold(sum([holding.size for holding in holdings]))
         self.held.value = len(self.holdings)
-        ready = [holding for holding in holdings if self._succeeds_nobody(holding)]
+        ready = self.succession.add(holdings)
         self.history.began(holdings, transition)
         self._start(ready)
 
-    def _succeeds_nobody(self, holding: Holding) -> bool:
-        """Say whether no earlier delivery of the entry is under way; end it if there is one.
-
-        This happens when a lease was lost and the handler has not noticed yet, or when the group
-        was deleted and begins anew.
-        """
-        earlier = self._by_id.get(holding.entry.id)
-        self._by_id[holding.entry.id] = holding
-        if earlier is None:
-            return True
-        running = earlier.predecessor or earlier
-        holding.predecessor, running.successor = running, holding
-        under_way = running.settling is not None and not running.settling.over
-        holding.at_risk = under_way and running.receipt == holding.receipt
-        self.lose(earlier)
-        return False
-
     def _start(self, holdings: Iterable[Holding]) -> None:
-        wanted = [holding for holding in holdings if holding.open]
+        wanted = [it for it in holdings if it.settling is None and not it.lost]  # it is open
         if not self.takes_in:
             for holding in wanted:
                 self.hand_back(holding)
             return
-        ready = [holding for holding in wanted if self.inspection.passes(holding)]
+        passes = self.inspection.passes
+        ready = [holding for holding in wanted if passes(holding)]
         if ready:
             self.deliver(ready)
 
@@ -210,13 +198,33 @@ class Core:
         """Hand a settlement to the flusher. Never a checkpoint."""
         holding.check_open()
         settling = holding.settling = Settling(settlement, holding, reason)
-        if isinstance(settlement, Ack | Commit) and holding.given_out:
+        if self.outage.is_watched and holding.given_out and isinstance(settlement, Ack | Commit):
             self.outage.succeeded(holding)
         holding.wake()
         self.flusher.put(settling)
         if not holding.busy:
             self._free(holding)
         return settling
+
+    @trio.lowlevel.enable_ki_protection
+    def succeeded(self, *holdings: Holding) -> None:
+        """What ran with these open entries returned: `submit` acks, and they have `ended`.
+
+        In one step without all that seldom is: every message pays for it.
+        """
+        now = self.time()
+        settlings: list[Settling] = []
+        for holding in holdings:
+            settling = Settling(holding.ack(), holding, since=now)
+            if self.outage.is_watched:
+                self.outage.succeeded(holding)
+            holding.part_with_ack(settling)
+            settlings.append(settling)
+        self.flusher.put_all(settlings)
+        self.history.finished(*holdings)
+        self.permits.submitted(len(holdings))
+        if self.state.value is not SubscriptionState.RUNNING:
+            self.ends.value += 1
 
     @trio.lowlevel.enable_ki_protection
     def ended(self, holding: Holding) -> None:
@@ -325,10 +333,6 @@ class Core:
             holding.settling = Settling(Release(holding.receipt), holding)
             self.flusher.put(holding.settling)
 
-    def holds(self, entry_id: EntryId) -> bool:
-        """Say whether a delivery of that entry is held."""
-        return entry_id in self._by_id
-
     def open_holdings(self) -> list[Holding]:
         """Return what is held and not settled."""
         return [holding for holding in self.holdings if holding.open]
@@ -340,7 +344,7 @@ class Core:
         """
         return [
             holding
-            for holding in self._by_id.values()
+            for holding in self.succession.latest()
             if not holding.is_over and not holding.done and not holding.vanished
         ]
 
@@ -357,42 +361,35 @@ class Core:
         else:
             self.permits.submitted()
 
-    def _drop(self, holding: Holding) -> None:
-        """Forget it, and start what waited for its end."""
-        del self.holdings[holding]
-        self.valve.drop(holding.size)
-        if self._by_id.get(holding.entry.id) is holding:
-            self._forget_latest(holding)
-        successor, holding.successor = holding.successor, None
-        if successor is not None:
-            successor.predecessor = None
-        if successor is not None and successor.open:
-            if successor.at_risk and holding.done:
-                # They share a receipt: what was under way may have settled this one.
-                self.hand_back_when_ended(successor)
-            else:
-                self._start([successor])
+    def _drop(self, *holdings: Holding) -> None:
+        """Forget these, and start what waited for their end."""
+        size = 0
+        for holding in holdings:
+            del self.holdings[holding]
+            size += holding.size
+        self.valve.drop(size)
+        self.succession.drop(holdings)
         self.held.value = len(self.holdings)
-        if holding.entry.id not in self._by_id:
-            self.on_dropped(holding)
+        if self.on_dropped is not None:
+            for holding in holdings:
+                if holding.entry.id not in self.succession:
+                    self.on_dropped(holding)
 
-    def _forget_latest(self, holding: Holding) -> None:
-        """Let the delivery that it waited for, if that still runs, be the latest again."""
-        running = holding.predecessor
-        if running is None:
-            del self._by_id[holding.entry.id]
-        else:
-            self._by_id[holding.entry.id] = running
-            running.successor = None
-
-    def _on_settled(self, settling: Settling) -> None:
-        """The server has answered a settlement, or will not be asked any more."""
-        holding = settling.holding
-        self.history.settled(settling)
-        if settling.outcome is Settled.LOST:
-            holding.lost = True
-        if settling.outcome is not Settled.DONE or not isinstance(settling.settlement, Release):
-            self._released.discard(holding.entry.id)
-        if not holding.permit:
-            self.permits.confirmed()
-            self._drop(holding)
+    def _on_settled(self, settlings: list[Settling]) -> None:
+        """The server has answered settlements, or will not be asked any more."""
+        self.history.settled(settlings)
+        confirmed: list[Holding] = []
+        some_released = self._released.any
+        for settling in settlings:
+            holding = settling.holding
+            if settling.outcome is Settled.LOST:
+                holding.lost = True
+            is_release = type(settling.settlement) is Release
+            if some_released and not (is_release and settling.outcome is Settled.DONE):
+                self._released.discard(holding.entry.id)
+            if not holding.permit:
+                confirmed.append(holding)
+            if settling.outcome is Settled.DONE:
+                del settling.holding  # which has this one: circles are work for the collector
+        self.permits.confirmed(len(confirmed))
+        self._drop(*confirmed)

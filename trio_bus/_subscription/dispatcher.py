@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import math
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -15,6 +16,8 @@ from trio_bus._delivery import Delivery
 from trio_bus._errors import BusError
 from trio_bus._modes import AckMode
 from trio_bus._one_error import one_error
+
+from .cell import NAME, Cell
 
 if TYPE_CHECKING:
     from trio_bus._holding import Holding
@@ -39,16 +42,24 @@ class _Tasks(abc.ABC):
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        # Without a bound of its own: what is in it holds a permit.
-        self._arrived, self._reads = trio.open_memory_channel["list[Holding]"](math.inf)
+        self._margin = core.lease / 2
+        self._expire = core.inspection.expire
+        # What came before the nursery is open; None once it is, and once it is closed.
+        self._early: list[list[Holding]] | None = []
+        self._nursery: trio.Nursery | None = None
+        self._context = copy_context()
+        self._closed = trio.Event()
         self._scope = trio.CancelScope()
         self._finished = trio.Event()
 
     def deliver(self, holdings: list[Holding]) -> None:
-        """Start these soon; after `close`, leave them to be released."""
-        try:
-            self._arrived.send_nowait(holdings)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
+        """Start these at once; after `close`, leave them to be released."""
+        if self._nursery is not None:
+            # Whoever delivers may be another handler: its context is no business of these.
+            self._context.run(self._start, self._nursery, holdings)
+        elif self._early is not None:
+            self._early.append(holdings)
+        else:
             self._forgo(holdings)
 
     def recall(self) -> None:  # noqa: B027 - it is nothing, for all
@@ -56,7 +67,8 @@ class _Tasks(abc.ABC):
 
     def close(self) -> None:
         """Take no more; whoever closes gives back what has not started, and so it never does."""
-        self._arrived.close()
+        self._end_intake()
+        self._closed.set()
 
     def cancel(self) -> None:
         """Cancel every handler."""
@@ -72,18 +84,37 @@ class _Tasks(abc.ABC):
         try:
             with self._scope, one_error():
                 async with trio.open_nursery() as nursery:
-                    async for holdings in self._reads:
-                        self._start(nursery, holdings)
+                    try:
+                        self._open(nursery)
+                        await self._closed.wait()
+                    finally:
+                        self._end_intake()
         finally:
-            with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-                while True:
-                    self._forgo(self._reads.receive_nowait())
-            self._reads.close()
+            self._end_intake()
             self._finished.set()
+
+    def _open(self, nursery: trio.Nursery) -> None:
+        if self._early is not None:
+            early, self._early, self._nursery = self._early, None, nursery
+            for holdings in early:
+                self.deliver(holdings)
+
+    def _end_intake(self) -> None:
+        self._nursery = None
+        early, self._early = self._early or [], None
+        for holdings in early:
+            self._forgo(holdings)
 
     @abc.abstractmethod
     def _start(self, nursery: trio.Nursery, holdings: list[Holding]) -> None:
         """Start what handles these."""
+
+    def _is_in_time(self, holding: Holding) -> bool:
+        """Say whether it is ours, and in time: that may have been over while we waited."""
+        if holding.settling is not None or holding.lost:
+            return False
+        message = holding.message
+        return message is None or message.expires_at is None or not self._expire(holding)
 
     def _forgo(self, holdings: list[Holding]) -> None:
         """Let go of what was acked on arrival and is not handled any more: at most once.
@@ -96,33 +127,76 @@ class _Tasks(abc.ABC):
 
 
 class Dispatcher(_Tasks):
-    """Starts a task for each entry."""
+    """Starts a task for each entry, in a cell of its own."""
 
     def __init__(self, core: Core, handler: Handler) -> None:
         super().__init__(core)
         self._handler = handler
+        self._idle: list[Cell] = []
+        self._acks = core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS
+        self._acks_first = core.ack_mode is AckMode.AUTO_ON_RECEIVE
+        self._has_timeout = core.config.handler_timeout is not None
 
     def _start(self, nursery: trio.Nursery, holdings: list[Holding]) -> None:
         for holding in holdings:
-            nursery.start_soon(self._handle, holding)
+            if self._idle:
+                cell = self._idle.pop()
+                cell.nursery.start_soon(self._handle, holding, cell, name=NAME)
+            else:
+                nursery.start_soon(Cell().live, partial(self._handle, holding))
+
+    def _end_intake(self) -> None:
+        super()._end_intake()
+        for cell in self._idle:
+            cell.scope.cancel("there is no more to handle")
+        self._idle.clear()
 
     @trio.lowlevel.enable_ki_protection
-    async def _handle(self, holding: Holding) -> None:
-        acked_first = self._core.ack_mode is AckMode.AUTO_ON_RECEIVE
-        if not await (self._acked(holding) if acked_first else self._may_start(holding)):
-            return
-        self._core.history.started(holding)
-        holding.begin()
-        error = await _failure(self._handler, Delivery(holding))
-        ack = self._core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS
-        onward = holding.conclude(error, ack=ack)
+    async def _handle(self, holding: Holding, cell: Cell) -> None:
+        """Handle one. It is written out, because each message pays for each call in it."""
+        now, onward = self._core.time(), None
+        if self._acks_first or now >= holding.lease_until - self._margin:
+            ours, now = await self._is_ours(holding), self._core.time()
+        else:
+            ours = self._is_in_time(holding)
+        if ours:
+            self._core.history.started(now, holding)
+            if self._has_timeout:
+                holding.deadline = cell.scope.deadline = now + holding.context.handler_timeout
+            holding.run_in(cell.nursery, cell.scope)
+            try:
+                await _call(self._handler, Delivery(holding))
+            except BaseException as error:  # noqa: BLE001 - what has to be raised, is
+                if cell.scope.cancel_called:
+                    cell.end_with(partial(holding.conclude_cancelled, error, ack=self._acks))
+                    return
+                onward = holding.settle_after(error, ack=self._acks)
+            else:
+                if self._acks and holding.settling is None and not holding.lost:
+                    self._core.succeeded(holding)
+                else:
+                    holding.end(None, release=False, ack=False)
         if onward is not None:
             raise onward
+        if self._nursery is None or holding.lost or self._has_timeout:
+            self._leave(cell)
+        else:
+            self._idle.append(cell)
+
+    def _leave(self, cell: Cell) -> None:
+        """Keep the cell for the next one, or end it; one that is cancelled ends by itself."""
+        cell.scope.deadline = math.inf
+        if self._nursery is None:
+            cell.scope.cancel("there is no more to handle")
+        elif not cell.scope.cancel_called:
+            self._idle.append(cell)
+
+    async def _is_ours(self, holding: Holding) -> bool:
+        return await (self._acked(holding) if self._acks_first else self._may_start(holding))
 
     async def _may_start(self, holding: Holding) -> bool:
-        """Say whether it is ours, and in time: that may have been over while we asked."""
-        ours = await self._core.leases.check(holding)
-        return ours and not self._core.inspection.expire(holding)
+        await self._core.leases.check(holding)
+        return self._is_in_time(holding)
 
     async def _acked(self, holding: Holding) -> bool:
         """Wait for the ack that precedes the handler; say whether the entry is ours to handle.
@@ -155,15 +229,15 @@ class BatchDispatcher(_Tasks):
 
     @trio.lowlevel.enable_ki_protection
     async def _handle_all(self, holdings: list[Holding]) -> None:
+        now = trio.current_time()
         for holding in holdings:
-            if holding.is_doubtful:
+            if now >= holding.lease_until - self._margin:
                 await self._core.leases.check(holding)
-        expire = self._core.inspection.expire
-        ours = [holding for holding in holdings if holding.open and not expire(holding)]
+                now = trio.current_time()
+        ours = [holding for holding in holdings if self._is_in_time(holding)]
         if not ours:
             return
-        for holding in ours:
-            self._core.history.started(holding)
+        self._core.history.started(now, *ours)
         batch = Batch([Delivery(holding) for holding in ours])
         batch.begin()
         error = await _failure(self._handler, batch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_bus._backend import Commit, GroupMember
+from trio_bus._backend import Ack, Commit, GroupMember
 from trio_bus._errors import BusError, OutcomeUnknown, RemoteError
 from trio_bus._observer import Scope
 from trio_bus._settled import Settled
-from trio_bus._trio_util import AsyncValue
 
 from .backoff import Pause
 
@@ -41,7 +39,7 @@ class Flusher:
         batch_size: int,
         pause: Pause,
         report: Report,
-        on_end: Callable[[Settling], None],
+        on_end: Callable[[list[Settling]], None],
     ) -> None:
         self._member = member
         self._batch_size = batch_size
@@ -51,28 +49,40 @@ class Flusher:
         # Without a bound of its own: every item is an entry that is held, and those are bounded.
         self._queue: deque[Settling] = deque()
         self._arrived: trio.Event | None = None  # while somebody waits
+        self._under_way: list[Settling] = []
         self._refused: list[Settling] = []
-        self._unfinished: dict[Settling, None] = {}  # a dict, for its order
-        self.outstanding: AsyncValue[int] = AsyncValue(0)
+        self.outstanding: int = 0
+        self._emptied: trio.Event | None = None  # while somebody waits
 
     def put(self, settling: Settling) -> None:
         """Take over a settlement. Never a checkpoint."""
-        self._unfinished[settling] = None
-        self.outstanding.value = len(self._unfinished)
-        self._queue.append(settling)
+        self.put_all((settling,))
+
+    def put_all(self, settlings: Sequence[Settling]) -> None:
+        """Take over many."""
+        self.outstanding += len(settlings)
+        self._queue.extend(settlings)
         if self._arrived is not None:
             self._arrived.set()
             self._arrived = None
 
     def abandon(self, error: BusError) -> list[Settling]:
         """Give up on what is not confirmed, wake who waits for it, and return it."""
-        abandoned = list(self._unfinished)
+        put = (*self._under_way, *self._refused, *self._queue)
+        abandoned = [settling for settling in put if not settling.over]
         self._refused.clear()
         for settling in abandoned:
             settling.abandon(error)
-            self._end(settling)
-        self.outstanding.value = len(self._unfinished)
+        self._end(abandoned)
         return abandoned
+
+    async def wait_empty(self) -> None:
+        """Wait until all that was put has ended."""
+        await trio.lowlevel.checkpoint()
+        while self.outstanding:
+            if self._emptied is None:
+                self._emptied = trio.Event()
+            await self._emptied.wait()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -86,15 +96,24 @@ class Flusher:
         """Wait for a settlement, or for one that failed and whose next try is due."""
         batch = self._collect(self._batch_size)
         if not batch:
-            due = min((settling.not_before for settling in self._refused), default=math.inf)
-            with trio.CancelScope(deadline=due):
-                self._arrived = trio.Event()
-                await self._arrived.wait()
+            await self._wait_arrival()
             batch = self._collect(self._batch_size)
         return batch
 
+    async def _wait_arrival(self) -> None:
+        self._arrived = trio.Event()
+        if not self._refused:  # nearly always; a scope costs as much as a task
+            await self._arrived.wait()
+            return
+        with trio.CancelScope(deadline=min(it.not_before for it in self._refused)):
+            await self._arrived.wait()
+
     def _collect(self, room: int) -> list[Settling]:
         """Take what is there: new ones first, so that those that failed do not hold them up."""
+        if len(self._queue) <= room and not self._refused:  # nearly always
+            batch = list(self._queue)
+            self._queue.clear()
+            return batch
         batch = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
         return batch + self._take_due(room - len(batch)) if self._refused else batch
 
@@ -104,33 +123,49 @@ class Flusher:
         self._refused = [settling for settling in self._refused if settling not in due]
         return due
 
-    async def _settle(self, batch: Sequence[Settling]) -> None:
-        # One draw for all: what failed together is tried again together, in one batch.
-        seconds = cache(self._pause.seconds)
+    async def _settle(self, batch: list[Settling]) -> None:
+        self._under_way = batch
         try:
             outcomes = await self._member.settle([settling.settlement for settling in batch])
         except BusError as error:
+            self._under_way = []
             self._report(Scope.SETTLE, error, None)
+            seconds = self._draw()
             for settling in batch:
                 self._try_again(settling, error, seconds)
-            return
+        else:
+            self._under_way = []
+            self._answered(batch, outcomes)
+
+    def _answered(
+        self, batch: Sequence[Settling], outcomes: Sequence[Settled | RemoteError]
+    ) -> None:
+        """End what was answered, and keep the rest."""
+        ended: list[Settling] = []
+        seconds = self._draw()
         for settling, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, RemoteError):
                 self._report(Scope.SETTLE, outcome, settling.holding.receipt)
                 self._try_again(settling, outcome, seconds)
-            else:
-                self._finish(settling, outcome)
-        self.outstanding.value = len(self._unfinished)
+            elif settling.outcome is None and settling.abandoned is None:
+                ended.append(settling)
+                if outcome is Settled.DONE and settling.ended is None:
+                    settling.outcome = outcome  # nearly always
+                else:
+                    settling.end(_judged(settling, outcome))
+        self._end(ended)
 
-    def _finish(self, settling: Settling, outcome: Settled) -> None:
-        """End a settlement that was answered."""
-        if not settling.over:
-            settling.end(_judged(settling, outcome))
-            self._end(settling)
+    def _end(self, settlings: list[Settling]) -> None:
+        """Tell of these in one step: what is counted once costs each of them less."""
+        self._on_end(settlings)
+        self.outstanding -= len(settlings)
+        if not self.outstanding and self._emptied is not None:
+            self._emptied.set()
+            self._emptied = None
 
-    def _end(self, settling: Settling) -> None:
-        del self._unfinished[settling]
-        self._on_end(settling)
+    def _draw(self) -> Callable[[int], float]:
+        """Draw once for all: what failed together is tried again together, in one batch."""
+        return cache(self._pause.seconds)
 
     def _try_again(
         self, settling: Settling, error: BusError, seconds: Callable[[int], float]
@@ -141,6 +176,8 @@ class Flusher:
         settling.uncertain = settling.uncertain or isinstance(error, OutcomeUnknown)
         settling.last_error = error
         settling.tries += 1
+        if type(settling.settlement) is Ack:  # by now somebody else may have it
+            settling.settlement = Ack(settling.settlement.receipt)
         settling.not_before = trio.current_time() + seconds(settling.tries)
         self._refused.append(settling)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -57,25 +57,32 @@ class History:
         self.trimmed = 0
         """How many entries our retention removed."""
 
-    def began(self, holdings: Iterable[Holding], transition: Transition) -> None:
+    def began(self, holdings: Sequence[Holding], transition: Transition) -> None:
         """These became ours: RECEIVED or TAKEN_OVER."""
-        for holding in holdings:
-            self.counts[transition] += 1
-            self.progress.received(holding.entry.id)
-            if self._notifier.wants(transition):
+        self.counts[transition] += len(holdings)
+        if self.progress.is_kept:
+            for holding in holdings:
+                self.progress.received(holding.entry.id)
+        if self._notifier.wants(transition):
+            for holding in holdings:
                 self._tell(transition, holding)
 
-    def started(self, holding: Holding) -> None:
-        """Its handler starts, or the user's own loop gets it."""
-        holding.started = trio.current_time()
+    def started(self, now: float, *holdings: Holding) -> None:
+        """Their handler starts now, or the user's own loop gets them."""
+        for holding in holdings:
+            holding.started = now
         if self._notifier.wants(Transition.STARTED):
-            waited = self._now().timestamp() - holding.entry.id.ms / 1000
-            self._tell(Transition.STARTED, holding, _alone(holding), waited=max(0.0, waited))
+            wall = self._now().timestamp()
+            for holding in holdings:
+                waited = max(0.0, wall - holding.entry.id.ms / 1000)
+                self._tell(Transition.STARTED, holding, _alone(holding), waited=waited)
 
-    def finished(self, holding: Holding) -> None:
+    def finished(self, *holdings: Holding) -> None:
         """Its handler, or an ``async with`` block, has ended."""
         if self._notifier.wants(Transition.FINISHED):
-            self._tell(Transition.FINISHED, holding, ran=_ran(holding, trio.current_time()))
+            now = trio.current_time()
+            for holding in holdings:
+                self._tell(Transition.FINISHED, holding, ran=_ran(holding, now))
 
     def left_open(self, holding: Holding) -> None:
         """Its handler returned and settled nothing."""
@@ -86,10 +93,24 @@ class History:
         holding.expired = True
         self._tell(Transition.EXPIRED, holding, str(expires_at))
 
-    def settled(self, settling: Settling) -> None:
-        """The server has answered a settlement, or will not be asked any more."""
+    def settled(self, settlings: Sequence[Settling]) -> None:
+        """The server has answered settlements, or will not be asked any more."""
+        if self.progress.is_kept:
+            for settling in settlings:
+                self.progress.settled(settling)
+        told_of_acks, acked = self._notifier.wants(Transition.ACKED), 0
+        for settling in settlings:
+            holding = settling.holding
+            is_ack = settling.outcome is Settled.DONE and type(settling.settlement) is Ack
+            if is_ack and not (told_of_acks or holding.told or holding.expired):
+                holding.told = True
+                acked += 1  # nearly always
+            else:
+                self._settled(settling)
+        self.counts[Transition.ACKED] += acked
+
+    def _settled(self, settling: Settling) -> None:
         holding = settling.holding
-        self.progress.settled(settling)
         if settling.outcome is None:
             self._end(holding, Transition.UNCONFIRMED, str(settling.last_error or ""), settling)
         elif settling.outcome is Settled.LOST:

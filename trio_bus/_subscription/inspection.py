@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from trio_bus._backend import Ack, Bury, DeathCause
-from trio_bus._dead_letter import is_for, lies_dead
+from trio_bus._dead_letter import ONLY, is_for, lies_dead
 from trio_bus._errors import Oversized, SerializationError
 from trio_bus._modes import AckMode
 from trio_bus._observer import Scope
@@ -38,15 +38,16 @@ class Inspection:
 
     def passes(self, holding: Holding) -> bool:
         """Decode it and say whether it can start; settle it otherwise."""
-        if not is_for(holding.entry.record, self._core.group):
+        record = holding.entry.record
+        if record and record[-1][0] == ONLY and not is_for(record, self._core.group):
             self._core.submit(holding, Ack(holding.receipt))
             return False
         try:
-            holding.message = self._gate.decode(holding.entry.record)
+            holding.message = self._gate.decode(record, holding.size)
         except SerializationError as error:
             self._bury_unread(holding, error)
             return False
-        if self.expire(holding):
+        if holding.message.expires_at is not None and self.expire(holding):
             return False
         if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE:
             holding.busy = True

@@ -226,7 +226,7 @@ class Life:
     async def _settle(self) -> None:
         """Step 3. Wait for the flusher, then give up on what is not confirmed, and tell of it."""
         with trio.move_on_after(self._core.config.shutdown_timeout):
-            await self._core.flusher.outstanding.wait_value(0)
+            await self._core.flusher.wait_empty()
         self.unconfirmed = self._core.flusher.abandon(BusClosed("the subscription has ended"))
         for settling in self.unconfirmed:
             self._core.report(Scope.SETTLE, settling.unconfirmed(), settling.holding.receipt)
@@ -239,7 +239,7 @@ class Life:
         self._core.hand_back_all()
         if self.unconfirmed:
             await self._insist(self._release_unconfirmed)
-        await self._core.flusher.outstanding.wait_value(0)
+        await self._core.flusher.wait_empty()
 
     async def _release_unconfirmed(self) -> None:
         releases = [Release(settling.holding.receipt) for settling in self.unconfirmed]

@@ -34,6 +34,7 @@ class Outage:
 
     def __init__(self, threshold: int | None) -> None:
         self._threshold = threshold
+        self.is_watched: bool = threshold is not None
         self._failed: set[EntryId] = set()
         self._latest: deque[EntryId] = deque(maxlen=ROUNDS * (threshold or 1))
         self.lasts: AsyncValue[bool] = AsyncValue(False)  # noqa: FBT003 - a value, no option

@@ -85,7 +85,7 @@ class Prober:
             with self._core.valve.ending():
                 probe, suspect = await self._take(taken)
             if probe is not None:
-                await self._core.held.wait_value(lambda _: not self._core.holds(probe))
+                await self._core.held.wait_value(lambda _: probe not in self._core.succession)
             if suspect is not None:
                 await self._give_turn(suspect)
             self._errors = 0

@@ -26,6 +26,11 @@ class Progress:
         self._newest = begin
         self._unfinished: set[EntryId] = set()
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether anything is kept."""
+        return self._newest is not None
+
     def received(self, entry_id: EntryId) -> None:
         """It was delivered, perhaps not for the first time."""
         if self._newest is not None:

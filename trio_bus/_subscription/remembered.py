@@ -21,6 +21,11 @@ class Remembered:
     def __init__(self) -> None:
         self._ids: set[EntryId] = set()
 
+    @property
+    def any(self) -> bool:
+        """Whether there are some."""
+        return bool(self._ids)
+
     def __contains__(self, entry_id: EntryId) -> bool:
         return entry_id in self._ids
 

@@ -171,7 +171,7 @@ class Starter:
             if self._turn.is_wanted:
                 await self._turn.give(suspect)
         wait = 0.0 if shut.cancelled_caught else self._core.lease
-        if not self._core.holds(suspect):
+        if suspect not in self._core.succession:
             self._lines.retire(suspect, trio.current_time() + wait)
 
     def _is_at_work(self) -> bool:

@@ -95,7 +95,7 @@ class _Running:
             in_flight_bytes=self._core.valve.bytes,
             paused=self._core.valve.is_shut_for(Reason.USER),
             outage=self._core.outage.lasts.value,
-            pending_acks=self._core.flusher.outstanding.value,
+            pending_acks=self._core.flusher.outstanding,
             received=counts[Transition.RECEIVED] + counts[Transition.TAKEN_OVER],
             failed=self._core.history.failures,
             handled=counts[Transition.ACKED],

@@ -46,7 +46,7 @@ class Valve:
 
     def is_shut(self, despite: Reason | None = None) -> bool:
         """Say whether nothing may be taken now; *despite* is a reason that does not count."""
-        if any(reason is not despite for reason in self._reasons):
+        if self._reasons and any(reason is not despite for reason in self._reasons):
             return True
         bounded = self._most_bytes < math.inf
         return bounded and (self._under_way > 0 or self.bytes >= self._most_bytes)
