@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trio_bus._errors import BusError
+from trio_bus._errors import BusError, RemoteError
 from trio_bus._memory import takeover
 from trio_bus._observer import Scope
 from trio_bus._policy import Policy
@@ -63,22 +63,14 @@ def counts_from_one_after_a_take_over(patch: pytest.MonkeyPatch) -> None:
 
 def swaps_the_results_of_a_batch(patch: pytest.MonkeyPatch) -> None:
     """Of what is settled together, each is told what became of another one."""
-    real = Flusher._finish
+    real = Flusher._answered
 
-    async def settle(self: Flusher, batch: Sequence[Settling]) -> None:
-        answered: list[tuple[Settling, Settled]] = []
+    def answered(
+        self: Flusher, batch: Sequence[Settling], outcomes: Sequence[Settled | RemoteError]
+    ) -> None:
+        real(self, batch, outcomes[::-1])
 
-        def finish(settling: Settling, outcome: Settled) -> None:
-            answered.append((settling, outcome))
-
-        patch.setattr(self, "_finish", finish)
-        await settle_batch(self, batch)
-        outcomes = [outcome for _, outcome in reversed(answered)]
-        for (settling, _), outcome in zip(answered, outcomes, strict=True):
-            real(self, settling, outcome)
-
-    settle_batch = Flusher._settle
-    patch.setattr(Flusher, "_settle", settle)
+    patch.setattr(Flusher, "_answered", answered)
 
 
 def retries_twice_as_often(patch: pytest.MonkeyPatch) -> None:
@@ -105,10 +97,12 @@ def never_settles_again(patch: pytest.MonkeyPatch) -> None:
     """A settlement that was refused counts as done."""
     real = Flusher._settle
 
-    async def settle(self: Flusher, batch: Sequence[Settling]) -> None:
+    async def settle(self: Flusher, batch: list[Settling]) -> None:
         await real(self, batch)
-        for settling in self._refused:
-            self._finish(settling, Settled.DONE)
+        refused = [settling for settling in self._refused if not settling.over]
+        for settling in refused:
+            settling.end(Settled.DONE)
+        self._end(refused)
         self._refused.clear()
 
     patch.setattr(Flusher, "_settle", settle)
