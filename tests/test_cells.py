@@ -1,5 +1,7 @@
 """Handlers that run one after another in the same place, and know nothing of each other."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from contextvars import ContextVar
@@ -7,10 +9,12 @@ from contextvars import ContextVar
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from tests.harness import World, config, publish, until
 from trio_bus import AckMode, Delivery, HandlerTimeout, open_subscription
+from trio_bus._subscription.dispatcher import Dispatcher
 
 SINGLE = attrs.evolve(config(), max_in_flight=1, max_retry=9)
 NOTE: ContextVar[str] = ContextVar("NOTE", default="nothing")
@@ -127,6 +131,26 @@ async def test_a_handler_that_is_late_in_a_cancelled_block_gives_back(
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert world.recorder.errors == []
+
+
+async def test_a_cell_that_has_ended_is_not_used_again(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """All around is cancelled, and something comes before anybody has told."""
+
+    async def handle(_: Delivery) -> None:
+        await trio.sleep(0.1)
+
+    async with open_subscription(world.bus(), config(), handle) as subscription:
+        await publish(world.bus(), 3)
+        await until(lambda: subscription.statistics().handled == 3)
+        outlet = subscription._life._outlet
+        assert isinstance(outlet, Dispatcher)
+        for cell in outlet._idle:
+            cell.scope.cancel("all around is cancelled")
+        await trio.testing.wait_all_tasks_blocked()
+        await publish(world.bus(), 3)
+        await until(lambda: subscription.statistics().handled == 6)
 
 
 @pytest.mark.parametrize("mode", [AckMode.MANUAL, AckMode.AUTO_ON_HANDLER_SUCCESS])

@@ -18,11 +18,13 @@ class Cell:
     cancelled: then it ends together with the handler.
     """
 
-    __slots__ = ("_end", "nursery", "scope")
+    __slots__ = ("_end", "is_open", "nursery", "scope")
 
     def __init__(self) -> None:
         self.nursery: trio.Nursery
         self.scope: trio.CancelScope
+        # Whether something can be started in it: it ends by itself when all around is cancelled.
+        self.is_open: bool = True
         self._end: Callable[[], BaseException | None] | None = None
 
     @trio.lowlevel.enable_ki_protection
@@ -33,7 +35,10 @@ class Cell:
                 async with trio.open_nursery() as self.nursery:
                     self.scope = self.nursery.cancel_scope
                     self.nursery.start_soon(run, self, name=NAME)
-                    await trio.sleep_forever()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        self.is_open = False
         finally:
             onward = None if self._end is None else self._end()
             if onward is not None:

@@ -139,8 +139,8 @@ class Dispatcher(_Tasks):
 
     def _start(self, nursery: trio.Nursery, holdings: list[Holding]) -> None:
         for holding in holdings:
-            if self._idle:
-                cell = self._idle.pop()
+            cell = self._idle.pop() if self._idle else None
+            if cell is not None and cell.is_open:
                 cell.nursery.start_soon(self._handle, holding, cell, name=NAME)
             else:
                 nursery.start_soon(Cell().live, partial(self._handle, holding))
