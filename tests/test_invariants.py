@@ -1691,6 +1691,16 @@ ROWS = [
     ),
     Row(
         sizes.Sizes,
+        "another topic has an entry of that id",
+        [
+            joined(config=TEN),
+            attrs.evolve(GIVEN_TEN, size=9),
+            attrs.evolve(GIVEN_TEN, topic="b", consumer="b-1"),
+            *(BEGUN, *commands("read", 1.0)),
+        ],
+    ),
+    Row(
+        sizes.Sizes,
         "enough",
         [
             *(joined(config=TEN), GIVEN, GIVEN_TEN, BEGUN, *commands("look", 1.0)),

@@ -22,7 +22,7 @@ class Sizes(Rule):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._sizes: dict[EntryId, int] = {}
+        self._sizes: dict[tuple[str, EntryId], int] = {}  # topics have entries of one id
 
     def hears(self) -> Ears:
         """Listen to what comes, and to what asks for more."""
@@ -30,13 +30,13 @@ class Sizes(Rule):
 
     def _hear_given(self, line: Line) -> None:
         if line.entry_id is not None and line.size is not None:
-            self._sizes[line.entry_id] = line.size
+            self._sizes[line.consumer, line.entry_id] = line.size
 
     def _hear_command(self, line: Line) -> None:
         consumer = self.scene.consumer(line.consumer)
         most = None if consumer.config is None else consumer.config.max_in_flight_bytes
         if most is None or line.detail not in {"read", "take_over"}:
             return
-        held = sum(self._sizes.get(entry_id, 0) for entry_id in consumer.held.values())
+        held = sum(self._sizes.get((line.consumer, it), 0) for it in consumer.held.values())
         if held >= most:
             self.broken(f"{line.consumer} holds {held} bytes of {most}, and asks for more", line)
