@@ -192,6 +192,8 @@ async def test_what_comes_after_the_end_is_not_started() -> None:
     outlet.close()
     outlet.deliver(cast("list[Holding]", late))
     assert core.gone == late[:1]
+    await outlet.run()
+    await outlet.wait_finished()
     buffer = Buffer(cast("Core", core))
     buffer.close()
     buffer.deliver(cast("list[Holding]", late))

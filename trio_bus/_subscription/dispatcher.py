@@ -44,9 +44,7 @@ class _Tasks(abc.ABC):
         self._core = core
         self._margin = core.lease / 2
         self._expire = core.inspection.expire
-        # What came before the nursery is open; None once it is, and once it is closed.
-        self._early: list[list[Holding]] | None = []
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None  # while it takes anything
         self._context = copy_context()
         self._closed = trio.Event()
         self._scope = trio.CancelScope()
@@ -57,8 +55,6 @@ class _Tasks(abc.ABC):
         if self._nursery is not None:
             # Whoever delivers may be another handler: its context is no business of these.
             self._context.run(self._start, self._nursery, holdings)
-        elif self._early is not None:
-            self._early.append(holdings)
         else:
             self._forgo(holdings)
 
@@ -85,25 +81,16 @@ class _Tasks(abc.ABC):
             with self._scope, one_error():
                 async with trio.open_nursery() as nursery:
                     try:
-                        self._open(nursery)
+                        if not self._closed.is_set():
+                            self._nursery = nursery
                         await self._closed.wait()
                     finally:
                         self._end_intake()
         finally:
-            self._end_intake()
             self._finished.set()
-
-    def _open(self, nursery: trio.Nursery) -> None:
-        if self._early is not None:
-            early, self._early, self._nursery = self._early, None, nursery
-            for holdings in early:
-                self.deliver(holdings)
 
     def _end_intake(self) -> None:
         self._nursery = None
-        early, self._early = self._early or [], None
-        for holdings in early:
-            self._forgo(holdings)
 
     @abc.abstractmethod
     def _start(self, nursery: trio.Nursery, holdings: list[Holding]) -> None:
