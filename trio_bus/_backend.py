@@ -30,7 +30,6 @@ from ._info import TopicInfo
 from ._look import Look
 from ._once import Append, Once
 from ._ordering import OrderedMember
-from ._quick import quick
 from ._retention import Retention
 from ._settled import Settled
 from ._settlement import (
@@ -83,9 +82,6 @@ class Entry:
     def receipt(self) -> Receipt:
         """What settles this delivery."""
         return Receipt(self.id, self.attempt, self.delivery, self.suspect)
-
-
-quick_entry = quick(Entry)
 
 
 @attrs.frozen
