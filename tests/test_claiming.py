@@ -160,7 +160,9 @@ async def calls(world: World, name: str) -> int:
 
 async def test_what_one_does_for_all_does_not_grow_with_the_members(server_url: str) -> None:
     """Thirty members list the consumers as often as one does; each looks as often as it did."""
-    settings = attrs.evolve(config(), reclaim_interval=0.2, block_timeout=60.0)
+    settings = attrs.evolve(
+        config(), claim_idle_timeout=0.2, reclaim_interval=0.2, block_timeout=60.0
+    )
 
     async def nothing(_: Delivery) -> None:
         pytest.fail("nothing is published for it")

@@ -102,25 +102,6 @@ MOST = 60 / 0.8 + 1
 """Ticks of a minute with an interval of a second, less its jitter."""
 
 
-async def test_with_nothing_to_do_it_only_ticks(
-    autojump_clock: MockClock, world: World, flaky: FlakyBackend
-) -> None:
-    """Also while an entry waits that is due tomorrow."""
-
-    async def put_off(delivery: Delivery) -> None:
-        await delivery.release(delay=86_400)
-
-    settings = attrs.evolve(SLOW, reclaim_interval=1.0)
-    async with open_subscription(world.bus(), settings, put_off):
-        await trio.sleep(1)
-        assert 59 <= await looks_in_a_minute(flaky) <= MOST
-        await publish(world.bus(), 1)
-        await trio.sleep(1)
-        assert (await world.group()).delayed == 1
-        assert 59 <= await looks_in_a_minute(flaky) <= MOST
-    assert "take_over" not in flaky.calls
-
-
 async def test_what_nobody_has_a_permit_for_makes_nobody_spin(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:

@@ -188,7 +188,9 @@ class SubscriptionConfig:
     reclaim_interval: Seconds = attrs.field(
         default=0.5, kw_only=True, validator=checks.seconds(above=True)
     )
-    """How often to look for entries that nobody owns; above 0."""
+    """How often to look for entries that nobody owns; above 0. A consumer that hears wake-ups
+    looks less often while it knows that there are none: once a lease, and every 30 s at least.
+    """
     block_timeout: Seconds = attrs.field(
         default=2.0, kw_only=True, validator=checks.seconds(above=True, endless=True)
     )

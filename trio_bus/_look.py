@@ -17,6 +17,9 @@ class Look:
     due_in: float | None = None
     """Seconds until an entry of this group, or a scheduled message of this topic, is due; None if
     nothing waits. 0: look again at once, there was more than one look does."""
+    quiet_for: float = 0.0
+    """Seconds until there can be something that neither ``due_in`` tells nor `GroupMember.woken`
+    will; at least. 0: nobody knows, look at each tick."""
     refusal: RemoteError | None = None
     """Why a scheduled message that is due was not appended; each look tries again."""
     gone: tuple[EntryId, ...] = ()

@@ -17,8 +17,8 @@ CONNECTING = (
             put(
                 "a member reads on the connection that all share",
                 f"{_REDIS}/backend.py",
-                "membership, self._open_reader, timeout, alarm, hint=hint)",
-                "membership, self._link.wait_connected, timeout, alarm, hint=hint)",
+                "membership, self._open_reader, timeout, alarm, hint=hint, hears",
+                "membership, self._link.wait_connected, timeout, alarm, hint=hint, hears",
             ),
         ),
     ),

@@ -38,7 +38,7 @@ ORDER = (
             put(
                 "where it is held",
                 f"{_SUBSCRIPTION}/starter.py",
-                "self._lines.again(entry_id, now + start.held[entry_id], held=True)\n",
+                "self._lines.again(entry_id, now + wait, held=True)\n",
                 "self._lines.over(entry_id)\n",
             ),
         ),

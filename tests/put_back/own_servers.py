@@ -51,8 +51,8 @@ _TAKING = (
             put(
                 "by a look",
                 f"{_SCRIPTS}/look.lua",
-                "return holds_something(FREE) or holds_something(ABANDONED) or holds_bookable()",
-                "return holds_something(FREE) or holds_bookable()",
+                "return holds_something(FREE) or holds_something(ABANDONED) or has_suspects",
+                "return holds_something(FREE) or has_suspects",
             ),
             put(
                 "until the last lease has run out",
@@ -69,8 +69,8 @@ _TAKING = (
             put(
                 "after half of it",
                 f"{_SCRIPTS}/_tend.lua",
-                "if row[3] >= lease then",
-                "if row[3] >= lease / 2 then",
+                "if row[3] >= lease and",
+                "if row[3] >= lease / 2 and",
             ),
         ),
     ),

@@ -115,8 +115,8 @@ TELLING = (
             put(
                 "reclaim_interval",
                 f"{_SUBSCRIPTION}/reclaimer.py",
-                "self._core.config.reclaim_interval *",
-                "0.5 *",
+                "interval, spread = self._core.config.reclaim_interval,",
+                "interval, spread = 0.5,",
             ),
             put(
                 "jitter",

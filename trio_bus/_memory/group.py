@@ -107,6 +107,11 @@ class Group:
         self.notes.pop(entry_id, None)
         return True
 
+    def holds(self, name: str) -> bool:
+        """Say whether that consumer owns anything."""
+        owner = self.consumers.get(name)
+        return owner is not None and len(owner.pending) > 0
+
     def remove_consumer(self, name: str) -> int:
         """Remove a consumer; return how many pending entries were thrown away with it."""
         consumer = self.consumers.pop(name, None)

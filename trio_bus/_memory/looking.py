@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from trio_bus._errors import RemoteError
 from trio_bus._look import Look
+from trio_bus._names import SUSPECT
+from trio_bus._patience import longest_quiet
 
-from . import private
+from . import private, retaining
 from .custody import Custody, Place
 from .errors import StreamError
-from .retaining import retain
 from .schedule import Schedule
 from .store import Store
 from .stream_commands import xadd
-from .takeover import claimable, tend
+from .takeover import claimable, first_end, tend
 
 _MOST_DUE = 100
 """How many scheduled messages one look appends."""
@@ -32,13 +33,15 @@ def look(
     private.keep(store, custody.membership, now_ms)
     private.remove_expired(store, custody.membership.topic, now_ms)
     refusal = _append_due(store, custody.membership.topic, schedule, now_ms)
-    trimmed = retain(store, custody.membership, now_ms)
+    trimmed = retaining.retain(store, custody.membership, now_ms)
     tended = tend(custody, now_ms)
     if tended.moved:
         wake()
+    can_take, is_stuck = claimable(custody, now_ms), refusal is not None
     return Look(
-        claimable=claimable(custody, now_ms),
-        due_in=_due_in(place, schedule, now_ms, stuck=refusal is not None),
+        claimable=can_take,
+        due_in=_due_in(place, schedule, now_ms, stuck=is_stuck),
+        quiet_for=0.0 if can_take or is_stuck else _quiet_for(store, custody, now_ms),
         refusal=None if refusal is None else RemoteError(str(refusal)),
         gone=tuple(tended.gone),
         trimmed=trimmed,
@@ -61,3 +64,18 @@ def _due_in(place: Place, schedule: Schedule, now_ms: int, *, stuck: bool) -> fl
     message = schedule.next_due(now_ms) if stuck else schedule.next_due()
     times = [at for at in (place.due.first_after(now_ms), message) if at is not None]
     return max(0.0, min(times) - now_ms) / 1000 if times else None
+
+
+def _quiet_for(store: Store, custody: Custody, now_ms: int) -> float:
+    """Return the seconds until there can be something that no wake-up tells of."""
+    us, group = custody.membership, custody.place().group
+    if group.holds(SUSPECT):
+        return 0.0
+    ends = [
+        first_end(custody, now_ms),
+        *private.ends(store, us.topic),
+        *retaining.next_time(store, us),
+    ]
+    if group.lead is not None and now_ms < group.lead.forgotten_ms:
+        ends.append(group.lead.ends_ms)
+    return min(max(0.0, min(ends) - now_ms) / 1000, longest_quiet(us))

@@ -26,6 +26,12 @@ def keep(store: Store, us: Membership, now_ms: int) -> None:
         private_groups(store, us.topic).add(us.group, until_ms)
 
 
+def ends(store: Store, topic: str) -> list[float]:
+    """Return when the first of them has to be removed, if there is one and nobody keeps it."""
+    first = private_groups(store, topic).first_after(-math.inf)
+    return [] if first is None else [first]
+
+
 def remove_expired(store: Store, topic: str, now_ms: int) -> None:
     """Remove groups that nobody keeps any more."""
     for group in private_groups(store, topic).up_to(now_ms, _MOST_REMOVED):

@@ -37,6 +37,12 @@ def _was_just_done(store: Store, us: Membership, retention: Retention, now_ms: i
     return False
 
 
+def next_time(store: Store, us: Membership) -> list[int]:
+    """Return when something may be removed again, if there is a retention."""
+    last_ms = None if us.retention is None else store.retained.get((us.topic, us.retention))
+    return [] if last_ms is None else [last_ms + every_ms(us)]
+
+
 def every_ms(us: Membership) -> int:
     """Return how long a topic is left alone, as servers count."""
     return math.ceil(us.retain_every * 1000)

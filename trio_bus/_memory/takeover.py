@@ -277,6 +277,22 @@ def _abandoned(custody: Custody, group: Group, now_ms: int) -> Iterator[EntryId]
                 yield entry_id
 
 
+def first_end(custody: Custody, now_ms: int) -> float:
+    """Return the time before which no lease ends that `tend` would notice."""
+    us, group = custody.membership, custody.place().group
+    lease_ms = math.ceil(us.lease * 1000)
+    ends: list[float] = [now_ms + lease_ms]  # of what is read from now on
+    for consumer in _others(custody, group):
+        ends += [
+            consumer.pending[it].delivered_ms + lease_ms
+            for it in consumer.pending.ids(MIN_ID, MAX_ID)
+        ]
+    if group.holds(KEY):
+        ends.append(now_ms if group.lead is None else group.lead.forgotten_ms)
+    last_ms = now_ms if group.tended_ms is None else group.tended_ms
+    return max(min(ends), last_ms + math.ceil(us.tend_every * 1000))
+
+
 def _forget_rows_without_entry(place: Place, now_ms: int, looks: int) -> None:
     for member in place.due.up_to(now_ms, looks):
         if not _waits(place.group, EntryId.parse(member)):

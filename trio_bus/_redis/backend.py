@@ -166,13 +166,16 @@ class RedisBackend(StreamBackend):
           PermissionDenied: this user lacks a right that a consumer needs, now or later.
           ValidationError: this is a cluster, and the dead-letter topic has another slot.
         """
-        await check_subscribing(self._link, membership.topic)
+        may_wake = await check_subscribing(self._link, membership.topic)
         await self._check_slots(membership)
         timeout = self._options.command_timeout
         channel = schedule.wake_channel(membership.topic)
         alarm = self._wakes.add(channel, membership.group)
         hint = partial(self._wakes.hint, channel, membership.group)
-        member = RedisMember(self._link, membership, self._open_reader, timeout, alarm, hint=hint)
+        hears = partial(self._wakes.hears, channel) if may_wake else lambda: False
+        member = RedisMember(
+            self._link, membership, self._open_reader, timeout, alarm, hint=hint, hears=hears
+        )
         try:
             yield member
         finally:

@@ -28,7 +28,7 @@ from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, RemoteError
 from trio_bus._look import Look
 from trio_bus._names import own_key
-from trio_bus._patience import patience
+from trio_bus._patience import longest_quiet, patience
 from trio_bus._settled import Settled
 from trio_bus._suspects import suspicious_from
 
@@ -93,6 +93,7 @@ class Group:
         )
         self._renew_keys = (membership.topic, private)
         self._expiry_ms = expiry_ms(membership.expiry)
+        self._longest = longest_quiet(membership)
         self._channel = wake_channel(membership.topic)
         dead_letters = membership.dead_letter_topic
         buried = (*self._keys, notes_key(membership.topic, membership.group))
@@ -109,8 +110,11 @@ class Group:
             *("BLOCK", block_ms, "STREAMS", self._us.topic, ">"),
         )
 
-    async def look(self) -> Look:
-        """Tend the group if it is time; tell what there is to take, and when."""
+    async def look(self, *, hears: bool = False) -> Look:
+        """Tend the group if it is time; tell what there is to take, and when.
+
+        *hears* says whether all wake-ups are heard: else it may be time to look at any moment.
+        """
         arguments: tuple[Argument, ...] = (
             *self._who,
             self._channel,
@@ -119,7 +123,7 @@ class Group:
             *self._retention,
         )
         reply = await self._run("look", self._look_keys, arguments)
-        claimable, due_ms, refusal, gone, expired, trimmed = as_row(reply, 6)
+        claimable, due_ms, quiet_ms, refusal, gone, expired, trimmed = as_row(reply, 7)
         with suppress(ConnectionLost):  # the look has happened; the next one removes them
             groups = [as_text(name) for name in as_list(expired)]
             await remove_expired(self._link, self._us.topic, groups)
@@ -127,6 +131,7 @@ class Group:
         return Look(
             claimable=as_int(claimable) == 1,
             due_in=None if wait_ms < 0 else wait_ms / 1000,
+            quiet_for=min(as_int(quiet_ms) / 1000, self._longest) if hears else 0.0,
             refusal=to_exception(ErrorReply(why)) if why else None,
             gone=tuple(as_entry_id(entry_id) for entry_id in as_list(gone)),
             trimmed=as_int(trimmed),

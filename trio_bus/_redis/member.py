@@ -44,7 +44,17 @@ class RedisMember(GroupMember):
     """A member that reads on a connection of its own, and does the rest on the shared one."""
 
     __slots__ = (
-        *("_alarm", "_group", "_hint", "_holdings", "_link", "_order", "_parting", "_portion"),
+        *(
+            "_alarm",
+            "_group",
+            "_hears",
+            "_hint",
+            "_holdings",
+            "_link",
+            "_order",
+            "_parting",
+            "_portion",
+        ),
         *("_reader", "_reading", "_scout"),
     )
 
@@ -57,10 +67,12 @@ class RedisMember(GroupMember):
         alarm: Alarm | None = None,
         *,
         hint: Callable[[float], None] | None = None,
+        hears: Callable[[], bool] = lambda: False,
     ) -> None:
         self._link = link
         self._alarm = Alarm() if alarm is None else alarm
         self._hint = self._alarm.ring if hint is None else hint
+        self._hears = hears
         self._group = Group(link, membership)
         self._parting = parting(command_timeout)
         self._portion = Portion()
@@ -106,7 +118,7 @@ class RedisMember(GroupMember):
 
     async def look(self) -> Look:
         """Append what is scheduled and due; tell what there is to take; see `GroupMember.look`."""
-        return await self._group.look()
+        return await self._group.look(hears=self._hears())
 
     async def woken(self) -> float:
         """Wait for the wake channel; see `GroupMember.woken`."""

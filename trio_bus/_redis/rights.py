@@ -9,6 +9,7 @@ from trio_bus._names import own_key
 
 from .link import Link
 from .resp import Command, ErrorReply, Reply
+from .schedule import wake_channel
 
 PUBLISHING = ("xadd",)
 """What publishing a message without an idempotency key needs."""
@@ -38,15 +39,19 @@ _NOBODY = "~nobody"  # no group can be called so
 _UNKNOWN_SHA = "0" * 40
 
 
-async def check_subscribing(link: Link, topic: str) -> None:
+async def check_subscribing(link: Link, topic: str) -> bool:
     """Find out, without changing anything, whether this user may do what a member does.
+
+    Returns:
+      Whether it may wake others: where it may not, other users of its group may not either.
 
     Raises:
       PermissionDenied: it may not; the text names the rules that are missing.
       ConnectionLost: nobody could be asked.
     """
     probes = dict(_probes(topic))
-    replies = await link.call_many(list(probes.values()))
+    waking = ("PUBLISH", wake_channel(topic), f"0 {_NOBODY}")
+    *replies, woken = await link.call_many([*probes.values(), waking])
     refused = {
         rule: reply
         for rule, reply in zip(probes, replies, strict=True)
@@ -56,6 +61,7 @@ async def check_subscribing(link: Link, topic: str) -> None:
         rules = " ".join(f"+{rule}" for rule in refused)
         first = next(iter(refused.values())).text
         raise PermissionDenied(f"NOPERM a subscription to {topic!a} needs {rules} ({first[7:]})")
+    return not isinstance(woken, ErrorReply)
 
 
 async def probe_rights(ask: Callable[[list[Command]], Awaitable[list[Reply]]]) -> tuple[str, ...]:

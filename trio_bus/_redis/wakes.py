@@ -33,8 +33,8 @@ _LONGEST_DELAY = 12
 class Wakes:
     """Keeps us subscribed to the channels of our members; `serve` does it and must run.
 
-    Nothing here fails: who cannot listen finds at the next tick what others hear of. After a gap
-    every alarm rings, because something may have been missed.
+    Nothing here fails: who cannot listen finds at the next tick what others hear of. At the begin
+    and at the end of a gap every alarm rings, because something may be missed.
 
     Args:
       connect: Opens a connection.
@@ -70,6 +70,10 @@ class Wakes:
         if channel not in self._heard:
             self._alarms.ring(channel, delay, group)
 
+    def hears(self, channel: str) -> bool:
+        """Say whether all is heard that is told there; where that ends, the alarms ring."""
+        return channel in self._heard
+
     def close(self) -> None:
         """End it."""
         self._scope.cancel()
@@ -103,7 +107,7 @@ class Wakes:
                 done = await self._subscribe(session)
                 nursery.cancel_scope.cancel()
         finally:
-            self._heard.clear()
+            self._deafen()
             with trio.CancelScope(shield=True):
                 await session.wire.aclose()
         return done
@@ -154,6 +158,12 @@ class Wakes:
 
     def _ring(self, channel: bytes, delay: float, group: str) -> None:
         self._alarms.ring(channel.decode("utf-8", "replace"), delay, group)
+
+    def _deafen(self) -> None:
+        """From now on, whoever waits to be woken has to look by himself."""
+        lost, self._heard = self._heard, set()
+        for channel in sorted(lost):
+            self._alarms.ring(channel, 0.0)
 
     def _tell(self, refusal: RemoteError) -> None:
         if not self._refused:

@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 JITTER = 0.2
 """Part of each interval that is random, so that the consumers of a group do not look in step."""
 
+LONGEST = 30.0
+"""Seconds from one look to the next, at most, where intervals are not longer. What makes a look
+needless is what others tell us: they may be cut off from us, and a dead connection is found within
+a minute."""
+
 BREATH = 0.02
 """Seconds from one look to the next, however often we are woken meanwhile."""
 
 
 class Reclaimer:
-    """Looks when something is due, when woken and at each tick; claims what its permits allow.
+    """Looks when something is due, when woken and at ticks; claims what its permits allow.
+
+    A tick comes after each interval, but not before the time until which the last look has said
+    that there is nothing which we are not told of: then only after that, and after `LONGEST`.
 
     After a gap in which this process stood still it does neither for a tick, see `Respite`: a look
     also takes leases away that have run out.
@@ -87,7 +95,7 @@ class Reclaimer:
                 await self._core.pause(errors)
                 continue
             self._seen(look)
-            await self._rest(began, math.inf if look.due_in is None else look.due_in)
+            await self._rest(began, look)
 
     def _seen(self, look: Look) -> None:
         """Start what a look asks for."""
@@ -108,10 +116,15 @@ class Reclaimer:
             self._core.tell(Scope.SCHEDULE, look.refusal)
         self._refused = refused
 
-    async def _rest(self, began: float, due_in: float) -> None:
+    def _until_tick(self, quiet_for: float) -> float:
+        """Return how many seconds there are until the next tick."""
+        interval, spread = self._core.config.reclaim_interval, JITTER * self._core.chance()
+        return max(interval * (1 - spread), min(quiet_for, LONGEST) + interval * spread)
+
+    async def _rest(self, began: float, look: Look) -> None:
         """Sleep until the next tick, until something is due, or until we are woken for it."""
-        interval = self._core.config.reclaim_interval * (1 - JITTER * self._core.chance())
-        until = trio.current_time() + min(interval, due_in)
+        due_in = math.inf if look.due_in is None else look.due_in
+        until = trio.current_time() + min(self._until_tick(look.quiet_for), due_in)
         while trio.current_time() < until:
             with trio.move_on_at(until):
                 delay = await self._alarm.wait()

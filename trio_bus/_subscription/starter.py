@@ -155,7 +155,8 @@ class Starter:
             if entry_id in start.due:
                 self._lines.again(entry_id, now + start.due[entry_id])
             elif entry_id in start.held:
-                self._lines.again(entry_id, now + start.held[entry_id], held=True)
+                wait = min(start.held[entry_id], tick)  # nobody is told when it is finished
+                self._lines.again(entry_id, now + wait, held=True)
             elif entry_id not in started:
                 self._lines.again(entry_id, now + tick)
         self._term.ring()

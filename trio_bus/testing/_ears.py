@@ -21,6 +21,7 @@ from trio_bus._codec import record_bytes
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import RemoteError
 from trio_bus._graves import Grave, Redriven
+from trio_bus._look import Look
 from trio_bus._observer import ErrorEvent, TransitionEvent
 from trio_bus._settled import Settled
 
@@ -195,6 +196,20 @@ class Witness:
                 consumer=us.consumer,
                 seconds=us.expiry,
             )
+
+    def looked(self, look: Look) -> None:
+        """Tell for how long there is nothing that has to be looked for; and the group is kept."""
+        us = self._membership
+        if look.quiet_for:
+            self._journal.say(
+                SERVER,
+                What.CALM,
+                topic=us.topic,
+                group=us.group,
+                consumer=us.consumer,
+                seconds=look.quiet_for,
+            )
+        self.kept("look")
 
     def _settled(self, settlement: Settlement, result: Settled | RemoteError) -> None:
         if result is Settled.DONE:

@@ -61,6 +61,7 @@ class What(Enum):
     COPIED = "appends a copy of what was dead"
     BEGUN = "begins a private group"
     KEPT = "keeps a private group"
+    CALM = "sees nothing to come"
     RETAINED = "removes what is finished"
     # What goes wrong, on purpose.
     DIED = "dies"

@@ -3,21 +3,24 @@
 -- that could die with its holder.
 --
 -- The hash `tending` remembers when that was last (TENDED), where the search for entries of DUE
--- without a row goes on (ROWLESS), and of each consumer when to look at its leases again (WATCHED).
+-- without a row goes on (ROWLESS), of each consumer when to look at its leases again (WATCHED), and
+-- when the first lease of all can end (ENDS).
 -- It goes when nobody tends any more; without it, everything is looked at anew.
-local TENDED, ROWLESS, WATCHED = 'tended', 'rowless', 'watched'
+local TENDED, ROWLESS, WATCHED, ENDS = 'tended', 'rowless', 'watched', 'ends'
 local ROWS = 100 -- pending entries that one step looks at: to move them takes half a millisecond
 
--- Answers whether something was moved to where all can take it, the ids of deleted entries, and
--- whether another step should follow at once. Times are in milliseconds: *every* is how long the
+-- Answers whether something was moved to where all can take it, the ids of deleted entries, whether
+-- another step should follow at once, and the time before which no lease can end. Times are in milliseconds: *every* is how long the
 -- group is left alone, *patience* how long a consumer without entries may be idle.
 local function tend(stream, due, tending, active, group, me, now, lease, every, patience)
   local rows_left, unfinished, changed, moved, gone = ROWS, false, false, false, {}
 
-  local last = redis.call('HGET', tending, TENDED)
+  local before = redis.call('HMGET', tending, TENDED, WATCHED, ENDS)
+  local last, packed, ends = before[1], before[2], now + lease -- what is read from now on ends later
   local since = last and now - tonumber(last) or every
   if since >= 0 and since < every then -- below 0: the clock went back
-    return false, gone, false
+    local known = tonumber(before[3] or 0)
+    return false, gone, false, math.max(now + every - since, known <= ends and known or 0)
   end
 
   -- The next entries of a consumer, and where to go on; '-' if that was the end.
@@ -76,14 +79,14 @@ local function tend(stream, due, tending, active, group, me, now, lease, every, 
     if rows_left == 0 or known and known[1] > now then
       return known
     end
-    local first, start, rows = now + lease, '-', nil -- what it gets from now on ends later
+    local first, start, rows = now + lease, '-', nil
     if known and known[3] ~= '-' then
       first, start = known[2], known[3]
     end
     rows, start = rows_of(consumer, start)
     changed = true
     for _, row in ipairs(rows) do
-      if row[3] >= lease then
+      if row[3] >= lease and consumer ~= me then -- others find what we have lost
         abandon(row[1], row[4])
       else
         first = math.min(first, now + lease - row[3])
@@ -92,7 +95,6 @@ local function tend(stream, due, tending, active, group, me, now, lease, every, 
     return {start == '-' and first or now, first, start}
   end
 
-  local packed = redis.call('HGET', tending, WATCHED)
   local known, watched = packed and cmsgpack.unpack(packed) or {}, {}
   for _, consumer in ipairs(consumers_of(stream, group)) do
     local name = consumer.name
@@ -103,16 +105,16 @@ local function tend(stream, due, tending, active, group, me, now, lease, every, 
     elseif name == KEY then
       if consumer.pending > 0 then
         free_parked()
+        ends = math.min(ends, now + math.max(0, redis.call('PTTL', active)))
       end
-    elseif name == me or is_reserved(name) then
-      watched[name] = known[name]
-    elseif consumer.pending > 0 then
+    elseif consumer.pending > 0 and not is_reserved(name) then
       watched[name] = watch(name, known[name])
-    elseif consumer.idle > patience then
+      ends = math.min(ends, watched[name] and watched[name][1] or now)
+    elseif name ~= me and not is_reserved(name) and consumer.idle > patience then
       redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
     end
   end
-  redis.call('HSET', tending, TENDED, as_text(unfinished and 0 or now))
+  redis.call('HSET', tending, TENDED, as_text(unfinished and 0 or now), ENDS, as_text(ends))
   for name in pairs(known) do
     changed = changed or not watched[name]
   end
@@ -120,5 +122,5 @@ local function tend(stream, due, tending, active, group, me, now, lease, every, 
     redis.call('HSET', tending, WATCHED, cmsgpack.pack(watched))
   end
   redis.call('PEXPIRE', tending, patience)
-  return moved, gone, unfinished
+  return moved, gone, unfinished, math.max(now + every, ends)
 end

@@ -5,7 +5,8 @@
 -- of a private group (-1 for any other); of a retention the greatest age, in milliseconds, and
 -- length ('' where there is none), 1 for what is finished alone, and for how long a topic is left
 -- alone. Answers whether take_over would find something (1 or 0), in how many milliseconds
--- something is due (-1 for nothing), why a scheduled message was not appended ('' if nothing was
+-- something is due (-1 for nothing), in how many at the earliest there is something that nobody is
+-- told of, why a scheduled message was not appended ('' if nothing was
 -- refused), the ids of abandoned entries that had been deleted, private groups whose expiry is
 -- over, and how many entries were removed.
 local stream, due, schedule, scheduled, tending = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -97,6 +98,8 @@ local function holds_something(consumer)
   return #redis.call('XPENDING', stream, group, '-', '+', 1, consumer) > 0
 end
 
+local has_suspects = holds_something(SUSPECT) -- never calm: what is booked is so for a lease alone
+
 -- Those that are booked are few: one for each member.
 local function holds_bookable()
   return #redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '+', 1, SUSPECT) > 0
@@ -112,7 +115,19 @@ local function is_claimable()
     redis.call('ZREM', due, id)
   end
   more = more or #ids == DUE_ROWS
-  return holds_something(FREE) or holds_something(ABANDONED) or holds_bookable()
+  return holds_something(FREE) or holds_something(ABANDONED) or has_suspects and holds_bookable()
+end
+
+-- Milliseconds until there can be something that no wake-up tells of: somebody's lease has ended, or
+-- that on the order or of a private group, or it is time to remove something.
+local function quiet_for(ends)
+  ends = math.min(ends, tonumber(redis.call('HGET', KEYS[6], 'until') or ends))
+  local private = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
+  ends = math.min(ends, tonumber(private[2] or ends))
+  if KEYS[8] then
+    ends = math.min(ends, now + redis.call('PTTL', KEYS[8]))
+  end
+  return math.max(0, ends - now)
 end
 
 append_due()
@@ -126,7 +141,7 @@ if KEYS[8] then -- what is refused is refused before anything was found that has
   removed, too_many = retain(
     stream, KEYS[8], now, ARGV[11], ARGV[12], ARGV[13] == '1', tonumber(ARGV[14]))
 end
-local moved, gone, unfinished = tend(
+local moved, gone, unfinished, ends = tend(
   stream, due, tending, KEYS[6], group, me, now, tonumber(ARGV[4]), tonumber(ARGV[5]),
   tonumber(ARGV[6]))
 if moved then
@@ -135,4 +150,7 @@ end
 more = more or unfinished or too_many
 local expired = redis.call(
   'ZRANGEBYSCORE', KEYS[7], '-inf', as_text(now), 'LIMIT', 0, PRIVATE)
-return {is_claimable() and 1 or 0, next_due(), refusal, gone, expired, removed}
+local claimable = is_claimable()
+local is_calm = not (claimable or stuck or has_suspects)
+return {
+  claimable and 1 or 0, next_due(), is_calm and quiet_for(ends) or 0, refusal, gone, expired, removed}

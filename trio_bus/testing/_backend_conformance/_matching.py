@@ -100,6 +100,8 @@ class Matcher:
     def _of_looks(self, mine: Look, theirs: Look) -> str | None:
         if not self._of_times(mine.due_in, theirs.due_in):
             return _unlike("due_in", mine.due_in, theirs.due_in)
+        if theirs.quiet_for > mine.quiet_for + self.slack:  # ours knows all there is
+            return _unlike("quiet_for", mine.quiet_for, theirs.quiet_for)
         for name in ("claimable", "refusal", "gone", "trimmed"):
             found = self.difference(getattr(mine, name), getattr(theirs, name), name)
             if found is not None:

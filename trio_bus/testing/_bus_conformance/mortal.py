@@ -83,7 +83,7 @@ class MortalMember(InterposedMember):
     async def look(self) -> Look:
         """Look; see `GroupMember.look`."""
         look = await looked(super().look, self.backend, self.membership, self.witness)
-        self.witness.kept("look")
+        self.witness.looked(look)
         return look
 
     async def woken(self) -> float:

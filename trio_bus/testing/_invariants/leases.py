@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from trio_bus._observer import Transition
+from trio_bus._subscription.leases import RENEWALS_PER_LEASE
 from trio_bus.testing._line import Line, What
 
 from .rule import BEGINS_ANEW, Ears, Key, Rule, each, forget, key_of
@@ -17,6 +18,9 @@ _UNSURE = {*(What.CLOCK_STEPPED, What.PAUSED, What.DIED, What.SERVER_STOPPED, Wh
 }
 _NO_REASON = {What.DIED, What.DELETED, What.TRIMMED}
 """The death of somebody else; and what is deleted, nobody else can have."""
+
+TRIPS = 4
+"""Ways to the server or back: of a renewal, and of the next one."""
 
 
 @attrs.define
@@ -31,8 +35,8 @@ class Leases(Rule):
     Where lines tell what the server does, nothing is given to anybody while another one holds it
     and its lease is not over. Elsewhere handlers may overlap only where the earlier one settled
     its entry, was told that its lease is lost, may be cancelled, or something went wrong. And where
-    nobody can be late, no lease is lost unless something went wrong: it is renewed in time, and
-    what is deleted nobody else can have.
+    nobody can be late, no lease is lost unless something went wrong: it is renewed in time (if the
+    way to the server is not too long for it), and what is deleted nobody else can have.
     """
 
     number = 7
@@ -86,7 +90,9 @@ class Leases(Rule):
     def _hear_lost(self, line: Line) -> None:
         self._hear_told(line)
         wrong = self.scene.faults - _NO_REASON
-        if self.scene.punctual and not wrong:
+        lease = self.scene.consumer(line.consumer).lease
+        in_time = TRIPS * self.scene.latency + lease / RENEWALS_PER_LEASE <= lease
+        if self.scene.punctual and in_time and not wrong:
             self.broken(f"the lease of {line.entry_id} was lost, and nothing went wrong", line)
 
     def _hear_loss(self, line: Line) -> None:

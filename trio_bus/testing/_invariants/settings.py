@@ -6,7 +6,7 @@ from typing import cast
 
 from trio_bus._config import SubscriptionConfig
 from trio_bus._subscription.consumer import READS_PER_LEASE
-from trio_bus._subscription.reclaimer import BREATH
+from trio_bus._subscription.reclaimer import BREATH, JITTER, LONGEST
 from trio_bus.testing._line import Line, What
 
 from .rule import Ears, Rule
@@ -21,7 +21,8 @@ class Settings(Rule):
 
     They are those that were given: a zero is a zero. No read waits longer than ``block_timeout`` or
     a part of the lease, none brings more than ``max_in_flight``, no settlement has more entries
-    than ``ack_batch_size``, and looks are at most ``reclaim_interval`` apart.
+    than ``ack_batch_size``, and looks are at most ``reclaim_interval`` apart; or as long as a look
+    says that there is nothing to look for, and a part of that more.
     """
 
     number = 0
@@ -32,16 +33,25 @@ class Settings(Rule):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._looked: dict[str, float] = {}
+        self._calm: dict[str, float] = {}
+        """For how long there is nothing to look for, by the last look of each consumer."""
 
     def hears(self) -> Ears:
         """Listen to who opens a subscription, and to commands."""
-        return {What.OPENING: self._hear_opening, What.COMMAND: self._hear_command}
+        return {
+            What.OPENING: self._hear_opening,
+            What.COMMAND: self._hear_command,
+            What.CALM: self._hear_calm,
+        }
 
     def _hear_opening(self, line: Line) -> None:
         for name, value in line.asked:
             kept = cast("object", getattr(line.config, name))
             if kept != value:
                 self.broken(f"{name} was set to {value!r}, and is {kept!r}", line)
+
+    def _hear_calm(self, line: Line) -> None:
+        self._calm[line.consumer] = line.seconds or 0.0
 
     def _hear_command(self, line: Line) -> None:
         config = self.scene.consumer(line.consumer).config if line.consumer else None
@@ -72,9 +82,10 @@ class Settings(Rule):
 
     def _check_look(self, config: SubscriptionConfig, line: Line) -> None:
         before, self._looked[line.consumer] = self._looked.get(line.consumer), line.time
+        calm = min(self._calm.pop(line.consumer, 0.0), LONGEST) + JITTER * config.reclaim_interval
         if before is None or self.scene.faults or not self.scene.punctual:
             return
-        longest = max(config.reclaim_interval, BREATH) + 2 * self.scene.latency + _GRACE
+        longest = max(config.reclaim_interval, BREATH, calm) + 2 * self.scene.latency + _GRACE
         if line.time > before + longest:
             words = f"{line.consumer} looked at {before:.3f} s, and then not for {longest:.3f} s"
             self.broken(words, line)

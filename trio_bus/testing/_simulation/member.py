@@ -73,7 +73,7 @@ class WiredMember(GroupMember):
 
         async def act() -> Look:
             look = await looked(self._inner.look, streams, self._membership, self._witness)
-            self._witness.kept("look")
+            self._witness.looked(look)
             return look
 
         return await self._call("look", act)
