@@ -16,6 +16,7 @@ from ._dead_letters import Choice, DeadLetters, RedriveOutcome, redrive
 from ._entry_id import EntryId
 from ._errors import BusClosed, BusError, PublishError, ValidationError
 from ._gate import Gate
+from ._headers import NO_HEADERS
 from ._info import TopicInfo
 from ._modes import Confirmation, Guarantee
 from ._names import check_any_group, check_topic
@@ -102,7 +103,12 @@ class Bus:
         """
         self.check_open()
         if message.idempotency_key is None and options.confirmation is Confirmation.ACCEPTED:
-            return await self._publish_plain(message, options)
+            # What nearly every publish is.
+            record = self._encode(message, options)
+            (result,) = await self._publisher.store_plain(message.topic, (record,))
+            if isinstance(result, Exception):
+                raise result
+            return result
         append = self.prepare(message, options)
         (result,) = await self._publisher.store((append,), _replicas(options))
         if isinstance(result, Exception):
@@ -130,6 +136,11 @@ class Bus:
         """
         self.check_open()
         await trio.lowlevel.checkpoint_if_cancelled()
+        records = self._plain_records(messages, options)
+        if records:
+            return BatchOutcome(
+                tuple(await self._publisher.store_plain(messages[0].topic, records))
+            )
         results: list[EntryId | Exception | None] = [None] * len(messages)
         places: list[int] = []
         appends: list[Append] = []
@@ -314,18 +325,22 @@ class Bus:
         """Refuse everything from now on; `open_bus` calls this."""
         self._closed = True
 
-    async def _publish_plain(self, message: Message, options: PublishOptions) -> EntryId:
-        """Do what nearly every publish is; nothing is made that only a failure needs."""
-        record = self._encode(message, options)
-        began = trio.current_time()
-        outcomes = await self.backend.append(message.topic, (record,))
-        result = outcomes[0]
-        if isinstance(result, Exception):
-            appends = (Append(message.topic, record),)
-            (result,) = await self._publisher.go_on(appends, outcomes, began)
-            if isinstance(result, Exception):
-                raise result
-        return result
+    def _plain_records(
+        self, messages: Sequence[Message], options: PublishOptions
+    ) -> list[Record] | None:
+        """Encode a batch for one topic, without keys; None if it is another, or one is refused."""
+        topic = messages[0].topic if messages else ""
+        for message in messages:
+            if message.topic != topic or message.idempotency_key is not None:
+                return None
+        if options.confirmation is not Confirmation.ACCEPTED:
+            return None
+        try:
+            if options.metadata is NO_HEADERS:
+                return [self.gate.encode(message) for message in messages]
+            return [self._encode(message, options) for message in messages]
+        except BusError:
+            return None
 
     def prepare(self, message: Message, options: PublishOptions) -> Append:
         """Check a message, and return what there is to append.
@@ -338,7 +353,7 @@ class Bus:
         return Append(message.topic, record, self._once(message, record, options))
 
     def _encode(self, message: Message, options: PublishOptions) -> Record:
-        if options.metadata:
+        if options.metadata is not NO_HEADERS:
             headers = {**options.metadata, **message.headers}
             message = attrs.evolve(message, headers=headers)
         return self.gate.encode(message)

@@ -81,11 +81,17 @@ class FieldsCodec:
         fields.append((TOPIC, message.topic.encode()))
         if message.key:
             fields.append((KEY, message.key.encode()))
-        _add(fields, CONTENT_TYPE, message.content_type)
-        _add(fields, EVENT_VERSION, message.event_version)
-        _add(fields, IDEMPOTENCY_KEY, message.idempotency_key)
-        _add(fields, TRACE_UID, message.trace_uid)
-        _add(fields, CORRELATION_UID, message.correlation_uid)
+        # Without a call for each of them: nearly always all are missing.
+        if message.content_type is not None:
+            fields.append((CONTENT_TYPE, message.content_type.encode()))
+        if message.event_version is not None:
+            fields.append((EVENT_VERSION, message.event_version.encode()))
+        if message.idempotency_key is not None:
+            fields.append((IDEMPOTENCY_KEY, message.idempotency_key.encode()))
+        if message.trace_uid is not None:
+            fields.append((TRACE_UID, message.trace_uid.encode()))
+        if message.correlation_uid is not None:
+            fields.append((CORRELATION_UID, message.correlation_uid.encode()))
         if message.expires_at is not None:
             fields.append((EXPIRY_TIME, format_timestamp(message.expires_at).encode()))
         if message.headers is not NO_HEADERS and message.headers:
@@ -142,11 +148,6 @@ class FieldsCodec:
     def max_record_bytes(self, max_payload_bytes: int, /) -> int:
         """Allow the payload, which is written as it is, and 64 KiB for the rest."""
         return max_payload_bytes + ALLOWANCE
-
-
-def _add(fields: list[tuple[bytes, bytes]], name: bytes, text: str | None) -> None:
-    if text is not None:
-        fields.append((name, text.encode()))
 
 
 def _refuse_duplicates(record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, final
 
 from ._codec import Codec, is_oversized, record_bytes
@@ -35,15 +36,17 @@ class Gate:
           SerializationError: the codec cannot express it.
         """
         check_publishable(message)
-        self._check(len(message.payload), ValidationError)
+        if len(message.payload) > self._max_payload_bytes:
+            self._check(len(message.payload), ValidationError)
         try:
             record = self._codec.encode(message)
         except SerializationError:
             raise
         except Exception as error:  # a broken codec must not bring a subscription down
             raise SerializationError(f"the codec raised {error!r}") from error
-        if is_oversized(record, self._max_record_bytes):
-            raise ValidationError(f"message: {self._too_long(record)}")
+        # Most are small: that is seen without a call of ours, as `record_bytes` would.
+        if sum(map(len, chain.from_iterable(record))) > self._max_record_bytes:
+            self._check_record(record)
         return record
 
     def decode(self, record: Record, size: int = 0) -> Message:
@@ -69,6 +72,10 @@ class Gate:
     def _check(self, size: int, refusal: type[ValidationError | Oversized]) -> None:
         if size > self._max_payload_bytes:
             raise refusal(f"payload: {size} bytes, max_payload_bytes is {self._max_payload_bytes}")
+
+    def _check_record(self, record: Record) -> None:
+        if is_oversized(record, self._max_record_bytes):
+            raise ValidationError(f"message: {self._too_long(record)}")
 
     def _too_long(self, record: Record) -> str:
         return f"{record_bytes(record)} bytes when encoded, at most {self._max_record_bytes}"

@@ -13,6 +13,8 @@ from ._quick import quick
 from ._uid import new_uid
 from ._wall import wall
 
+_NOTHING = ""
+
 TRACEPARENT = "traceparent"
 """The W3C header that says which trace, and which span of it, a message belongs to."""
 TRACESTATE = "tracestate"
@@ -64,9 +66,9 @@ class Message:
         topic: str,
         payload: bytes = b"",
         *,
-        key: str = "",
-        kind: str = "",
-        source: str = "",
+        key: str = _NOTHING,
+        kind: str = _NOTHING,
+        source: str = _NOTHING,
         uid: str | None = None,
         occurred_at: datetime | None = None,
         headers: Mapping[str, str] = NO_HEADERS,
@@ -99,18 +101,19 @@ class Message:
         Raises:
           ValidationError: the text names the field and the value.
         """
-        checked = check_headers(headers)
-        if checked is not NO_HEADERS:
+        checked = NO_HEADERS
+        if headers is not NO_HEADERS:
+            checked = check_headers(headers)
             content_type = _or_header(content_type, "content-type", checked)
             event_version = _or_header(event_version, "event-version", checked)
             idempotency_key = _or_header(idempotency_key, "idempotency-key", checked)
         # By position and without a call for what is not given: every publish makes a message.
         self.__attrs_init__(
             check_topic(topic),
-            _check_payload(payload),
-            check_text(key, "key"),
-            check_text(kind, "kind"),
-            check_text(source, "source"),
+            payload if type(payload) is bytes else _check_payload(payload),
+            key if key is _NOTHING else check_text(key, "key"),
+            kind if kind is _NOTHING else check_text(kind, "kind"),
+            source if source is _NOTHING else check_text(source, "source"),
             new_uid() if uid is None else _check_uid(uid),
             wall.now() if occurred_at is None else _check_time(occurred_at, "occurred_at"),
             checked,

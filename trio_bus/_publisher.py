@@ -14,11 +14,11 @@ from ._chance import chance
 from ._entry_id import EntryId
 from ._errors import ConnectionLost, NotPersisted, OutcomeUnknown, RemoteError
 from ._observer import Scope
+from ._once import Append
 
 if TYPE_CHECKING:
-    from ._backend import StreamBackend
+    from ._backend import Record, StreamBackend
     from ._notifier import Notifier
-    from ._once import Append
     from ._options import BusOptions
 
 Outcome = EntryId | Exception
@@ -115,6 +115,17 @@ class Publisher:
             if isinstance(outcome, Exception):
                 return await self.go_on(appends, outcomes, began, replicas)
         return outcomes
+
+    async def store_plain(self, topic: str, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Append records without a key to one topic; otherwise like `store`.
+
+        Nothing is made that only a failure needs.
+        """
+        began = trio.current_time()
+        outcomes = await self._backend.append(topic, records)
+        if all([type(outcome) is EntryId for outcome in outcomes]):
+            return outcomes
+        return await self.go_on([Append(topic, record) for record in records], outcomes, began)
 
     async def go_on(
         self,

@@ -127,7 +127,7 @@ TELLING = (
             put(
                 "metadata",
                 "trio_bus/_bus.py",
-                "        if options.metadata:\n",
+                "        if options.metadata is not NO_HEADERS:\n",
                 "        if not options:\n",
             ),
             put(

@@ -22,7 +22,7 @@ class Credit:
     """
 
     def __init__(self, commands: int, size: int) -> None:
-        self._limits = (commands, size)
+        self._most, self._largest = commands, size
         self._commands = 0
         self._size = 0
         self._waiting: deque[_Waiting] = deque()
@@ -64,9 +64,13 @@ class Credit:
 
     def take_if_free(self, commands: int, size: int) -> bool:
         """Take it if there is room and nobody waits for some; say whether it was taken."""
-        if self._waiting or not self._fits(commands, size):
+        # As `_fits` and `take` do it: every command comes here.
+        if self._waiting:
             return False
-        self.take(commands, size)
+        all_commands, all_bytes = self._commands + commands, self._size + size
+        if self._commands and (all_commands > self._most or all_bytes > self._largest):
+            return False
+        self._commands, self._size = all_commands, all_bytes
         return True
 
     def take(self, commands: int, size: int) -> None:
@@ -77,5 +81,5 @@ class Credit:
     def _fits(self, commands: int, size: int) -> bool:
         if self._commands == 0:
             return True
-        most, largest = self._limits
-        return self._commands + commands <= most and self._size + size <= largest
+        fits = self._commands + commands <= self._most
+        return fits and self._size + size <= self._largest

@@ -135,9 +135,9 @@ class Pipeline:
         self._rest = b""  # of the last one, where the socket took only a part of it
         self._is_shared = False  # whether many were written together, the last time
         self._heard = 0.0  # when the last bytes came
-        # Ends the reading when a reply is late, or earlier: then it goes on. To move its deadline
-        # with each reply would cost as much as to send a command.
+        # Ends the reading when a reply may be late. Its deadline is kept beside it: asking is slow.
         self._patience = trio.CancelScope()
+        self._deadline = inf
         self._service = trio.CancelScope(shield=True)
         self._failure: BaseException | None = None
         self.ended: trio.Event = trio.Event()
@@ -238,7 +238,7 @@ class Pipeline:
             self._outbox_filled.set()
         owed.written = trio.current_time()
         self._owed.append(owed)
-        self._set_deadline()
+        self._hasten()
         return True
 
     def abandon(self, owed: Owed) -> bool:
@@ -322,7 +322,7 @@ class Pipeline:
             owed.written = now
             chunks.append(owed.data)
             self._owed.append(owed)
-        self._set_deadline()
+        self._hasten()
         self._is_shared = len(chunks) > 1
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -330,48 +330,60 @@ class Pipeline:
     async def _read(self, scope: trio.CancelScope) -> None:
         try:
             while self._failure is None or self._owed:
-                if self._due() <= trio.current_time():
-                    self.fail(TimeoutError("the server did not answer in time"))
-                    break
-                self._patience = trio.CancelScope(deadline=self._due())
                 with self._patience:
                     await self._receive()
+                if self._due <= trio.current_time():
+                    self.fail(TimeoutError("the server did not answer in time"))
+                self._deadline = self._due
+                self._patience = trio.CancelScope(deadline=self._deadline)
         except _EXPECTED as error:
             self.fail(_root(error))
         scope.cancel()
 
     async def _receive(self) -> None:
+        """Receive until nothing more is to come."""
         while self._failure is None or self._owed:
-            replies = await self._wire.receive()
-            self._heard = trio.current_time()
-            for reply in replies:
-                self._match(reply)
+            self._match(await self._wire.receive())
+            if self._owed:
+                self._heard = trio.current_time()
+                self._hasten()
 
-    def _match(self, reply: Reply) -> None:
-        if not self._owed:
-            raise ProtocolError(f"a reply that nobody asked for: {type(reply).__name__}")
-        if isinstance(reply, ErrorReply) and is_demotion(reply):
-            # A failover happened. Another connection may lead to the new primary.
-            self.retire(to_exception(reply))
-        owed = self._owed[0]
-        # The reply to a tombstone is counted and not kept.
-        owed.replies.append(None if owed.abandoned else reply)
-        if len(owed.replies) == owed.expected:
-            self._owed.popleft()
-            self._finish(owed, None)
+    def _match(self, replies: list[Reply]) -> None:
+        """Give each reply to the oldest that is owed some: to each as many at a time as it is."""
+        at = 0
+        while at < len(replies):
+            if not self._owed:
+                raise ProtocolError(f"a reply that nobody asked for: {type(replies[at]).__name__}")
+            owed = self._owed[0]
+            part = replies[at : at + owed.expected - len(owed.replies)]
+            at += len(part)
+            for reply in part:
+                if type(reply) is ErrorReply and is_demotion(reply):
+                    # A failover happened. Another connection may lead to the new primary.
+                    self.retire(to_exception(reply))
+            # The replies to a tombstone are counted and not kept.
+            owed.replies += [None] * len(part) if owed.abandoned else part
+            if len(owed.replies) == owed.expected:
+                self._owed.popleft()
+                self._finish(owed, None)
 
-    def _set_deadline(self) -> None:
-        """Look at the oldest owed reply again when its time may be over."""
-        due = self._due()
-        if due < self._patience.deadline:  # noqa: PLR1730 - to set it costs as much as a command
-            self._patience.deadline = due
-
+    @property
     def _due(self) -> float:
-        """Give the oldest owed reply its time, from writing or from the last sign of life."""
+        """Until when the oldest owed reply has time, from writing or the last sign of life."""
         if not self._owed:
             return inf
         oldest = self._owed[0]
         return max(oldest.written or 0.0, self._heard) + oldest.patience
+
+    def _hasten(self) -> None:
+        """End the reading no later than the oldest owed reply is due.
+
+        It is never put off: whoever is woken too early sees that, and that is seldom, while replies
+        come all the time.
+        """
+        due = self._due
+        if due < self._deadline:
+            self._deadline = self._patience.deadline = due
 
 
 def _root(error: BaseException) -> BaseException:

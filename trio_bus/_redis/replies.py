@@ -75,8 +75,9 @@ def as_map(reply: Reply) -> dict[bytes, Reply]:
 
 def as_entry_id(reply: Reply) -> EntryId:
     """Return an entry id; the server is trusted to write it well."""
-    ms, _, seq = as_bytes(reply).partition(b"-")
-    return EntryId(int(ms), int(seq))
+    text = reply if type(reply) is bytes else as_bytes(reply)
+    ms, _, seq = text.partition(b"-")
+    return _new(EntryId, (int(ms), int(seq)))  # not by way of its constructor: each message has one
 
 
 def as_record(reply: Reply) -> Record:

@@ -19,8 +19,6 @@ class Wire:
 
     stream: trio.abc.Stream
     parser: Parser = attrs.field(factory=Parser)
-    _is_drained: bool = attrs.field(default=False, init=False)
-    """Whether the last bytes were all that had come."""
 
     async def send(self, data: bytes | memoryview) -> None:
         """Send all of *data*.
@@ -51,19 +49,14 @@ class Wire:
           trio.BrokenResourceError: the other side is gone.
           ProtocolError: it does not speak RESP.
         """
-        data = await self._some()
+        stream = self.stream
+        if isinstance(stream, trio.SocketStream):
+            data = await _read(stream.socket)
+        else:
+            data = await stream.receive_some(_CHUNK)
         if not data:
             raise EOFError("the server closed the connection")
-        self._is_drained = len(data) < _CHUNK
         return self.parser.feed(data)
-
-    async def _some(self) -> bytes | bytearray:
-        """Wait for bytes. A plain socket that was drained is not asked before there are some."""
-        if self._is_drained and isinstance(self.stream, trio.SocketStream):
-            await trio.lowlevel.wait_readable(self.stream.socket)
-            with suppress(BlockingIOError):
-                return os.read(self.stream.socket.fileno(), _CHUNK)
-        return await self.stream.receive_some(_CHUNK)
 
     async def exchange(self, commands: list[Command]) -> list[Reply]:
         """Send commands and wait for their replies; nothing else may use the wire meanwhile."""
@@ -93,3 +86,22 @@ class Wire:
         while len(replies) < count:
             replies += await self.receive()
         return replies
+
+
+async def _read(plain: trio.socket.SocketType) -> bytes:
+    """Wait for bytes, and return them: trio's `recv` tries first, and nearly always in vain.
+
+    Raises:
+      trio.BrokenResourceError: the other side is gone.
+      trio.ClosedResourceError: it was closed by us.
+    """
+    while True:
+        if plain.fileno() < 0:
+            raise trio.ClosedResourceError("this socket was closed")
+        await trio.lowlevel.wait_readable(plain.fileno())
+        try:
+            return os.read(plain.fileno(), _CHUNK)
+        except BlockingIOError:  # it was woken for nothing
+            continue
+        except OSError as error:
+            raise trio.BrokenResourceError("the connection is broken") from error
