@@ -103,9 +103,14 @@ class Bus:
         """
         self.check_open()
         if message.idempotency_key is None and options.confirmation is Confirmation.ACCEPTED:
-            # What nearly every publish is.
+            # What nearly every publish is: nothing is made, or called, that only a failure needs.
             record = self._encode(message, options)
-            (result,) = await self._publisher.store_plain(message.topic, (record,))
+            began = trio.current_time()
+            outcomes = await self.backend.append(message.topic, (record,))
+            if type(outcomes[0]) is EntryId:
+                return outcomes[0]
+            appends = (Append(message.topic, record),)
+            (result,) = await self._publisher.go_on(appends, outcomes, began)
             if isinstance(result, Exception):
                 raise result
             return result

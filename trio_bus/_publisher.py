@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Outcome = EntryId | Exception
 
+_IDS = {EntryId}
+
 _BACKOFF = Backoff(first=0.05, factor=2.0, cap=5.0, jitter=1.0)
 _SHORTEST = 0.01
 """Seconds: full jitter may say zero, and an error loop must never run hot."""
@@ -123,7 +125,7 @@ class Publisher:
         """
         began = trio.current_time()
         outcomes = await self._backend.append(topic, records)
-        if all([type(outcome) is EntryId for outcome in outcomes]):
+        if set(map(type, outcomes)) == _IDS:
             return outcomes
         return await self.go_on([Append(topic, record) for record in records], outcomes, began)
 

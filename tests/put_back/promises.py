@@ -16,14 +16,14 @@ TELLING = (
             put(
                 "by what the messages hold",
                 "trio_bus/_bus.py",
-                "in enumerate(messages):",
-                "in sorted(enumerate(messages), key=lambda pair: pair[1].payload):",
+                "[self.gate.encode(message) for message in messages]",
+                "[self.gate.encode(it) for it in sorted(messages, key=lambda it: it.payload)]",
             ),
             put(
                 "within a chunk",
                 f"{_REDIS}/appending.py",
-                "        packed.append(command)\n",
-                "        packed.insert(0, command)\n",
+                "        packed.append(command)\n        size += len(command)\n    if packed:\n",
+                "        packed.insert(0, command)\n        size += len(command)\n    if packed:\n",
             ),
         ),
     ),

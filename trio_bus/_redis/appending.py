@@ -33,8 +33,6 @@ def chunks(
     topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
 ) -> Iterable[Chunk]:
     """Pack the records; a chunk ends when it is large in number or in bytes."""
-    if len(records) == 1 and not once:  # the way of most messages
-        return [(pack_append(topic, records[0]), 1, _NONE)]
     return _many_chunks(topic, records, once) if once else _plain_chunks(topic, records)
 
 
@@ -135,6 +133,14 @@ def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
     if isinstance(answer, ErrorReply):
         return to_exception(answer)
     return as_entry_id(answer)
+
+
+def result(owed: Owed) -> EntryId | Exception:
+    """Return the id, or the error, of the one record that *owed* carried."""
+    if owed.cause is None:
+        answer = owed.replies[0]
+        return as_entry_id(answer) if type(answer) is bytes else result_of(answer)
+    return owed.lost()
 
 
 def unsent(count: int, cause: BaseException | None) -> list[EntryId | Exception]:

@@ -25,7 +25,7 @@ from trio_bus._slots import check_one_slot
 
 from . import graves, private, schedule, scripts
 from .address import Address, read_address
-from .appending import chunks, results, unsent
+from .appending import chunks, pack_append, result, results, unsent
 from .connecting import connect
 from .credit import Credit
 from .info import topic_info
@@ -82,6 +82,13 @@ class RedisBackend(StreamBackend):
         """
         if not records:
             await trio.lowlevel.checkpoint()
+        if len(records) == 1 and not once:  # the way of most messages
+            data = pack_append(topic, records[0])
+            try:
+                pipeline = self._link.current or await self._link.wait_connected()
+                return [result(await pipeline.exchange(data, 1))]
+            except ConnectionLost as error:
+                return unsent(1, error.__cause__)
         ids: list[EntryId | Exception] = []
         for data, count, refused in chunks(topic, records, once):
             try:

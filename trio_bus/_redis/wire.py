@@ -53,7 +53,7 @@ class Wire:
         if isinstance(stream, trio.SocketStream):
             data = await _read(stream.socket)
         else:
-            data = await stream.receive_some(_CHUNK)
+            data = bytes(await stream.receive_some(_CHUNK))
         if not data:
             raise EOFError("the server closed the connection")
         return self.parser.feed(data)
