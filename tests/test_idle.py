@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 import pytest
 import trio
@@ -151,6 +153,7 @@ async def test_on_a_server_too(server_url: str) -> None:
             await publish(world.bus(), 1)
             assert len(await ghost.read(1, 1.0)) == 1
             read = trio.current_time()
+        await trio.sleep(1.5)
         async with open_subscription(world.bus(), settings, note):
             await until(lambda: bool(starts))
     assert 1.9 <= starts[0] - read <= 2.0 + 1.0
@@ -175,9 +178,8 @@ async def test_how_long_it_is_quiet(server_url: str) -> None:
             assert (await other.look()).quiet_for == pytest.approx(LEASE - 0.4, abs=0.1)
 
 
-async def until_heard(woken: object) -> None:
+async def until_heard(woken: Callable[[], Awaitable[float]]) -> None:
     """Wait until whoever has just joined listens: it is woken then."""
-    assert callable(woken)
     with trio.fail_after(5):
         await woken()
 

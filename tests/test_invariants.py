@@ -48,6 +48,7 @@ from trio_bus.testing._invariants import (
     findings,
     hand_over,
     in_flight,
+    inheritance,
     leaks,
     leases,
     lives,
@@ -282,6 +283,10 @@ FELL = [
 OUTAGE, OVER = (
     told(it, delivery=None) for it in (Transition.OUTAGE_BEGAN, Transition.OUTAGE_ENDED)
 )
+DIED = [
+    *(joined(), member(), attrs.evolve(joined(B), actor="web.2"), GIVEN),
+    say(What.DIED, consumer=""),
+]
 GIVEN_TEN = at_server(What.GIVEN, ONE, size=10)
 TEN = attrs.evolve(CONFIG, max_in_flight_bytes=10)
 TIDY = attrs.evolve(CONFIG, retention=Retention(max_length=1, max_age=9.0))
@@ -406,6 +411,8 @@ T0, R0 = together.Together, redrives.Redrives
 REDRIVEN, COPIED = (at_server(it, ONE, consumer="") for it in (What.REDRIVEN, What.COPIED))
 AGAIN = (BURIED, REDRIVEN, BURIED)
 OPENED = say(What.OPENING, config=CONFIG)
+CALM = say(What.CALM, actor=SERVER, seconds=2.0)
+LATE_LOOK = say(What.COMMAND, detail="look", time=99.0)
 W0, A0, P0, S0, C0 = (
     delays.Delays,
     answers.Answers,
@@ -743,6 +750,23 @@ ROWS = [
         "looks too rarely",
         [joined(), *commands("look", 0.0, 0.6)],
         "a-1 looked at 0.000 s, and then not for 0.501 s",
+    ),
+    Row(
+        S0,
+        "is quiet",
+        [joined(), *commands("look", 0.0), CALM, *commands("look", 2.0)],
+    ),
+    Row(
+        S0,
+        "is quiet no more",
+        [joined(), *commands("look", 0.0), CALM, *commands("look", 2.0, 4.0)],
+        "a-1 looked at 2.000 s, and then not for 0.501 s",
+    ),
+    Row(
+        S0,
+        "is quiet for long",
+        [joined(), *commands("look", 0.0), attrs.evolve(CALM, seconds=99.0), LATE_LOOK],
+        "a-1 looked at 0.000 s, and then not for 30.101 s",
     ),
     Row(C0, "arrives", [SENT, attrs.evolve(START, headers=(("a", "b"), ("shop", "corner")))]),
     Row(C0, "of somebody else", [attrs.evolve(SENT, label="m2"), START]),
@@ -1180,6 +1204,48 @@ ROWS = [
             *(joined(), START, say(What.VERB, ONE, detail="retry"), CANCELLED),
             at_server(What.RETRIED, ONE),
         ],
+    ),
+    # 15
+    Row(
+        inheritance.Inheritance,
+        "in time",
+        [*DIED, at_server(What.GIVEN, ONE, 2, consumer=B, time=1.2), say(What.OVER, time=9.0)],
+    ),
+    Row(
+        inheritance.Inheritance,
+        "too late",
+        [*DIED, say(What.OVER, time=9.0)],
+        "the lease of a-1 on 1-0 was over at 1.000 s, and b-1 could have taken it",
+    ),
+    Row(
+        inheritance.Inheritance,
+        "renewed",
+        [*DIED[:-1], at_server(What.RENEWED, ONE, time=0.9), DIED[-1], say(What.OVER, time=1.8)],
+    ),
+    Row(
+        inheritance.Inheritance,
+        "it lives",
+        [*DIED[:-1], say(What.OVER, time=9.0)],
+    ),
+    Row(
+        inheritance.Inheritance,
+        "settled before",
+        [*DIED, at_server(What.ACKED, ONE), say(What.OVER, time=9.0)],
+    ),
+    Row(
+        inheritance.Inheritance,
+        "deleted",
+        [*DIED, fault(What.DELETED, entry_id=ONE), say(What.OVER, time=9.0)],
+    ),
+    Row(
+        inheritance.Inheritance,
+        "more went wrong",
+        [*DIED, fault(What.REPLY_LOST), say(What.OVER, time=9.0)],
+    ),
+    Row(
+        inheritance.Inheritance,
+        "a suspect",
+        [*DIED, at_server(What.SET_APART, TWO), say(What.OVER, time=9.0)],
     ),
     # 12
     Row(

@@ -5,6 +5,7 @@ The names are those of the Kafka binding of CloudEvents in binary mode. The payl
 """
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -78,7 +79,7 @@ class FieldsCodec:
         if message.kind:
             fields.append((KIND, message.kind.encode()))
         fields.append((TIME, format_timestamp(message.occurred_at).encode()))
-        fields.append((TOPIC, message.topic.encode()))
+        fields.append(_topic_field(message.topic))
         if message.key:
             fields.append((KEY, message.key.encode()))
         # Without a call for each of them: nearly always all are missing.
@@ -148,6 +149,11 @@ class FieldsCodec:
     def max_record_bytes(self, max_payload_bytes: int, /) -> int:
         """Allow the payload, which is written as it is, and 64 KiB for the rest."""
         return max_payload_bytes + ALLOWANCE
+
+
+@lru_cache(maxsize=1024)  # few topics have many messages
+def _topic_field(topic: str) -> tuple[bytes, bytes]:
+    return TOPIC, topic.encode()
 
 
 def _refuse_duplicates(record: Record) -> None:

@@ -150,6 +150,33 @@ _SETTLING = (
     ),
 )
 
+_LOOKING = (
+    Fault(
+        "a look comes too late",
+        "Who has nothing to do does not look when a lease of somebody else ends.",
+        (
+            put(
+                "whatever the last look said",
+                f"{_SUBSCRIPTION}/reclaimer.py",
+                "min(quiet_for, LONGEST)",
+                "LONGEST",
+            ),
+            put(
+                "by what a look in memory says",
+                "trio_bus/_memory/takeover.py",
+                "return max(min(ends), last_ms",
+                "return max(min(ends) + 2 * lease_ms, last_ms",
+            ),
+            put(
+                "by what a server says",
+                "trio_bus/_redis/scripts/_tend.lua",
+                "ends = math.min(ends, watched[name] and watched[name][1] or now)",
+                "ends = math.min(ends, now + lease)",
+            ),
+        ),
+    ),
+)
+
 _STARTING = (
     Fault(
         "a handler starts cancelled",
@@ -265,4 +292,4 @@ _STARTING = (
     ),
 )
 
-RUNTIME = (*_PERMITS, *_SETTLING, *_STARTING)
+RUNTIME = (*_PERMITS, *_SETTLING, *_LOOKING, *_STARTING)

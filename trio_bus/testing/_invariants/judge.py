@@ -28,6 +28,7 @@ from .fan_out import FanOut
 from .findings import Findings
 from .hand_over import HandOver
 from .in_flight import InFlight
+from .inheritance import Inheritance
 from .leaks import Leaks
 from .leases import Leases
 from .lives import Lives
@@ -56,7 +57,7 @@ RULES: tuple[type[Rule], ...] = (
     *(Lives, Decisions, Findings, Delays, Answers, Promptness, Settings, Contents, Effects),
     *(OnePlace, SettledOnce, Attempts, Deaths, Readable, OwnGroups),
     *(Bounds, Leases, Tenure, InFlight, Order, Neighbours, Alone, Cancellations, HandOver),
-    *(Bookings, Closing, Ends, Leaks, Progress, Batches, Reserved, Errors, Rate),
+    *(Bookings, Closing, Ends, Leaks, Inheritance, Progress, Batches, Reserved, Errors, Rate),
     *(Pauses, Sizes, Outages, Together, Redrives, FanOut, Retained, Expiry),
 )
 """All of them, by their numbers."""
