@@ -162,12 +162,6 @@ _LOOKING = (
                 "LONGEST",
             ),
             put(
-                "by what a look in memory says",
-                "trio_bus/_memory/takeover.py",
-                "return max(min(ends), last_ms",
-                "return max(min(ends) + 2 * lease_ms, last_ms",
-            ),
-            put(
                 "by what a server says",
                 "trio_bus/_redis/scripts/_tend.lua",
                 "ends = math.min(ends, watched[name] and watched[name][1] or now)",
