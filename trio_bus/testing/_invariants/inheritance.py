@@ -41,7 +41,7 @@ class Inheritance(Rule):
     def hears(self) -> Ears:
         """Listen to what begins and ends leases, and to the time."""
         over = (What.ACKED, What.RETRIED, What.RELEASED, What.BURIED, What.DROPPED, What.SET_APART)
-        lost = (What.DELETED, What.TRIMMED, *BEGINS_ANEW)
+        lost = (What.DELETED, What.TRIMMED, What.RETAINED, *BEGINS_ANEW)
         return {
             **each((What.GIVEN, What.RENEWED), self._hear_lease),
             **each(over, self._hear_over),
