@@ -83,6 +83,7 @@ class Refusing:
     """A group, and the link to its server, which takes nothing back."""
 
     current: Refusing | None = None
+    is_private = False
 
     async def pending(self) -> list[Receipt]:
         return [Receipt(EntryId(1), 1)]

@@ -107,6 +107,7 @@ class Server:
 
     answer: Callable[[], Reply]
     asked: list[tuple[object, ...]] = attrs.field(factory=list[tuple[object, ...]])
+    is_private: bool = False
 
     @property
     def current(self) -> Server:

@@ -24,7 +24,7 @@ class Settling:
     """
 
     settlement: Settlement
-    holding: Holding
+    holding: Holding = attrs.field(repr=False)  # gone when it is over
     reason: str = ""
     tries: int = 0
     not_before: float = 0.0

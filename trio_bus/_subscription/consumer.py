@@ -84,6 +84,7 @@ class Consumer:
     async def _read_on(self, scope: trio.CancelScope) -> None:
         """Read until the scope is cancelled: one for each read would cost more than the read."""
         while True:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a read may end as if it were not
             await self._read_once(scope)
             self._errors = 0
 

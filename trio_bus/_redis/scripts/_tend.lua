@@ -10,16 +10,17 @@ local TENDED, ROWLESS, WATCHED, ENDS = 'tended', 'rowless', 'watched', 'ends'
 local ROWS = 100 -- pending entries that one step looks at: to move them takes half a millisecond
 
 -- Answers whether something was moved to where all can take it, the ids of deleted entries, whether
--- another step should follow at once, and the time before which no lease can end. Times are in milliseconds: *every* is how long the
--- group is left alone, *patience* how long a consumer without entries may be idle.
+-- another step should follow at once, and the time before which no lease can end. Times are in
+-- milliseconds: *every* is how long the group is left alone, *patience* how long a consumer without
+-- entries may be idle.
 local function tend(stream, due, tending, active, group, me, now, lease, every, patience)
   local rows_left, unfinished, changed, moved, gone = ROWS, false, false, false, {}
 
-  local before = redis.call('HMGET', tending, TENDED, WATCHED, ENDS)
-  local last, packed, ends = before[1], before[2], now + lease -- what is read from now on ends later
+  local last, packed = redis.call('HGET', tending, TENDED), redis.call('HGET', tending, WATCHED)
+  local ends = now + lease -- what is read from now on ends later
   local since = last and now - tonumber(last) or every
   if since >= 0 and since < every then -- below 0: the clock went back
-    local known = tonumber(before[3] or 0)
+    local known = tonumber(redis.call('HGET', tending, ENDS) or 0)
     return false, gone, false, math.max(now + every - since, known <= ends and known or 0)
   end
 

@@ -122,7 +122,7 @@ end
 -- that on the order or of a private group, or it is time to remove something.
 local function quiet_for(ends)
   ends = math.min(ends, tonumber(redis.call('HGET', KEYS[6], 'until') or ends))
-  local private = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
+  local private = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   ends = math.min(ends, tonumber(private[2] or ends))
   if KEYS[8] then
     ends = math.min(ends, now + redis.call('PTTL', KEYS[8]))
