@@ -112,7 +112,7 @@ class Watch:
 
 
 async def publish_somehow(bus: Bus) -> None:
-    """Publish all, again if that failed: the connection may not know yet that the server is gone."""
+    """Publish all, again if that failed: the bus may not know yet that the server is gone."""
     while True:
         try:
             await publish(bus, *TEXTS)

@@ -12,6 +12,8 @@ from trio_bus.testing._line import Line, What
 
 ENDED = frozenset({What.SUCCEEDED, What.FAILED, What.CANCELLED})
 """How handlers end."""
+FEW = 100
+"""Entries that may be parked, and wait for their keys."""
 
 
 @attrs.define
@@ -84,12 +86,12 @@ class Turns:
         """Return since when nothing is before an entry.
 
         That is what has its key, or may have it, and is *held* by a consumer or came before; and,
-        where as many wait as may be parked, anything that waits.
+        where few may be parked, anything else.
         """
         known = self._groups[topic, group]
         at_work = {*known.running, *held}
-        parked = known.unfinished - at_work - {entry_id}
-        if known.before(entry_id, at_work) or len(parked) >= max_parked:
+        others = (at_work | known.unfinished) - {entry_id}
+        may_be_full = max_parked < FEW and bool(others)  # what is parked is seen by nobody
+        if known.before(entry_id, at_work) or may_be_full:
             return inf
-        crowded = len(known.keys) >= max_parked
-        return known.freed.get(None if crowded else known.keys.get(entry_id), -inf)
+        return known.freed.get(None if max_parked < FEW else known.keys.get(entry_id), -inf)
