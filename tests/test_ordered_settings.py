@@ -382,6 +382,26 @@ async def test_what_is_sent_back_starts_soon(autojump_clock: MockClock, world: W
         assert trio.current_time() - began < 1.2
 
 
+async def test_what_is_sent_back_twice_starts_soon_both_times(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """Although there was nothing more to find when it waited, the first time."""
+    work, bus = Work({"b1": 5.0}, ["a1", "a1"]), world.bus()
+    settings = attrs.evolve(
+        ORDERED, max_in_flight=1, max_retry=0, dead_letter_topic=None, claim_idle_timeout=100.0
+    )
+    async with open_subscription(bus, settings, work) as s:
+        await publish(bus, "a1", "b1")
+        await until(lambda: "b1" in work.started)
+        await bus.redrive("orders", everything=True)
+        await until(lambda: s.statistics().rejected == 2)
+        await trio.sleep(1.0)
+        began = trio.current_time()
+        await bus.redrive("orders", everything=True)
+        await until(lambda: s.statistics().handled == 2)
+        assert trio.current_time() - began < 1.2
+
+
 async def test_a_term_that_ends_hears_what_it_has_asked(
     autojump_clock: MockClock, world: World
 ) -> None:

@@ -31,7 +31,7 @@ class Drawer:
     It reads no more than can start, as far as it knows, or can be parked. Another survey follows
     when a look found something to claim, which may stand in no line: an operator sent it back, or
     somebody else put it there. It comes before what is ready and has not started. One that finds
-    nothing says that there will be none for a lease.
+    nothing says that there will be none for a lease, or for a tick if we are woken meanwhile.
     """
 
     def __init__(self, core: Core, term: Term) -> None:
@@ -39,6 +39,7 @@ class Drawer:
         self._term = term
         self._lines = term.lines
         self._survey_wanted = False
+        self._vain = -math.inf  # when a survey found nothing
         self._no_survey_before = -math.inf
         self._waiting = trio.CancelScope()
         self._longest = min(core.config.block_timeout, core.lease / READS_PER_LEASE)
@@ -48,6 +49,10 @@ class Drawer:
         if trio.current_time() >= self._no_survey_before:
             self._survey_wanted = True
             self._waiting.cancel("there is something else to look for")
+
+    def woken(self) -> None:
+        """Hear that something was released or sent back: it may stand in no line."""
+        self._no_survey_before = self._vain + self._core.config.reclaim_interval
 
     async def run(self) -> None:
         """Survey, then read, until the term is over; return when somebody else is active."""
@@ -59,7 +64,8 @@ class Drawer:
                     if not await self._draw():
                         return
                 elif not await self._survey():
-                    self._no_survey_before = trio.current_time() + self._core.lease
+                    self._vain = trio.current_time()
+                    self._no_survey_before = self._vain + self._core.lease
 
     async def _draw(self) -> bool:
         """Read once, and wait if there was nothing; say whether we are active."""

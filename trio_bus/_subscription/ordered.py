@@ -97,6 +97,11 @@ class Ordered:
                 self._shift.drawer.survey_soon()
             self._shift.term.ring()
 
+    def woken(self) -> None:
+        """Hear of a wake-up: see `Drawer.woken`."""
+        if self._shift is not None:
+            self._shift.drawer.woken()
+
     async def probe(self, taken: int) -> EntryId | None:
         """In an outage, start one entry, or give the permit back; see `Starter.probe`."""
         if self._shift is None:

@@ -76,7 +76,10 @@ class Reclaimer:
     @trio.lowlevel.enable_ki_protection
     async def _listen(self) -> None:
         while True:
-            self._alarm.ring(await self._core.member.woken())
+            delay = await self._core.member.woken()
+            if self._ordered is not None:
+                self._ordered.woken()
+            self._alarm.ring(delay)
 
     async def _watch(self) -> None:
         errors = 0

@@ -76,7 +76,10 @@ class Promptness(Rule):
         return self.scene.punctual and not self.scene.faults
 
     def _hear_kept(self, line: Line) -> None:
-        self._due[key_of(line)] = line.time + (line.seconds or 0.0)
+        due, config = line.time + (line.seconds or 0.0), self.scene.configs.get(key_of(line)[:2])
+        if line.what is What.REDRIVEN and config and config.ordering_mode is OrderingMode.KEY:
+            due += config.reclaim_interval  # who has just searched for it in vain waits for a tick
+        self._due[key_of(line)] = due
 
     def _hear_over(self, line: Line) -> None:
         self._due.pop(key_of(line), None)
