@@ -674,6 +674,17 @@ ROWS = [
         "1-0 is due since 0.500 s, and a-1 is free",
     ),
     Row(P0, "never", [joined(), RELEASED, *commands("look", 0.1)], "1-0 is due since 0.000 s"),
+    Row(
+        P0,
+        "sent back, where somebody had searched in vain",
+        [*KEEPING, REDRIVEN, *commands("look", 0.3), attrs.evolve(REGAINED, time=0.5)],
+    ),
+    Row(
+        P0,
+        "sent back, and later than that",
+        [*KEEPING, REDRIVEN, attrs.evolve(REGAINED, time=1.0)],
+        "1-0 is due since 0.500 s, and a-1 is free",
+    ),
     Row(P0, "nobody is free", [joined(), BEGUN, at_server(What.RELEASED, TWO), *commands("", 9.0)]),
     Row(P0, "after a fault", [joined(), RELEASED, fault(What.FAULT), *commands("look", 9.0)]),
     Row(P0, "a suspect", [joined(), at_server(What.SET_APART, TWO), RELEASED, *commands("", 9.0)]),

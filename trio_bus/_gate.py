@@ -37,7 +37,7 @@ class Gate:
         """
         check_publishable(message)
         if len(message.payload) > self._max_payload_bytes:
-            self._check(len(message.payload), ValidationError)
+            raise ValidationError(self._too_much(message))
         try:
             record = self._codec.encode(message)
         except SerializationError:
@@ -46,7 +46,7 @@ class Gate:
             raise SerializationError(f"the codec raised {error!r}") from error
         # Most are small: that is seen without a call of ours, as `record_bytes` would.
         if sum(map(len, chain.from_iterable(record))) > self._max_record_bytes:
-            self._check_record(record)
+            self._check_record(record)  # the context of dead letters does not count
         return record
 
     def decode(self, record: Record, size: int = 0) -> Message:
@@ -66,12 +66,12 @@ class Gate:
         except Exception as error:  # a broken codec must not bring a subscription down
             raise SerializationError(f"the codec raised {error!r}") from error
         if len(message.payload) > self._max_payload_bytes:
-            self._check(len(message.payload), Oversized)
+            raise Oversized(self._too_much(message))
         return message
 
-    def _check(self, size: int, refusal: type[ValidationError | Oversized]) -> None:
-        if size > self._max_payload_bytes:
-            raise refusal(f"payload: {size} bytes, max_payload_bytes is {self._max_payload_bytes}")
+    def _too_much(self, message: Message) -> str:
+        size = len(message.payload)
+        return f"payload: {size} bytes, max_payload_bytes is {self._max_payload_bytes}"
 
     def _check_record(self, record: Record) -> None:
         if is_oversized(record, self._max_record_bytes):

@@ -327,8 +327,6 @@ class Holding:
         self.busy = self.permit = False
         self._scope = self._home = self._task = None
         self._around = ()
-        if self._renewed is not None:
-            self.wake()
 
     def _leave(self, error: BaseException | None) -> BaseException | None:
         """Return what is left of *error* when our own cancellation is taken out."""

@@ -103,8 +103,7 @@ def _many_chunks(
             packed, refused, size = [], [], 0
         packed.append(command)
         size += len(command)
-    if packed or refused:
-        yield b"".join(packed), len(packed), refused
+    yield b"".join(packed), len(packed), refused
 
 
 def pack(topic: str, record: Record, once: Once | None, *, write_again: bool = False) -> bytes:

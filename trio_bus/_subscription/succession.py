@@ -61,14 +61,17 @@ class Succession:
 
     def drop(self, holdings: Iterable[Holding]) -> None:
         """Forget these, and start what waited for their end."""
-        succeeded: list[Holding] = []
+        waited: list[tuple[Holding, Holding]] = []
         for holding in holdings:
             if self._latest.get(holding.entry.id) is holding:
                 self._forget(holding)
-            if holding.successor is not None:
-                succeeded.append(holding)
-        for holding in succeeded:
-            self._go_on(holding)
+            successor, holding.successor = holding.successor, None
+            if successor is not None:  # which may be one of these
+                successor.predecessor = None
+                waited.append((holding, successor))
+        for holding, successor in waited:
+            if successor.open:
+                self._go_on(holding, successor)
 
     def _forget(self, holding: Holding) -> None:
         """Let the delivery that it waited for, if that still runs, be the latest again."""
@@ -79,13 +82,9 @@ class Succession:
             self._latest[holding.entry.id] = running
             running.successor = None
 
-    def _go_on(self, holding: Holding) -> None:
-        successor, holding.successor = holding.successor, None
-        if successor is not None:
-            successor.predecessor = None
-        if successor is not None and successor.open:
-            if successor.at_risk and holding.done:
-                # What was under way may have settled this one.
-                self._hand_back(successor)
-            else:
-                self._start([successor])
+    def _go_on(self, holding: Holding, successor: Holding) -> None:
+        if successor.at_risk and holding.done:
+            # What was under way may have settled this one.
+            self._hand_back(successor)
+        else:
+            self._start([successor])

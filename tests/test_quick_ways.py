@@ -1,0 +1,153 @@
+"""What is written out for speed does the same as what it stands for, also where it seldom goes."""
+
+# pyright: reportPrivateUsage=false
+# The ways are private, and what they work on stands in for what is large.
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_bus import BusError, EntryId, Message, Unsupported, ValidationError
+from trio_bus._look import Look
+from trio_bus._redis.reader import Reader
+from trio_bus._redis.replies import read_entries
+from trio_bus._subscription.backoff import Pause
+from trio_bus._subscription.core import Core
+from trio_bus._subscription.flusher import Flusher
+from trio_bus._subscription.succession import Succession
+from trio_bus.testing._backend_conformance._matching import Matcher
+from trio_bus.testing._backend_conformance._pairs import Pairs
+from trio_bus.testing._trims import _stepwise
+
+if TYPE_CHECKING:
+    from trio_bus._backend import GroupMember
+    from trio_bus._holding import Holding
+    from trio_bus._redis.pipeline import Owed
+    from trio_bus._redis.reader import _Connection
+    from trio_bus._settling import Settling
+
+
+def test_a_payload_is_bytes() -> None:
+    with pytest.raises(ValidationError, match="payload: 'text' is not bytes"):
+        Message("orders", cast("bytes", "text"))
+
+
+def test_an_entry_without_values_is_no_entry() -> None:
+    with pytest.raises(Unsupported):
+        read_entries([[b"orders", [[b"1-0", [b"ce_id", None]]]]])
+
+
+def calm(quiet_for: float) -> Look:
+    """Return what a look says that finds nothing."""
+    return Look(claimable=False, quiet_for=quiet_for)
+
+
+def test_a_look_that_promises_more_quiet_than_there_is_is_told() -> None:
+    matcher = Matcher(Pairs(), "orders", 0.01)
+    assert matcher.difference(calm(1.0), calm(0.5)) is None
+    told = matcher.difference(calm(1.0), calm(2.0))
+    assert told == "quiet_for is 2.0, not 1.0"
+
+
+async def test_who_looks_step_by_step_can_be_cancelled(autojump_clock: MockClock) -> None:
+    async def look() -> Look:
+        await trio.sleep_forever()
+        raise AssertionError("nobody wakes it")
+
+    steps: list[int] = []
+    with trio.move_on_after(1.0) as patience:
+        await _stepwise(look(), lambda: steps.append(1))
+    assert patience.cancelled_caught
+    assert steps
+
+
+async def test_many_may_wait_until_all_is_settled() -> None:
+    ended: list[object] = []
+
+    async def wait() -> None:
+        await flusher.wait_empty()
+        ended.append("waiter")
+
+    nobody = cast("GroupMember", None)
+    flusher = Flusher(nobody, 1, Pause(lambda: 1.0), lambda *_: None, ended.append)
+    settling = SimpleNamespace(over=False, abandon=lambda _: ended.append("settlement"))
+    flusher.put(cast("Settling", settling))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert not ended
+        flusher.abandon(BusError("the end"))
+    assert ended == ["settlement", [settling], "waiter", "waiter"]
+
+
+async def test_a_read_that_was_not_sent_is_withdrawn() -> None:
+    withdrawn: list[object] = []
+    owed = SimpleNamespace(written=None, arrived=False)
+    pipeline = SimpleNamespace(abandon=withdrawn.append)
+    connection = cast("_Connection", SimpleNamespace(pipeline=pipeline))
+    await Reader._end(cast("Reader", None), connection, cast("Owed", owed), 0.0)
+    assert withdrawn == [owed]
+
+
+@attrs.define(eq=False)
+class Held:
+    """A delivery of an entry, as far as those know it that it is held by."""
+
+    entry: object
+    receipt: int = 1
+    size: int = 1
+    settling: object = None
+    settlement: object = None
+    predecessor: Held | None = None
+    successor: Held | None = None
+    open: bool = True
+    done: bool = False
+    at_risk: bool = False
+
+
+def two_of_one_entry(log: list[object]) -> tuple[Succession, Held, Held]:
+    """Return two deliveries of one entry, of which the second waits for the first."""
+    entry = SimpleNamespace(id=EntryId(1))
+    first, second = (cast("Holding", Held(entry)) for _ in range(2))
+    succession = Succession(lambda _: None, log.append, log.append)
+    assert succession.add([first]) == [first]
+    assert succession.add([second]) == []
+    return succession, cast("Held", first), cast("Held", second)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_deliveries_of_one_entry_may_end_together(*, turned: bool) -> None:
+    """Nothing of them is left, and nothing starts."""
+    log: list[object] = []
+    succession, first, second = two_of_one_entry(log)
+    second.open = False
+    both = cast("list[Holding]", [second, first] if turned else [first, second])
+    succession.drop(both)
+    assert EntryId(1) not in succession
+    assert list(succession.latest()) == []
+    assert not log
+
+
+def test_an_entry_is_not_over_while_another_delivery_of_it_is_held() -> None:
+    log: list[object] = []
+    succession, first, second = two_of_one_entry(log)
+    dropped: list[object] = []
+    core = SimpleNamespace(
+        holdings={first: None, second: None},
+        valve=SimpleNamespace(drop=lambda _: None),
+        succession=succession,
+        held=SimpleNamespace(value=2),
+        on_dropped=dropped.append,
+    )
+    Core._drop(cast("Core", core), cast("Holding", first))
+    assert log == [[second]]
+    assert not dropped
+    Core._drop(cast("Core", core), cast("Holding", second))
+    assert dropped == [second]
