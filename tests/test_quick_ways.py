@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -13,7 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_bus import BusError, EntryId, Message, Unsupported, ValidationError
+from trio_bus import BusError, EntryId, Message, Scope, Unsupported, ValidationError
 from trio_bus._look import Look
 from trio_bus._redis.reader import Reader
 from trio_bus._redis.replies import read_entries
@@ -26,7 +27,7 @@ from trio_bus.testing._backend_conformance._pairs import Pairs
 from trio_bus.testing._trims import _stepwise
 
 if TYPE_CHECKING:
-    from trio_bus._backend import GroupMember
+    from trio_bus._backend import GroupMember, Receipt
     from trio_bus._holding import Holding
     from trio_bus._redis.pipeline import Owed
     from trio_bus._redis.reader import _Connection
@@ -74,9 +75,12 @@ async def test_many_may_wait_until_all_is_settled() -> None:
         await flusher.wait_empty()
         ended.append("waiter")
 
+    def report(scope: Scope, _: BusError, __: Receipt | None) -> None:
+        ended.append(scope)
+
     nobody = cast("GroupMember", None)
-    flusher = Flusher(nobody, 1, Pause(lambda: 1.0), lambda *_: None, ended.append)
-    settling = SimpleNamespace(over=False, abandon=lambda _: ended.append("settlement"))
+    flusher = Flusher(nobody, 1, Pause(lambda: 1.0), report, ended.append)
+    settling = SimpleNamespace(over=False, abandon=partial(ended.insert, 0))
     flusher.put(cast("Settling", settling))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
@@ -84,7 +88,8 @@ async def test_many_may_wait_until_all_is_settled() -> None:
         await wait_all_tasks_blocked()
         assert not ended
         flusher.abandon(BusError("the end"))
-    assert ended == ["settlement", [settling], "waiter", "waiter"]
+    assert [str(it) for it in ended[:1]] == ["the end"]
+    assert ended[1:] == [[settling], "waiter", "waiter"]
 
 
 async def test_a_read_that_was_not_sent_is_withdrawn() -> None:
@@ -138,10 +143,10 @@ def test_two_deliveries_of_one_entry_may_end_together(*, turned: bool) -> None:
 def test_an_entry_is_not_over_while_another_delivery_of_it_is_held() -> None:
     log: list[object] = []
     succession, first, second = two_of_one_entry(log)
-    dropped: list[object] = []
+    dropped, sizes = list[object](), list[object]()
     core = SimpleNamespace(
         holdings={first: None, second: None},
-        valve=SimpleNamespace(drop=lambda _: None),
+        valve=SimpleNamespace(drop=sizes.append),
         succession=succession,
         held=SimpleNamespace(value=2),
         on_dropped=dropped.append,
@@ -151,3 +156,4 @@ def test_an_entry_is_not_over_while_another_delivery_of_it_is_held() -> None:
     assert not dropped
     Core._drop(cast("Core", core), cast("Holding", second))
     assert dropped == [second]
+    assert sizes == [1, 1]
