@@ -1859,6 +1859,14 @@ ROWS = [
     ),
     Row(
         outages.Outages,
+        "the same again, and the other one is a suspect",
+        [
+            *(joined(config=WARY), *FELL, OUTAGE, at_server(What.RELEASED, TWO), at(1, BEGUN)),
+            *(at(1.5, at_server(What.SET_APART, TWO)), at(2, BEGUN)),
+        ],
+    ),
+    Row(
+        outages.Outages,
         "the same again",
         [
             joined(config=WARY),

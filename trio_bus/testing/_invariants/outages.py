@@ -47,7 +47,7 @@ class Outages(Rule):
 
     def hears(self) -> Ears:
         """Listen to failures and successes, and to what becomes of them."""
-        over = (What.GIVEN, What.ACKED, What.BURIED, What.DROPPED)
+        over = (What.GIVEN, What.ACKED, What.BURIED, What.DROPPED, What.SET_APART)
         return {
             What.ERROR: self._hear_error,
             What.VERB: self._hear_verb,
