@@ -21,4 +21,6 @@ class Settled(Enum):
     """Of a commit: the entry is in the stream, and pending for nobody. Either an earlier try has
     committed it, or another owner finished it."""
 
-    __hash__ = object.__hash__  # there is one of each; that of Enum is slow, and each message asks
+
+# There is one of each; the hash of Enum is slow, and each message asks. Checkers know that of Enum.
+setattr(Settled, "__hash__", object.__hash__)  # noqa: B010 - see above
