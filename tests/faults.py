@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 
-from trio_bus import EntryId, MemoryBackend
-from trio_bus.abc import Append
+from trio_bus import ConnectionLost, EntryId, MemoryBackend
+from trio_bus.abc import Append, StreamBackend
 from trio_bus.testing import FaultyBackend
 
 
@@ -28,3 +29,19 @@ class FlakyBackend(FaultyBackend[MemoryBackend]):
 
     def __init__(self, inner: MemoryBackend | None = None) -> None:
         super().__init__(Persisting() if inner is None else inner)
+
+
+@asynccontextmanager
+async def open_faulty() -> AsyncGenerator[FaultyBackend[MemoryBackend]]:
+    """Open an empty one."""
+    yield FaultyBackend(MemoryBackend())
+
+
+def cut_for_good(operation: str) -> Callable[[StreamBackend], None]:
+    """Return what ends the connections of such a backend; for *operation* none comes back."""
+
+    def disconnect(backend: StreamBackend) -> None:
+        assert isinstance(backend, FaultyBackend)
+        backend.fail(operation, *[ConnectionLost("cut") for _ in range(1000)])
+
+    return disconnect

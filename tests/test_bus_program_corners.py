@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import cast
 
 import pytest
 import trio
 
 from tests.by_hand import open_memory, text
+from tests.faults import cut_for_good, open_faulty
 from tests.test_bus_programs import program, publish, story, told
 from trio_bus import (
     AckMode,
@@ -25,7 +26,7 @@ from trio_bus._backend import Ack, Receipt
 from trio_bus._graves import Grave, Redriven
 from trio_bus._settled import Settled
 from trio_bus.abc import Membership, StreamBackend, TakeOver
-from trio_bus.testing import FaultyBackend, InvariantBroken, What, bus_conformance
+from trio_bus.testing import InvariantBroken, What, bus_conformance
 from trio_bus.testing._bus_conformance import machine as machines
 from trio_bus.testing._bus_conformance import play
 from trio_bus.testing._bus_conformance.handling import Do
@@ -290,16 +291,8 @@ def test_connections_end_when_nothing_is_under_way() -> None:
     [("info", "no command is answered"), ("read", "nobody reads what is new")],
 )
 def test_connections_that_do_not_come_back_are_told(operation: str, words: str) -> None:
-    @asynccontextmanager
-    async def opened() -> AsyncGenerator[FaultyBackend[MemoryBackend]]:
-        yield FaultyBackend(MemoryBackend())
-
-    def disconnect(backend: StreamBackend) -> None:
-        assert isinstance(backend, FaultyBackend)
-        backend.fail(operation, *[ConnectionLost("cut") for _ in range(1000)])
-
     broken = pytest.raises(InvariantBroken, match=f"15, progress: after 10 s {words}")
-    with cutting(opened, disconnect) as it, broken:
+    with cutting(open_faulty, cut_for_good(operation)) as it, broken:
         for _ in range(2):  # a read that is under way is not cut
             it.lose_all_connections()
 

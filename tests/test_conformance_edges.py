@@ -12,6 +12,7 @@ import pytest
 import trio
 from hypothesis import Phase, settings
 
+from tests.faults import cut_for_good, open_faulty
 from trio_bus import ConnectionLost, EntryId, MemoryBackend
 from trio_bus._once import Append
 from trio_bus.abc import Membership, StreamBackend
@@ -121,15 +122,8 @@ def test_connections_that_come_back_are_no_failure() -> None:
     [("info", "no command is answered"), ("read", "nobody reads what is new")],
 )
 def test_connections_that_stay_away_are_told(operation: str, words: str) -> None:
-    @asynccontextmanager
-    async def opened() -> AsyncGenerator[FaultyBackend[MemoryBackend]]:
-        yield FaultyBackend(MemoryBackend())
-
-    def disconnect(backend: StreamBackend) -> None:
-        assert isinstance(backend, FaultyBackend)
-        backend.fail(operation, *[ConnectionLost("cut") for _ in range(1000)])
-
-    case = bus_conformance(opened, virtual_time=True, disconnect=disconnect)
+    disconnect = cut_for_good(operation)
+    case = bus_conformance(open_faulty, virtual_time=True, disconnect=disconnect)
     case.settings = FEW
     with pytest.raises(InvariantBroken, match=f"15, progress: after 10 s {words}"):
         case("test_random_programs").debug()
