@@ -9,6 +9,7 @@ import trio
 from tests.harness import Recorder, config
 from tests.redis_world import GROUP, THEM, TOPIC, US, command, joined, options, publish
 from trio_bus import (
+    Bus,
     BusOptions,
     EntryId,
     LeaseLost,
@@ -20,7 +21,16 @@ from trio_bus import (
     open_bus,
     open_subscription,
 )
-from trio_bus.abc import Append, Commit, GroupMember, Once, Receipt, Settled, StreamBackend
+from trio_bus.abc import (
+    Append,
+    Commit,
+    GroupMember,
+    Membership,
+    Once,
+    Receipt,
+    Settled,
+    StreamBackend,
+)
 from trio_bus.testing import Act, open_fault_proxy
 
 pytestmark = pytest.mark.every_server
@@ -129,9 +139,21 @@ async def test_cut_while_it_commits(server_url: str, when: str) -> None:
     assert len(recorder.ids(Transition.ACKED)) == 1
 
 
+async def find_abandoned(bus: Bus, lease: float) -> None:
+    """Find what has not been renewed for so long, for whoever takes it."""
+    brief = Membership(
+        topic="orders", group="billing", consumer="brief", lease=lease, max_attempt=9
+    )
+    async with bus.backend.join(brief) as tender:
+        with trio.fail_after(20):
+            while not (await tender.look()).claimable:
+                await trio.sleep(0.05)
+
+
 async def test_stopped_for_longer_than_its_lease(server_url: str) -> None:
     """Its commit finds that it is not the owner any more: only the other one publishes."""
     settings = attrs.evolve(config(), output_topics=(OUT,), claim_idle_timeout=0.3)
+    patient = attrs.evolve(settings, claim_idle_timeout=60.0)
     async with open_fault_proxy(server_url) as proxy, open_bus(server_url) as direct:
         quiet = BusOptions(observer=Recorder())
         async with (
@@ -141,7 +163,8 @@ async def test_stopped_for_longer_than_its_lease(server_url: str) -> None:
             await direct.publish(Message("orders", b"1"))
             delivery = await deliveries.receive()
             proxy.before_command("EVALSHA", Act.STALL)
-            async with open_subscription(direct, settings) as theirs:
+            async with open_subscription(direct, patient) as theirs:
+                await find_abandoned(direct, 0.3)
                 other = await theirs.receive()
                 proxy.resume()
                 with pytest.raises(LeaseLost):

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.every_server
 
 DEAD = "{orders}.dead"
 LIFE = 0.4
+LONGER = 2.0  # for what is started before
 SINGLE = attrs.evolve(config(), max_in_flight=1)
 
 
@@ -70,10 +71,10 @@ async def test_while_it_waits_for_another_attempt(any_world: World) -> None:
 
     async def later(delivery: Delivery) -> None:
         await seen(delivery)
-        await delivery.retry("not now", delay=LIFE + 0.2)
+        await delivery.retry("not now", delay=LONGER + 0.2)
 
     async with open_subscription(any_world.bus(), config(), later):
-        await until_expired(any_world, await old(any_world))
+        await until_expired(any_world, await old(any_world, LONGER))
     assert seen == [b"old"]
 
 
@@ -94,7 +95,7 @@ async def test_while_it_waits_to_be_received(any_world: World) -> None:
     """In the subscription's own queue."""
     async with open_subscription(any_world.bus(), config()) as deliveries:
         entry_id = await old(any_world)
-        await until(lambda: deliveries.statistics().in_flight == 1)
+        await until(lambda: deliveries.statistics().received == 1)
         await trio.sleep(LIFE + 0.1)
         with trio.move_on_after(0.1):
             await deliveries.receive()
@@ -142,9 +143,9 @@ async def test_when_it_was_sent_back(any_world: World) -> None:
         (letter,) = [it async for it in bus.dead_letters(DEAD)]
         return letter
 
-    entry_id = await old(any_world)
+    entry_id = await old(any_world, LONGER)
     assert (await buried_again()).dead_letter.cause is DeathCause.EXHAUSTED
-    await trio.sleep(LIFE)
+    await trio.sleep(LONGER)
     outcome = await bus.redrive(DEAD, everything=True)
     assert [it.result for it in outcome.results] == [Redriven.DONE]
     assert (await buried_again()).dead_letter.cause is DeathCause.EXPIRED

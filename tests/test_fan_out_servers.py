@@ -60,6 +60,13 @@ async def until_groups(world: World, count: int) -> None:
             await trio.sleep(0.05)
 
 
+async def until_settled(world: World) -> None:
+    """Wait until nobody holds anything."""
+    with trio.fail_after(PATIENCE):
+        while any(it.pending for it in (await world.backend.info("users")).groups):
+            await trio.sleep(0.05)
+
+
 async def test_the_group_of_a_killed_process_is_removed_by_another(server_url: str) -> None:
     async with open_world(server_url) as world, process(server_url) as victim:
         (name,) = await Lines(victim).until(1)
@@ -83,7 +90,7 @@ async def test_a_process_that_was_stopped_goes_on_at_the_last_id_it_received(
         await publish(world, b"1", b"2")
         await lines.until(3)
         async with open_subscription(world.bus(), SETTINGS, ignore):
-            await trio.sleep(0.3)  # what it has handled is settled
+            await until_settled(world)
             stopped.send_signal(signal.SIGSTOP)
             await publish(world, b"3")
             await until_groups(world, 1)
@@ -141,7 +148,7 @@ async def test_what_was_released_is_kept_with_the_group(server_url: str) -> None
     async with open_world(server_url) as world:
         async with open_subscription(world.bus(), config, later) as subscription:
             await publish(world, b"1")
-            await trio.sleep(0.3)
+            await until(lambda: subscription.statistics().retried == 1)
             due = own_key("users", "due", config.group_of(subscription.name))
             assert command(server_url, f"EXISTS {due}") == ":1"
         assert command(server_url, f"EXISTS {due}") == ":0"
