@@ -127,16 +127,16 @@ async def test_a_declared_loss_is_told(any_world: World) -> None:
     """What is held ends as vanished, once; what was not read never comes."""
     bus, begun = any_world.bus(), trio.Event()
     retention = Retention(max_length=1, finished=False)
-    config = attrs.evolve(KEEPING, retention=retention, max_in_flight=1, claim_idle_timeout=0.3)
+    config = attrs.evolve(KEEPING, retention=retention, max_in_flight=1, claim_idle_timeout=2.0)
 
     async def work(_: Delivery) -> None:
         begun.set()
-        await trio.sleep(1.0)
+        await until(lambda: subscription.statistics().vanished == 1)
 
     async with open_subscription(bus, config, work) as subscription:
-        await trio.sleep(0.1)  # the first look was before; the next one is in a moment
-        ids = await publish(bus, 4)
+        ids = await publish(bus, 1)
         await begun.wait()
+        ids += await publish(bus, 3)
         await until(lambda: subscription.statistics().vanished == 1)
         await until(lambda: subscription.statistics().handled == 1)
         assert subscription.statistics().received == 2
