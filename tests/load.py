@@ -53,6 +53,8 @@ class Plan:
     """Seconds between two messages of one publisher."""
     work: float = 0.003
     lease: float = 3.0
+    timeout: float = TIMEOUT
+    """Seconds in which a command is given up; longer where none may be on a machine that stalls."""
     credentials: CredentialProvider | None = None
 
     @property
@@ -108,8 +110,8 @@ class Load:
         """Return the options of every bus."""
         return BusOptions(
             observer=self.recorder,
-            connect_timeout=TIMEOUT,
-            command_timeout=TIMEOUT,
+            connect_timeout=self.plan.timeout,
+            command_timeout=self.plan.timeout,
             credential_provider=self.plan.credentials,
         )
 

@@ -187,7 +187,7 @@ async def test_a_duplicate_waits_as_well(durable: Restartable) -> None:
 
 async def test_a_message_with_a_key_is_waited_for_again(durable: Restartable) -> None:
     """Until the time is up, or the disk has it."""
-    async with desk(durable.url, command_timeout=0.5, publish_timeout=20.0) as here:
+    async with desk(durable.url, command_timeout=1.5, publish_timeout=20.0) as here:
         await here.fsync("no")
 
         async def heal() -> None:

@@ -72,7 +72,7 @@ async def test_a_cancelled_read_ends_at_once(backend: RedisBackend) -> None:
                 await until_blocked(backend)
                 started = trio.current_time()
                 nursery.cancel_scope.cancel()
-            assert trio.current_time() - started < 1
+            assert trio.current_time() - started < 4, "not with the command timeout"
         (entry_id,) = await publish(backend, 1)
         assert ids(await us.read(1, 1)) == [entry_id]
         assert not us._holdings.is_suspected
@@ -153,13 +153,13 @@ async def test_strays_are_looked_for_once_more_when_the_lost_read_is_over(
     """A server that has not noticed the loss may go on delivering for that long."""
     async with joined(backend, US) as us:
         identity = Identity(0, "another life", None)
-        us._holdings.suspect_reader(identity, still=0.1)
+        us._holdings.suspect_reader(identity, still=1.5)
         assert await us.take_over(1) == TakeOver()
         assert not us._holdings.is_suspected
         (late,) = await publish(backend, 1)
         await command(backend, "XREADGROUP", "GROUP", GROUP, "us", "STREAMS", TOPIC, ">")
         assert await us.take_over(1) == TakeOver()
-        await trio.sleep(0.11)
+        await trio.sleep(1.51)
         assert ids((await us.take_over(1)).entries) == [late]
         await trio.sleep(0.11)
         assert await raw_pending(backend) == {late: ("us", 1)}
@@ -187,7 +187,7 @@ async def test_readers_that_are_lost_again_and_again_are_not_all_remembered(
 
 async def test_a_server_that_does_not_end_a_read_loses_the_connection(server_url: str) -> None:
     """The bound of a cancelled read is the command timeout, not the time of the read."""
-    async with open_redis(server_url, options(timeout=0.3)) as backend:
+    async with open_redis(server_url, options(timeout=2.0)) as backend:
         await backend.create_group(TOPIC, GROUP, OLDEST)
         async with joined(backend, US) as us, trio.open_nursery() as nursery:
             nursery.start_soon(us.read, 1, 60)
@@ -198,6 +198,6 @@ async def test_a_server_that_does_not_end_a_read_loses_the_connection(server_url
             connection.identity = Identity(connection.identity.client_id, None, None)
             started = trio.current_time()
             nursery.cancel_scope.cancel()
-        assert 0.3 <= trio.current_time() - started < 3
+        assert 2 <= trio.current_time() - started < 20
         assert us._holdings.is_suspected
         assert not connection.pipeline.is_open

@@ -145,7 +145,7 @@ async def test_what_is_dead_and_deleted_holds_nothing_back(backend_url: str, kep
 
 async def test_what_is_within_the_bounds_stays(backend_url: str) -> None:
     """So many of the newest, and what is younger; it goes that is beyond either."""
-    retention = Retention(max_length=3, max_age=0.5)
+    retention = Retention(max_length=3, max_age=2.0)
     async with (
         open_world(backend_url) as world,
         world.backend.join(attrs.evolve(US, retention=retention)) as us,
@@ -153,7 +153,7 @@ async def test_what_is_within_the_bounds_stays(backend_url: str) -> None:
         await begin(world.backend, 5)
         await us.settle([Ack(it.receipt) for it in await us.read(5, 0)])
         assert ((await us.look()).trimmed, (await us.look()).trimmed) == (2, 0)
-        await trio.sleep(0.6)
+        await trio.sleep(2.1)
         assert (await us.look()).trimmed == 3
         assert await left(world.backend) == (0, None)
 

@@ -115,9 +115,9 @@ async def test_what_the_server_keeps_is_when_it_is_due(server_url: str, delay: f
 
 async def test_a_delay_outlives_the_server_and_whoever_asked(server_kind: str) -> None:
     """Both are killed; the entry starts again, with its count, and not before it is due."""
-    impatient = BusOptions(observer=Recorder(), command_timeout=0.3, connect_timeout=20.0)
+    impatient = BusOptions(observer=Recorder(), command_timeout=1.5, connect_timeout=20.0)
     with running(server_kind) as server:
-        url = f"{server.url}?socket_timeout=0.3&socket_connect_timeout=1"
+        url = f"{server.url}?socket_timeout=1.5&socket_connect_timeout=1"
         async with open_backend(url, impatient) as backend:
             bus = Bus(backend, impatient)
             async with open_subscription(bus, config()) as deliveries:

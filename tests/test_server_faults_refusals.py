@@ -122,7 +122,7 @@ async def _until_refused(load: Load, code: str) -> None:
 
 async def test_a_server_without_memory_still_serves_consumers(server_kind: str) -> None:
     """What is there is handled; what has to be moved waits, and that is no attempt."""
-    plan = Plan(groups={"billing": 3})
+    plan = Plan(groups={"billing": 3}, timeout=20.0)
     async with node(server_kind) as server, loaded(server, plan) as load:
         before = await load.commands()
         await load.more(50)
@@ -186,7 +186,7 @@ async def _loads(server: Node) -> bool:
 
 async def test_scripts_that_are_flushed_all_the_time_are_sent_again(server_kind: str) -> None:
     """Nobody is told of an error, since none happened."""
-    async with node(server_kind) as server, loaded(server) as load:
+    async with node(server_kind) as server, loaded(server, Plan(timeout=20.0)) as load:
         before = await load.commands()
         for _ in range(40):
             await server.do("SCRIPT", "FLUSH")
@@ -229,6 +229,6 @@ async def test_a_read_that_a_busy_server_did_not_end_is_ended_later(server_kind:
                 scope.cancel()
                 await trio.sleep(0.3)
                 assert not ended.is_set()
-            with trio.fail_after(2):
+            with trio.fail_after(10):
                 await ended.wait()
             assert not us._holdings.is_suspected

@@ -121,8 +121,8 @@ async def test_a_server_that_dies_before_the_last_acks_holds_up_nobody(
         started.append(delivery)
         await ending.wait()
 
-    hasty = attrs.evolve(config(), shutdown_timeout=0.5, claim_idle_timeout=1.0)
-    options = BusOptions(observer=Recorder(), connect_timeout=PATIENCE, command_timeout=0.5)
+    hasty = attrs.evolve(config(), shutdown_timeout=0.5, claim_idle_timeout=3.0)
+    options = BusOptions(observer=Recorder(), connect_timeout=PATIENCE, command_timeout=5.0)
     async with open_bus(server.url, options) as bus:
         with pytest.raises(SubscriptionError) as caught, trio.fail_after(PATIENCE):
             async with open_subscription(bus, hasty, handler):
@@ -139,7 +139,7 @@ async def test_a_server_that_dies_before_the_last_acks_holds_up_nobody(
 
 async def test_a_publish_whose_answer_is_lost_says_so(server: Restartable) -> None:
     """The server is frozen, so nobody knows; thawed, it executes what it was sent."""
-    options = BusOptions(command_timeout=0.5)
+    options = BusOptions(command_timeout=2.0)
     async with open_bus(server.url, options) as bus:
         await bus.publish(Message("orders", b"first"))
         server.send(signal.SIGSTOP)
