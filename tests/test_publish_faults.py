@@ -157,7 +157,7 @@ async def test_publishers_go_on_while_connections_are_killed(server_url: str) ->
 
 async def test_a_server_that_comes_back_is_waited_for(restartable: Restartable) -> None:
     """Messages without a key wait too, since nothing was sent."""
-    async with desk(restartable.url) as here:
+    async with desk(restartable.url, command_timeout=1.5) as here:
         restartable.kill()
         await until(lambda: here.backend._link.current is None)
         async with trio.open_nursery() as nursery:

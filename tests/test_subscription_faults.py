@@ -122,7 +122,7 @@ async def test_a_server_that_dies_before_the_last_acks_holds_up_nobody(
         await ending.wait()
 
     hasty = attrs.evolve(config(), shutdown_timeout=0.5, claim_idle_timeout=3.0)
-    options = BusOptions(observer=Recorder(), connect_timeout=PATIENCE, command_timeout=5.0)
+    options = BusOptions(observer=Recorder(), connect_timeout=PATIENCE, command_timeout=2.0)
     async with open_bus(server.url, options) as bus:
         with pytest.raises(SubscriptionError) as caught, trio.fail_after(PATIENCE):
             async with open_subscription(bus, hasty, handler):
