@@ -44,7 +44,8 @@ async def main() -> None:
             await nursery.start(process.serve, Bus(streams))
         bus = Bus(streams)
         await bus.publish(Message("users", b"ada"))
-        await trio.sleep(0.1)
+        while any(b"ada" in process.cache for process in processes):
+            await trio.sleep(0.01)
         for process in processes:
             print(process.name, "knows", ", ".join(process.cache.values()))
         groups = (await bus.info("users")).groups

@@ -10,6 +10,7 @@ from trio_bus import (
     Delivery,
     Message,
     Retention,
+    Subscription,
     SubscriptionConfig,
     open_bus,
     open_subscription,
@@ -33,8 +34,13 @@ def show(group: str) -> Callable[[Delivery], Awaitable[None]]:
     return partial(handle, group)
 
 
-async def left(bus: Bus) -> str:
+async def all_handled(subscription: Subscription) -> None:
+    while subscription.statistics().handled < 5:
+        await trio.sleep(0.01)
     await trio.sleep(0.5)  # it is looked at once in ten reclaim_intervals
+
+
+async def left(bus: Bus) -> str:
     return f"{(await bus.info('readings')).length} readings are left"
 
 
@@ -45,8 +51,12 @@ async def main() -> None:
         async with open_subscription(bus, config("dashboard"), show("dashboard")) as live:
             for kwh in range(5):
                 await bus.publish(Message("readings", f"{kwh} kWh".encode()))
+            await all_handled(live)
             print(await left(bus))
             async with open_subscription(bus, config("billing"), show("billing")) as nightly:
+                await all_handled(nightly)
+                while (await bus.info("readings")).length > 3:
+                    await trio.sleep(0.01)
                 print(await left(bus))
                 print(live.statistics().trimmed + nightly.statistics().trimmed, "were removed")
 

@@ -43,13 +43,15 @@ async def main() -> None:
         nursery.start_soon(watch, subscription, lambda: DISK["free"])
         for name in ("cat.mp4", "dog.mp4"):
             await bus.publish(Message("uploads", name.encode(), headers={"megabytes": "90"}))
-            await trio.sleep(0.05)
+        while not subscription.statistics().paused:
+            await trio.sleep(0.01)
         await bus.publish(Message("uploads", b"owl.mp4", headers={"megabytes": "40"}))
         await trio.sleep(0.05)
         print("paused:", subscription.statistics().paused)
         print("somebody makes room")
         DISK["free"] += 300
-        await trio.sleep(0.05)
+        while subscription.statistics().handled < 3:
+            await trio.sleep(0.01)
         print("paused:", subscription.statistics().paused)
         nursery.cancel_scope.cancel()
 

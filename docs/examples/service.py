@@ -13,7 +13,7 @@ URL = os.environ.get("TRIO_BUS_URL", "redis://localhost")
 
 async def charge(delivery: Delivery) -> None:
     print("charging for", delivery.message.payload.decode(), flush=True)
-    await trio.sleep(0.5)
+    await trio.sleep(2.0)
     print("charged for", delivery.message.payload.decode(), flush=True)
 
 
