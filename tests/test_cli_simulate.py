@@ -173,18 +173,23 @@ def wait_for_workers(pid: int) -> list[int]:
     """Return the processes that this one lets work, as soon as there is one."""
     for _ in range(3000):
         tasks = Path(f"/proc/{pid}/task").glob("*/children")  # a thread of trio starts them
-        children = [child for task in tasks for child in task.read_text().split()]
+        children = [child for task in tasks for child in read_proc(task).decode().split()]
         # Python starts others, for a moment, to look for libraries.
-        if found := [int(child) for child in children if b"simulate_worker" in command_of(child)]:
+        if found := [int(child) for child in children if is_worker(child)]:
             return found
         time.sleep(0.01)
     raise AssertionError("it starts no process")
 
 
-def command_of(pid: str) -> bytes:
+def is_worker(pid: str) -> bool:
+    return b"simulate_worker" in read_proc(Path(f"/proc/{pid}/cmdline"))
+
+
+def read_proc(path: Path) -> bytes:
+    """Read what there is of a process, or of a thread; nothing, if it has ended meanwhile."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+        return path.read_bytes()
+    except OSError:
         return b""
 
 
