@@ -69,7 +69,7 @@ async def main(url: str, number: int, kills: int) -> None:
         for life in range(kills):
             await be_killed(bus.url, bus, orders[life::kills])
         async with open_subscription(bus, CONFIG, book):  # somebody lives, at last
-            while (await bus.info(ORDERS)).groups[0].oldest is not None:  # noqa: ASYNC110
+            while (await bus.info(ORDERS)).groups[0].oldest is not None:
                 await trio.sleep(0.1)
         ordered = sum(n % 10 + 1 for n in range(number))
         booked = await stock(bus)
