@@ -35,20 +35,25 @@ async def connect_first(connect: Connect, timeout: float) -> Session:
     """Connect, again and again for *timeout* seconds.
 
     Raises:
-      ConnectionLost: it did not succeed in time; this is the loss that the last attempt met.
+      ConnectionLost: it did not succeed in time; this is the loss that the last attempt met, or the
+        one before it, where the end of the time cut the last one short.
       AuthenticationFailed, PermissionDenied, Unsupported, RemoteError, TlsFailed,
       ValidationError: at once; they do not heal.
     """
     deadline = trio.current_time() + timeout
     failures = 0
+    told: ConnectionLost | None = None
     while True:
+        left = max(0.0, deadline - trio.current_time())
         try:
-            return await connect(max(0.0, deadline - trio.current_time()))
-        except ConnectionLost:
+            return await connect(left)
+        except ConnectionLost as loss:
             failures += 1
             pause = jittered(failures)
+            is_cut_short = isinstance(loss.__cause__, TimeoutError) and left < timeout / 2
+            told = told if told and is_cut_short and trio.current_time() >= deadline else loss
             if trio.current_time() + pause >= deadline:
-                raise
+                raise told from told.__cause__
         await trio.sleep(pause)
 
 
