@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import shutil
 import signal
 import socket
@@ -21,6 +23,8 @@ from trio_bus._redis.replies import as_text
 from trio_bus._redis.resp import Argument, Command, ErrorReply, Reply
 
 _START_TIMEOUT = 20.0
+# Below those that systems give to whoever connects, or listens anywhere.
+_PORTS = range(20_000, 32_000)
 # Without a fsync, what is confirmed is written before: a kill loses nothing, however slow the disk.
 _ALWAYS = (
     "--bind 127.0.0.1 --save '' --appendonly yes --appendfsync no --repl-diskless-sync-delay 0"
@@ -36,11 +40,12 @@ class Ask(Protocol):
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, and that nobody else is given by chance."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Node:

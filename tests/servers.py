@@ -117,7 +117,7 @@ def leak_guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not [name for name in directories if name.startswith(("trio_bus", "srv-"))]
 
 
-def _remaining(home: Path, patience: float = 5.0) -> list[str]:
+def _remaining(home: Path, patience: float = 20.0) -> list[str]:
     """Wait for our processes to end; kill and return those that do not (on Linux)."""
     deadline = time.monotonic() + patience
     while (found := dict(processes(home))) and time.monotonic() < deadline:

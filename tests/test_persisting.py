@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 
@@ -17,6 +16,7 @@ import trio
 import trio.testing
 
 from tests.harness import Recorder, until
+from tests.node import free_port
 from tests.redis_world import command
 from tests.restartable import Restartable, running
 from trio_bus import (
@@ -231,8 +231,7 @@ async def test_a_replica_that_has_it_on_disk() -> None:
     """One server of its own, one replica, both with an append-only file."""
     with running("valkey-9.1") as primary, running("valkey-9.1") as replica:
         async with desk(primary.url, command_timeout=10.0) as here, desk(replica.url) as there:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                _, port = free.getsockname()
+            port = free_port()
             await here.do("CONFIG", "SET", "repl-diskless-sync-delay", 0)
             await here.do("CONFIG", "SET", "port", port)
             await there.do("REPLICAOF", "127.0.0.1", port)
