@@ -186,7 +186,7 @@ async def suspected(world: World) -> AsyncGenerator[str]:
         async with world.backend.join(attrs.evolve(THIEF, consumer="them, too")) as second:
             await steal(second)
             await world.bus().publish(Message("orders", b"order 8"))
-            settings = attrs.evolve(SETTINGS, claim_idle_timeout=0.2)
+            settings = attrs.evolve(SETTINGS, claim_idle_timeout=1.0)
             async with open_subscription(world.bus(), settings, hang) as subscription:
                 await told(world, Transition.SUSPECTED)
                 yield subscription.name

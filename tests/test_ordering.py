@@ -407,7 +407,7 @@ async def check_contract(world: World) -> None:  # noqa: PLR0915 - one story
     """Go through what can become of a lead, and of entries that are to be started."""
     backend, bus = world.backend, world.bus()
     await backend.create_group("orders", "billing", EntryId(0, 0))
-    async with backend.join(member("us", 0.5)) as us, backend.join(member("them", 0.5)) as them:
+    async with backend.join(member("us", 2.0)) as us, backend.join(member("them", 2.0)) as them:
         token = await us.lead(None)
         assert token is not None
         assert await them.lead(None) is None
@@ -448,7 +448,7 @@ async def check_contract(world: World) -> None:  # noqa: PLR0915 - one story
         assert (again.over, [it.id for it in again.taken.entries]) == ((ids[0],), [ids[2]])
         assert again.taken.gone == (ids[4],)
         assert 29 < again.due[ids[1]] <= 30.01  # servers count whole milliseconds
-        assert 0 < again.held[ids[3]] <= 0.51
+        assert 0 < again.held[ids[3]] <= 2.01
         whole = await them.survey(None, 2)
         assert [(it.id, it.held) for it in whole.entries] == [(ids[1], False), (ids[2], True)]
         rest = await them.survey(whole.last, 2)
@@ -458,7 +458,7 @@ async def check_contract(world: World) -> None:  # noqa: PLR0915 - one story
         theirs = await them.lead(None)
         assert theirs is not None
         assert theirs > newer
-        await trio.sleep(0.6)
+        await trio.sleep(2.1)
         late = await them.start(theirs, [ids[3]])
         assert late is not None
         assert [(it.id, it.attempt) for it in late.taken.entries] == [(ids[3], 2)]
@@ -478,7 +478,7 @@ async def check_suspects(world: World) -> None:
     """What lost its owner twice is set apart, and taken by whoever asks for it alone."""
     await world.backend.create_group("orders", "billing", EntryId(0, 0))
     (one,) = await publish(world.bus(), "a1")
-    async with world.backend.join(member("us", 0.1)) as us:
+    async with world.backend.join(member("us", 1.0)) as us:
         token = await us.lead(None)
         assert token is not None
         await us.draw(token, 1)
@@ -488,7 +488,7 @@ async def check_suspects(world: World) -> None:
             start = await us.start(token, [one])
             assert start is not None
             assert [it.attempt for it in start.taken.entries] == [attempt]
-            await trio.sleep(0.15)
+            await trio.sleep(1.05)
         token = await us.lead(None)
         assert token is not None
         start = await us.start(token, [one])

@@ -115,7 +115,7 @@ async def test_a_server_that_refuses_for_a_while_is_waited_for(server_kind: str,
 
 
 async def _until_refused(load: Load, code: str) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while code not in load.refusals:
             await trio.sleep(0.01)
 
