@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from tests.ledger import UNDELIVERED, Ledger, Spot, held_by, ledger_of
-from tests.redis_world import GROUP, TOPIC, US, joined
+from tests.redis_world import GROUP, TOPIC, US, command, joined
 from trio_bus._backend import Ack, Entry
 from trio_bus._entry_id import EntryId
 from trio_bus._names import FREE
@@ -33,6 +33,8 @@ MOMENT = 0.001
 """Seconds: a read is cancelled within this time, and published to about as often."""
 BOUND = 0.020
 """Seconds within which a read must have ended, on loopback."""
+MORE = 3
+"""Round trips that it may take besides, where the machine is busy: there they take their time."""
 
 
 @attrs.define(eq=False)
@@ -45,6 +47,8 @@ class Trial:
     held: list[Entry] = attrs.field(factory=list[Entry])
     done: list[EntryId] = attrs.field(factory=list[EntryId])
     ended: list[float] = attrs.field(factory=list[float])
+    asked: list[float] = attrs.field(factory=list[float])
+    """How long a round trip took, right after each end."""
     chance: random.Random = attrs.field(factory=lambda: random.Random(20))  # noqa: S311 - repeatable
 
     async def publish(self) -> None:
@@ -70,7 +74,10 @@ class Trial:
             began = time.perf_counter()
             nursery.cancel_scope.cancel()
         if not returned.is_set():
-            self.ended.append(time.perf_counter() - began)
+            ended = time.perf_counter()
+            self.ended.append(ended - began)
+            await command(self.backend, "PING")
+            self.asked.append(time.perf_counter() - ended)
 
     async def look(self) -> Ledger:
         """Check that we hold what we received, and know it; then finish that."""
@@ -108,16 +115,17 @@ async def test_a_thousand_reads_end_at_once_and_strand_nothing(
         released = await check_all_are_somewhere(trial)
     assert len(trial.ended) == ENDS
     *_, late = cuts = quantiles(trial.ended, n=20)
+    *_, late_trip = trips = quantiles(trial.asked, n=20)
     median, worst = cuts[9], max(trial.ended)
     share = sum(took >= BOUND for took in trial.ended) / ENDS
     measured = (
         f"{ENDS} reads ended: median {median * 1e3:.2f} ms, 95 % under {late * 1e3:.2f} ms, worst"
         f" {worst * 1e3:.2f} ms, {share:.1%} over {BOUND * 1e3:g} ms; {len(trial.done)} entries"
-        f" received, {released} released"
+        f" received, {released} released; 95 % of round trips under {late_trip * 1e3:.2f} ms"
     )
     record_property("measured", measured)
-    assert median < BOUND, measured
-    assert late < BOUND, measured
+    assert median < BOUND + MORE * trips[9], measured
+    assert late < BOUND + MORE * late_trip, measured
 
 
 async def check_all_are_somewhere(trial: Trial) -> int:

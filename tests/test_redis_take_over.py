@@ -94,11 +94,11 @@ async def server_time(backend: RedisBackend) -> int:
 async def test_only_expired_leases_are_taken(backend: RedisBackend) -> None:
     """Renewal keeps an entry; our own are never taken over by us."""
     await publish(backend, 3)
-    short = attrs.evolve(US, lease=0.2)
-    async with backend.join(short) as us, backend.join(attrs.evolve(THEM, lease=0.2)) as them:
+    short = attrs.evolve(US, lease=1.5)
+    async with backend.join(short) as us, backend.join(attrs.evolve(THEM, lease=1.5)) as them:
         kept, *others = receipts(await us.read(3, 1))
         assert not (await them.look()).claimable
-        await trio.sleep(0.21)
+        await trio.sleep(1.51)
         assert await us.renew([kept]) == {}
         assert not (await us.look()).claimable
         assert await us.take_over(10) == TakeOver()
@@ -199,13 +199,13 @@ async def test_take_over_stops_at_its_count(backend: RedisBackend) -> None:
 async def test_idle_empty_consumers_are_removed_and_owners_never(backend: RedisBackend) -> None:
     """A consumer that is gone leaves nothing but what it holds."""
     await publish(backend, 1)
-    short = attrs.evolve(US, lease=0.1)
+    short = attrs.evolve(US, lease=1.0)
     for name in ("holder", "empty"):
         async with backend.join(attrs.evolve(short, consumer=name)) as member:
             await member.read(1, 0.01)
     await command(backend, "XGROUP", "CREATECONSUMER", TOPIC, GROUP, "old")
     async with backend.join(attrs.evolve(short, lease=60)) as patient:
-        await trio.sleep(0.21)
+        await trio.sleep(2.01)
         await patient.look()
         assert {"holder", "old", "us"} <= await consumers(backend)
     async with backend.join(attrs.evolve(short, consumer="x")) as x:

@@ -119,13 +119,13 @@ async def test_whoever_waits_for_what_is_given_up_is_told() -> None:
     settling.abandon(BusClosed("the subscription has ended"))
     settling.outcome = None
     with pytest.raises(BusClosed, match="the subscription has ended"):
-        with trio.fail_after(1):
+        with trio.fail_after(10):
             await settling.confirmed()
 
 
 async def test_any_number_of_tasks_may_wait_for_one_confirmation() -> None:
     settling = Settling(Ack(Receipt(EntryId(1), 1)), cast("Holding", None))
-    with trio.fail_after(1):
+    with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(settling.confirmed)
             nursery.start_soon(settling.confirmed)
@@ -138,7 +138,7 @@ async def test_any_number_of_tasks_may_renew_one_delivery() -> None:
     async with open_subscription(bus, config()) as deliveries:
         await publish(bus, 1)
         delivery = await deliveries.receive()
-        with trio.fail_after(1):
+        with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(delivery.renew)
                 nursery.start_soon(delivery.renew)
