@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.faults import FlakyBackend
 from tests.harness import PATIENCE, Recorder, World, config, until
@@ -185,8 +186,9 @@ def bus_of(world: World) -> tuple[Bus, datetime]:
     return bus, bus.clock.now()
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_while_its_lease_is_in_doubt(slow: World, flaky: FlakyBackend) -> None:
+async def test_while_its_lease_is_in_doubt(
+    autojump_clock: MockClock, slow: World, flaky: FlakyBackend
+) -> None:
     """It is renewed first, which may take until it is over."""
     bus, now = bus_of(slow)
     leased = attrs.evolve(config(), claim_idle_timeout=10.0)
@@ -201,9 +203,10 @@ async def test_while_its_lease_is_in_doubt(slow: World, flaky: FlakyBackend) -> 
     assert seen == []
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @pytest.mark.parametrize("fails", [False, True])
-async def test_while_its_ack_is_confirmed(slow: World, flaky: FlakyBackend, *, fails: bool) -> None:
+async def test_while_its_ack_is_confirmed(
+    autojump_clock: MockClock, slow: World, flaky: FlakyBackend, *, fails: bool
+) -> None:
     """With AUTO_ON_RECEIVE: it is done then, and no handler starts."""
     bus, now = bus_of(slow)
     arriving = SubscriptionConfig("orders", "billing", ack_mode=AckMode.AUTO_ON_RECEIVE)

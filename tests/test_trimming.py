@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.harness import World, publish, until
 from tests.harness import config as soon
@@ -162,8 +163,7 @@ async def test_a_lack_of_rights_is_no_secret(few_url: str) -> None:
                     await trio.sleep(0.01)
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_an_idle_topic_is_looked_at_seldom(world: World) -> None:
+async def test_an_idle_topic_is_looked_at_seldom(autojump_clock: MockClock, world: World) -> None:
     """Once in ten ticks, and by one member for all; a look of its own is never needed."""
     bus = world.bus()
     async with open_subscription(bus, KEEPING, handle), open_subscription(bus, SHIPPING, handle):
