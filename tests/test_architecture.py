@@ -17,6 +17,7 @@ import trio_bus
 pytestmark = pytest.mark.any_python
 
 PACKAGE = Path(trio_bus.__file__).parent
+ROOT = Path(__file__).parent.parent
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -148,6 +149,14 @@ def test_public_names_are_in_the_reference(name: str) -> None:
 
 
 @cache
+def test_a_clock_is_an_argument_of_its_test() -> None:
+    """pytest-trio does not look for it in marks: such a test would run in real time."""
+    marked = re.compile(r"usefixtures\([^)]*_clock")
+    files = [path for name in ("tests", "property_tests") for path in ROOT.glob(f"{name}/**/*.py")]
+    assert len(files) > 100
+    assert [path.name for path in files if marked.search(path.read_text())] == []
+
+
 def _tree(name: str) -> ast.Module:
     """Parse a module, once."""
     return ast.parse(FILES[name].read_text(), str(FILES[name]))
