@@ -29,7 +29,8 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 PACKAGE = "-e.[cli,embedded,testing]"
 WORKERS = ("-n", "3", "--dist", "worksteal")  # on two cores, for what computes
-WAITERS = ("-n", "5", "--dist", "worksteal")  # for what waits for servers and other processes
+# For what waits for servers and other processes: what takes long begins first, one for each.
+WAITERS = ("-n", "5", "--maxschedchunk", "2")
 # What may differ between Pythons; and how they speak to a server is seen in a few places.
 SMOKE = ("test_redis_backend", "test_public_suites", "test_connection_edges", "test_tls")
 LESS = (
@@ -88,8 +89,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types with two checkers, and that the public face is completely typed."""
     _install(session, "types", "tests")
-    session.run("mypy")
-    session.run("pyright")
+    session.run("mypy", "--num-workers", "2")
+    session.run("pyright", "--threads", "2")
     session.run("pyright", "--verifytypes", "trio_bus", "--ignoreexternal")
 
 

@@ -74,6 +74,7 @@ def test_memory(record_property: Callable[[str, object], None]) -> None:
     assert set(case.tally.operations) == OPERATIONS
 
 
+@pytest.mark.long
 @pytest.mark.bulk
 def test_servers(server_url: str, record_property: Callable[[str, object], None]) -> None:
     """In real time, how much depends on the machine: few programs, and all kinds of them."""

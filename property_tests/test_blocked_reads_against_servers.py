@@ -50,6 +50,7 @@ def wires(server_kind: str) -> Iterator[Wires]:
         yield Wires(reader, writer)
 
 
+@pytest.mark.long
 @pytest.mark.bulk
 def test_a_blocked_read_ends_as_the_dialect_says(
     server_kind: str, wires: Wires, record_property: Callable[[str, object], None]

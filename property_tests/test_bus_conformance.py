@@ -51,6 +51,7 @@ TestMemory.settings = settings(max_examples=550 * times(), stateful_step_count=2
 pytest.mark.bulk(TestMemory)
 
 
+@pytest.mark.long
 @pytest.mark.bulk
 def test_random_programs_on_servers(server_url: str) -> None:
     case = bus_conformance(

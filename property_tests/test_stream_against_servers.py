@@ -35,6 +35,7 @@ def wire(server_kind: str) -> Iterator[Wire]:
         yield wire
 
 
+@pytest.mark.long
 @pytest.mark.bulk
 @pytest.mark.guards("the fake is unlike the real stream")
 def test_every_reply_is_the_same(

@@ -81,7 +81,11 @@ def kind_of(item: pytest.Item) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--servers``, leave what may differ on them, and of the rest each test on one."""
+    """With ``--servers``, leave what may differ on them, and of the rest each test on one.
+
+    What takes long begins first: at the end nobody waits for it alone.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     asked = _asked(config)
     if asked is None:
         return

@@ -80,6 +80,7 @@ async def test_cancelled_at_any_checkpoint_on_memory(autojump_clock: MockClock, 
         await sweep_row(stage, row)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("row", ON_SERVERS, ids=str)
 @pytest.mark.guards("a shield is missing")
 async def test_cancelled_at_any_checkpoint_on_a_server(server_url: str, row: Row) -> None:

@@ -162,6 +162,7 @@ LIVES = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.bulk
 @LIVES
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_cancelled_at_any_step_it_leaves_nothing(
@@ -177,6 +178,7 @@ async def test_cancelled_at_any_step_it_leaves_nothing(
         assert step > 50, "the sweep met real work"
 
 
+@pytest.mark.bulk
 @LIVES
 async def test_cancelled_at_some_steps_it_leaves_nothing_on_a_server(
     server_url: str, life: Life

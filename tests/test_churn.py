@@ -90,11 +90,13 @@ async def churn(world: World, count: int, seconds: float) -> None:
     assert (await group_of(world.backend)).consumers == ()
 
 
+@pytest.mark.bulk
 async def test_who_comes_and_goes_handles_each_message_once(autojump_clock: MockClock) -> None:
     async with open_world("memory:") as world:
         await churn(world, 1000, 30.0)
 
 
+@pytest.mark.bulk
 async def test_who_comes_and_goes_on_a_server_handles_each_message_once(server_url: str) -> None:
     async with open_world(server_url) as world:
         await churn(world, 500, 1.5)
@@ -195,6 +197,8 @@ async def server_seconds(backend: StreamBackend) -> float:
     return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
 
 
+@pytest.mark.long
+@pytest.mark.bulk
 @pytest.mark.long
 async def test_200_consumers_in_20_processes_that_are_killed_lose_nothing(
     record_property: Callable[[str, object], None],

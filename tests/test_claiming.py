@@ -161,6 +161,7 @@ async def calls(world: World, name: str) -> int:
     return sum(int(count) for count in found)
 
 
+@pytest.mark.bulk
 async def test_what_one_does_for_all_does_not_grow_with_the_members(server_url: str) -> None:
     """Thirty members list the consumers as often as one does; each looks as often as it did."""
     settings = attrs.evolve(

@@ -62,10 +62,12 @@ def certified(backend: StreamBackend) -> Tally:
     return case.tally
 
 
+@pytest.mark.bulk
 def test_a_backend_that_persists_is_certified() -> None:
     assert certified(Persisting()).operations["append_persisted"] > 0
 
 
+@pytest.mark.bulk
 def test_a_backend_without_an_administrator_is_certified() -> None:
     """What nobody can remove is not removed."""
     assert certified(FaultyBackend(MemoryBackend())).programs >= 10
@@ -90,6 +92,7 @@ class Plain:
         self.backend.delete_topic(topic)
 
 
+@pytest.mark.bulk
 def test_whoever_cannot_use_up_a_stream_does_the_rest() -> None:
     def plain(backend: StreamBackend) -> Plain:
         assert isinstance(backend, MemoryBackend)

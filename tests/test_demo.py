@@ -49,6 +49,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str,
     return {what: (found, expected, verdict) for what, found, expected, verdict in rows}
 
 
+@pytest.mark.long
+@pytest.mark.bulk
 def test_its_table_proves_the_sums(shown: dict[str, tuple[str, str, str]]) -> None:
     rows = list(csv.DictReader(CSV.read_text().splitlines()))
     total = f"{len(rows):,}"

@@ -93,6 +93,7 @@ class Trial:
         return ledger
 
 
+@pytest.mark.bulk
 async def test_a_thousand_reads_end_at_once_and_strand_nothing(
     backend: RedisBackend, record_property: Callable[[str, object], None]
 ) -> None:

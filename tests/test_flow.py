@@ -123,6 +123,7 @@ class Watched:
         return self.backend.calls.get("read", 0)
 
 
+@pytest.mark.bulk
 async def test_a_busy_subscription_reads_batches(autojump_clock: MockClock) -> None:
     """Its handlers end one after the other, and each read brings a quarter of all at least."""
     watched = Watched()

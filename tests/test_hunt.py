@@ -63,6 +63,7 @@ def test_the_manual_shows_the_table() -> None:
     assert "\n   mutations\n" in (ROOT / "docs" / "index.rst").read_text()
 
 
+@pytest.mark.bulk
 async def test_a_fault_is_caught_by_the_simulator_as_the_table_says() -> None:
     """The same run of the same scenario, each time."""
     (prey,) = [prey for prey in PREY if prey.key == QUICK]
@@ -71,12 +72,14 @@ async def test_a_fault_is_caught_by_the_simulator_as_the_table_says() -> None:
     assert row.caught_by == "simulation"
 
 
+@pytest.mark.bulk
 async def test_a_copy_without_a_fault_is_caught_by_nothing() -> None:
     with copied(ROOT) as copy:
         found = await ask(copy, BY_NAME["public suites"])
     assert found == Finding(34)
 
 
+@pytest.mark.bulk
 async def test_a_source_that_does_not_work_is_not_caught() -> None:
     """Nor one in which a fault cannot be planted any more."""
     file = "trio_bus/_subscription/permits.py"

@@ -43,6 +43,7 @@ async def looks_in_an_hour(flaky: FlakyBackend) -> int:
     return flaky.calls["look"] - before
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(("lease", "between"), [(LEASE, LEASE), (60.0, LONGEST)])
 async def test_with_nothing_to_do_it_looks_once_a_lease(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, lease: float, between: float
@@ -64,6 +65,7 @@ async def test_with_nothing_to_do_it_looks_once_a_lease(
     assert "take_over" not in flaky.calls
 
 
+@pytest.mark.bulk
 async def test_members_of_a_group_keep_nobody_awake(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
@@ -207,6 +209,7 @@ async def test_who_looks_between_two_that_tend_is_told_by_the_last(server_url: s
                 assert 29.99 - (trio.current_time() - began) <= quiet_for <= 30.0
 
 
+@pytest.mark.bulk
 async def test_a_private_group_is_kept_in_time(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:
@@ -246,6 +249,7 @@ async def test_a_standby_goes_on_when_the_lease_of_the_active_one_ends(
             assert trio.current_time() - began <= LEASE + TICK
 
 
+@pytest.mark.bulk
 async def test_a_retention_is_still_looked_after(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:

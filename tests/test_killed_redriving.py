@@ -55,6 +55,7 @@ async def handled(bus: Bus, config: SubscriptionConfig, many: int) -> Counter[tu
     return got
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("config", [KEPT, MOVED], ids=["kept", "moved"])
 async def test_an_operator_who_is_killed_loses_nothing(
     server_url: str, config: SubscriptionConfig

@@ -23,11 +23,14 @@ async def booked(url: str, orders: int, kills: int) -> bytes:
     return ran.stdout.splitlines()[-1]
 
 
+@pytest.mark.bulk
 async def test_200_messages_and_4_kills(server_url: str) -> None:
     """None is missing, and none is there twice."""
     assert await booked(server_url, 200, 4) == b"booked: 1100 pens and 200 invoices"
 
 
+@pytest.mark.long
+@pytest.mark.bulk
 @pytest.mark.long
 async def test_2000_messages_and_30_kills(server_url: str) -> None:
     """The sum of the outputs is exact."""

@@ -41,6 +41,7 @@ LONG = 300.0
 # One call for all
 
 
+@pytest.mark.bulk
 async def test_one_call_per_tick_renews_everything(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ async def test_a_renewal_of_a_thousand_does_not_hold_up_the_server(backend: Redi
 # Handlers that take longer than the lease
 
 
+@pytest.mark.bulk
 @pytest.mark.any_python
 @pytest.mark.parametrize("seconds", [1.0, 5.0, 20.0, 3 * 3600.0])
 async def test_a_handler_may_run_for_hours(

@@ -186,6 +186,7 @@ class Chaos:
             nursery.cancel_scope.cancel("that was a life")
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_random_life_is_told_step_by_step(autojump_clock: MockClock, seed: int) -> None:
     """Each delivery begins and ends once, and the counters are what was told."""

@@ -114,6 +114,7 @@ def check(diary: Path, published: dict[str, list[EntryId]], killed: int) -> None
             assert end < begin, "what is done of one key does not overlap"
 
 
+@pytest.mark.bulk
 @pytest.mark.long
 async def test_each_key_keeps_its_order_whoever_dies_or_stands_still(
     server_url: str, tmp_path: Path

@@ -61,6 +61,7 @@ def edges(any_world: World) -> list[Transition]:
     return [it.transition for it in any_world.recorder.transitions if it.transition in both]
 
 
+@pytest.mark.bulk
 async def test_a_database_that_is_down_for_a_minute_costs_nothing(
     autojump_clock: MockClock, memory: World
 ) -> None:
@@ -98,6 +99,7 @@ async def test_a_database_that_is_down_for_a_while_in_real_time_costs_nothing(
     assert (group.pending, group.released, group.delayed, group.dead) == (0, 0, 0, 0)
 
 
+@pytest.mark.bulk
 @pytest.mark.long
 async def test_a_database_that_is_down_for_a_whole_minute_costs_nothing(any_world: World) -> None:
     """In real time: the tries grow as rare as they may, and the leases of what waits run out."""

@@ -38,6 +38,7 @@ class Start:
     others: int
 
 
+@pytest.mark.bulk
 async def test_a_poison_dies_alone_and_its_companions_live(server_url: str) -> None:
     """It is dead-lettered after ``max_retry + 1`` starts, with its bytes; the rest is handled."""
     async with open_world(server_url) as world:
@@ -55,6 +56,7 @@ async def test_a_poison_dies_alone_and_its_companions_live(server_url: str) -> N
         assert len(await buried_in(world.backend, DEAD_TOPIC)) == 1
 
 
+@pytest.mark.bulk
 @pytest.mark.long
 async def test_a_poison_without_a_dead_letter_topic_stays_in_its_group(server_url: str) -> None:
     """Out of the way, with its count."""

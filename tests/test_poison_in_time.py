@@ -89,6 +89,7 @@ async def test_it_dies_as_often_as_it_may_and_takes_nobody_along(
         assert await buried_in(plague.streams, dead_topic) == [list(ledger)[10]]
 
 
+@pytest.mark.bulk
 async def test_who_waits_while_others_kill_is_not_counted(autojump_clock: MockClock) -> None:
     """A new poison comes with each process, and runs beside others twice.
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.harness import World, numbered, open_world, publish
@@ -65,6 +66,7 @@ async def finished(world: World) -> None:
             await trio.sleep(0.01)
 
 
+@pytest.mark.bulk
 async def test_a_consumer_killed_with_50_entries_loses_none(server_url: str) -> None:
     """SIGKILL leaves no time for a word: the other takes over when the lease is over."""
     async with open_world(server_url) as world, consumer(server_url, "hold") as victim:
@@ -82,6 +84,7 @@ async def test_a_consumer_killed_with_50_entries_loses_none(server_url: str) -> 
     assert set(held) <= set(handled)
 
 
+@pytest.mark.bulk
 async def test_a_process_stopped_for_longer_than_its_lease_settles_nothing(
     server_url: str,
 ) -> None:

@@ -100,6 +100,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     ("old", "new", "verdict"),
     [

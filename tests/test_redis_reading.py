@@ -92,6 +92,7 @@ async def test_a_read_that_was_not_sent_did_not_happen(backend: RedisBackend) ->
         assert len(await us.read(1, 1)) == 1
 
 
+@pytest.mark.bulk
 @pytest.mark.guards("a read is dropped by a select")
 async def test_cancelling_at_random_strands_nothing(backend: RedisBackend) -> None:
     """While another task publishes at full speed, every entry is returned or released."""

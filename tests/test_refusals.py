@@ -31,6 +31,7 @@ REFUSALS = [
 OPERATIONS = ("read", "look", "take_over", "renew", "settle")
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("text", REFUSALS, ids=lambda text: text.partition(" ")[0])
 async def test_a_refusal_is_waited_out_and_never_hot(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend, text: str

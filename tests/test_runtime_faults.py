@@ -55,6 +55,7 @@ async def test_a_failed_ack_is_tried_again_and_counts_once(
     assert (await world.group()).pending == 0
 
 
+@pytest.mark.bulk
 async def test_reads_claims_and_renewals_go_on_after_a_loss(
     autojump_clock: MockClock, world: World, flaky: FlakyBackend
 ) -> None:

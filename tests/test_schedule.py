@@ -178,6 +178,7 @@ async def test_two_groups_get_one_copy_each(real: World) -> None:
     assert (await real.backend.info("orders")).length == 10
 
 
+@pytest.mark.bulk
 @pytest.mark.any_python
 async def test_many_at_one_time_come_in_order(real: World) -> None:
     """Ten thousand that are due together, behind one that was due earlier; a look moves some."""

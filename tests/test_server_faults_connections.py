@@ -39,6 +39,7 @@ class LookUp(Protocol):
 _look_up = cast("LookUp", socket.getaddrinfo)
 
 
+@pytest.mark.bulk
 async def test_clients_that_are_killed_all_the_time_lose_nothing(server_kind: str) -> None:
     """Every 100 ms for 10 s, readers too: work goes on between, and is done in the end."""
     async with node(server_kind) as server, loaded(server) as load:

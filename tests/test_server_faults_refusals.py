@@ -95,6 +95,7 @@ REFUSALS: dict[str, Fault] = {
 }
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("code", REFUSALS)
 async def test_a_server_that_refuses_for_a_while_is_waited_for(server_kind: str, code: str) -> None:
     """Publishers wait, and so do reads, claims and settlements; then all go on."""

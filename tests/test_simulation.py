@@ -73,6 +73,7 @@ def told(hash_seed: str) -> Told:
     return cast("Told", tuple(json.loads(ran.stdout)))
 
 
+@pytest.mark.bulk
 @pytest.mark.long
 def test_a_seed_is_the_same_run_and_the_same_story_in_every_process() -> None:
     """Whatever order hashes give to sets, and wherever objects lie in memory; here it is random."""
@@ -90,6 +91,7 @@ def starts(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple((it.actor, it.label) for it in run.lines if it.what is What.STARTED)
 
 
+@pytest.mark.bulk
 def test_seeds_differ_in_their_schedules() -> None:
     """One plan, of which nothing but the schedule differs: its handlers start in many orders."""
     plan = draw(STILL, 5)
@@ -111,6 +113,7 @@ def test_a_run_tells_what_it_is() -> None:
     assert run.story().endswith("replay: trio-bus simulate --replay calm:3")
 
 
+@pytest.mark.bulk
 def test_a_handler_of_the_users_own_is_judged() -> None:
     """What it calls is heard; what never ends is told, with what is not finished."""
 

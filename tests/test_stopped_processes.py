@@ -98,6 +98,7 @@ async def until_pending(world: World, count: int) -> None:
             await trio.sleep(0.01)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("form", ["push", "pull"])
 async def test_what_another_consumer_took_over_is_started_by_nobody_else(
     server_url: str, form: str
@@ -136,6 +137,7 @@ async def test_what_another_consumer_took_over_is_started_by_nobody_else(
         await told.until(lambda: (str(late), "1") in told.of("began"))
 
 
+@pytest.mark.bulk
 async def test_what_nobody_took_over_goes_on(server_url: str) -> None:
     """Nothing is lost, cancelled or counted twice."""
     async with open_world(server_url) as world, telling(server_url, "push") as told:

@@ -419,6 +419,7 @@ def test_xp2_xp3_rows_by_range_consumer_and_idle_time(store: Store) -> None:
         xpending_summary(store, "s", "x")
 
 
+@pytest.mark.bulk
 @pytest.mark.any_python
 def test_one_consumer_is_looked_at_without_looking_at_the_others(store: Store) -> None:
     """Reading and asking cost the same with 200 and with 200,000 entries."""

@@ -17,6 +17,7 @@ BOUND = 2_000
 """Microseconds of server time that any step may take; measured, none takes a fifth of it."""
 
 
+@pytest.mark.bulk
 @pytest.mark.long
 async def test_a_tick_costs_the_same_with_300_000_entries(
     server_url: str, record_property: Callable[[str, object], None]

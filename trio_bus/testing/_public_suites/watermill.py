@@ -18,7 +18,7 @@ from trio_bus._subscription import open_subscription
 from .stage import PATIENCE, SOON, Inbox, Stage, consume_with, payloads, publish, until
 
 _context = ContextVar("_context", default="nothing")
-_LEASE = 1.5
+_LEASE = 4.0
 """Seconds: longer than a busy machine keeps one of many tests waiting."""
 
 
