@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests import profiles
 from tests.collector import pytest_collection_finish
+from tests.measuring import pytest_sessionfinish
 from tests.server_kinds import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -27,6 +28,7 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_generate_tests",
     "pytest_runtest_setup",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
     "server_kind",
     "server_url",

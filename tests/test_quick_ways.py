@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from trio_bus._settling import Settling
 
 
+class Blob(bytes):
+    """Bytes of the user's own."""
+
+
+def test_a_payload_may_be_of_a_kind_of_bytes() -> None:
+    assert Message("orders", Blob(b"x")).payload == b"x"
+
+
 def test_a_payload_is_bytes() -> None:
     with pytest.raises(ValidationError, match="payload: 'text' is not bytes"):
         Message("orders", cast("bytes", "text"))

@@ -58,6 +58,12 @@ def test_each_of_a_batch_is_renewed_and_acked() -> None:
     assert len(details(run, What.SUCCEEDED)) == 6
 
 
+def test_a_batch_ends_at_once_when_one_of_it_swallows_its_timeout() -> None:
+    swallowing = attrs.evolve(BATCHES, handlings=(Handling.SWALLOW,), handler_timeouts=(0.05,))
+    run = simulate(swallowing, 0)
+    assert len(details(run, What.SUCCEEDED)) == 6
+
+
 def test_a_handler_of_the_users_own_gets_each_of_a_batch() -> None:
     handled: list[EntryId] = []
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from functools import partial
 from typing import cast
 
 from trio_bus._backend import Membership, StreamBackend
@@ -47,18 +46,18 @@ async def looked(
 def _stepwise(
     look: Coroutine[object, object, Look], note: Callable[[], None]
 ) -> Generator[object, object, Look]:
-    """Look, and take note each time before it goes on: others may have appended meanwhile."""
-    go_on: Callable[[], object] = partial(look.send, None)
+    """Look, and take note each time before it goes on: others may have appended meanwhile.
+
+    Trio sends what a task waited for, a cancellation too; it throws nothing in.
+    """
+    sent: object = None
     while True:
         note()
         try:
-            waits = go_on()
+            waits = look.send(sent)
         except StopIteration as end:
             return cast("Look", end.value)
-        try:
-            go_on = partial(look.send, (yield waits))
-        except BaseException as error:  # noqa: BLE001 - it is raised where it waits
-            go_on = partial(look.throw, error)
+        sent = yield waits
 
 
 def _ids(backend: MemoryBackend, topic: str) -> list[EntryId]:
