@@ -34,7 +34,7 @@ default_role = "py:obj"
 nitpicky = True
 # Names of others: no inventory is fetched, so that the manual builds without a network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(trio|collections|contextlib|datetime|enum|types|typing|cattrs|attrs)\..*"),
+    ("py:.*", r"(trio|collections|contextlib|datetime|enum|types|typing|cattrs|attrs|msgspec)\..*"),
     ("py:.*", r"(abc|hypothesis|logging|os|pathlib|unittest)\..*"),
     ("py:.*", r".*\._(faulty_backend\.B|events\.T|events\.T_co)"),  # type variables
     # What the types of autodoc and of attrs are called when they stand in a signature.

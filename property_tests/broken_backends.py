@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import attrs
 import trio
+from msgspec.structs import replace
 
 from trio_bus import EntryId, MemoryBackend, RemoteError
 from trio_bus._memory.schedule import Schedule, Waiting
@@ -71,7 +72,7 @@ class StaleReceipts(Broken):
         found = self.backend._server.store.find_group(self.us.topic, self.us.group)
         held = found[1].pending.get(word.receipt.id) if found else None
         attempt = word.receipt.attempt if held is None else held.count
-        return attrs.evolve(word, receipt=attrs.evolve(word.receipt, attempt=attempt))
+        return replace(word, receipt=replace(word.receipt, attempt=attempt))
 
 
 class SwappedResults(Broken):
@@ -118,10 +119,7 @@ class SociableSuspects(Broken):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled | RemoteError]:
         return await self.inner.settle(
-            [
-                attrs.evolve(it, receipt=attrs.evolve(it.receipt, suspect=False))
-                for it in settlements
-            ]
+            [replace(it, receipt=replace(it.receipt, suspect=False)) for it in settlements]
         )
 
 
@@ -289,7 +287,7 @@ class MistoldDeaths(Broken):
     def _silent(word: Settlement) -> Settlement:
         if not isinstance(word, Bury):
             return word
-        return attrs.evolve(word, death=attrs.evolve(word.death, error_text=""))
+        return replace(word, death=replace(word.death, error_text=""))
 
 
 class LostDeaths(Broken):

@@ -1,12 +1,14 @@
 """Parts of trio_bus with one fault each, which takes lost answers, time or deaths to do harm."""
 
-from __future__ import annotations
-
 # pyright: reportPrivateUsage=false
 # The faults are inside.
+
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import attrs
+from msgspec.structs import replace
 
 from trio_bus._errors import BusError, RemoteError
 from trio_bus._memory import takeover
@@ -55,7 +57,7 @@ def counts_from_one_after_a_take_over(patch: pytest.MonkeyPatch) -> None:
         entries: list[Entry] = []
         for entry in found.entries:
             place.group.pending[entry.id].count = 1
-            entries.append(attrs.evolve(entry, attempt=1))
+            entries.append(replace(entry, attempt=1))
         return attrs.evolve(found, entries=tuple(entries))
 
     patch.setattr(takeover, "take_over", take_over)

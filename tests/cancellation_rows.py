@@ -11,6 +11,7 @@ from enum import Enum
 
 import attrs
 import trio
+from msgspec.structs import replace
 
 from tests.cutting import Cut
 from tests.ledger import DONE, UNDELIVERED, Spot
@@ -347,7 +348,7 @@ async def take_over(stage: Stage, cut: Cut) -> None:
 
 
 def _as_suspect(receipt: Receipt) -> Settlement:
-    return Release(attrs.evolve(receipt, suspect=True))
+    return Release(replace(receipt, suspect=True))
 
 
 @row("GroupMember.take_over")

@@ -14,6 +14,7 @@ from typing import cast
 import attrs
 import pytest
 import trio
+from msgspec.structs import replace
 
 from tests.cut_world import GROUP, OLDEST, World, check_accounts, ids, membership_of
 from trio_bus._backend import (
@@ -448,7 +449,7 @@ async def a_suspect(world: World) -> None:
     """Let an entry be set apart that was started twice."""
     await world.hold(1)
     (receipt,) = world.receipts
-    await world.member.settle([Release(attrs.evolve(receipt, suspect=True))])
+    await world.member.settle([Release(replace(receipt, suspect=True))])
     await world.ask("XCLAIM", world.topic, GROUP, SUSPECT, 0, str(receipt.id), "RETRYCOUNT", 2)
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import attrs
 import pytest
 import trio
+from msgspec.structs import replace
 
 from tests.by_hand import Beginning, X, program, story, text
 from trio_bus import EntryId, MemoryBackend, NotPersisted, TopicInfo
@@ -144,7 +145,7 @@ def test_all_that_differs_of_one_entry_is_told() -> None:
     def change(name: str, came: object) -> object:
         if name != "read":
             return came
-        return [attrs.evolve(it, attempt=5, record=()) for it in cast("list[Entry]", came)]
+        return [replace(it, attempt=5, record=()) for it in cast("list[Entry]", came)]
 
     told = judged(change, one_that_is_read)
     assert "Differs:   [0].record has 0 items, not 2; [0].attempt is 5, not 1" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+from msgspec.structs import replace
 
 from tests.harness import Recorder, config
 from tests.redis_world import GROUP, THEM, TOPIC, US, command, joined, options, publish
@@ -61,7 +62,7 @@ async def test_it_answers_what_became_of_it(backend: RedisBackend) -> None:
     """Done; finished before; never ours; another delivery; deleted; without a group."""
     async with joined(backend, US) as us, joined(backend, THEM) as them:
         receipt = await hold(backend, us)
-        later = attrs.evolve(receipt, attempt=2)
+        later = replace(receipt, attempt=2)
         assert await them.settle([Commit(receipt, OUTPUTS)]) == [Settled.LOST]
         assert await us.settle([Commit(later, OUTPUTS)]) == [Settled.LOST]
         assert await lengths(backend) == (0, 0)

@@ -2,7 +2,7 @@
 
 The layers, from the bottom up; imports point down:
 
-- values: ``_quick _errors _entry_id _names _headers _message _dead_letter _decision``
+- values: ``_errors _entry_id _names _headers _message _dead_letter _decision``
 - settings: ``_modes _tables _backoff _retention _options _config``
 - typed payloads: ``_misfit _structure _alternatives _writing _shape _shapes _events``
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`

@@ -23,6 +23,7 @@ from datetime import datetime
 
 import attrs
 
+from ._entry import Entry
 from ._entry_id import EntryId
 from ._errors import RemoteError
 from ._graves import Grave, Redriven
@@ -64,24 +65,6 @@ __all__ = [
     "StreamBackend",
     "TakeOver",
 ]
-
-
-@attrs.frozen(weakref_slot=False)
-class Entry:
-    """One delivered entry. ``attempt`` counts its deliveries so far, this one included."""
-
-    id: EntryId
-    record: Record
-    attempt: int = 1
-    delivery: int = attrs.field(default=0, eq=False)
-    """See `Receipt`."""
-    suspect: bool = False
-    """Whether `GroupMember.take_booked` brought it: it may kill its process, so it runs alone."""
-
-    @property
-    def receipt(self) -> Receipt:
-        """What settles this delivery."""
-        return Receipt(self.id, self.attempt, self.delivery, self.suspect)
 
 
 @attrs.frozen

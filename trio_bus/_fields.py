@@ -14,9 +14,9 @@ from ._backend import Record
 from ._codec import ALLOWANCE
 from ._errors import SerializationError
 from ._headers import NO_HEADERS, Headers
-from ._message import Message, quick_message, restored
+from ._message import Message, plain, restored
 from ._names import shown
-from ._timestamp import format_timestamp, parse_timestamp
+from ._timestamp import format_timestamp, parse_timestamp, read_written
 
 SPEC_VERSION: Final = b"ce_specversion"
 UID: Final = b"ce_id"
@@ -54,7 +54,6 @@ _KNOWN = frozenset(
     }
 )
 _TEXTS = _KNOWN - {SPEC_VERSION, HEADERS, DATA}
-_NOTHING_RARE = (NO_HEADERS, None, None, None, None, None, None)
 _RARE = _KNOWN - {SPEC_VERSION, UID, SOURCE, KIND, TIME, TOPIC, KEY, DATA}
 _SPEC = (SPEC_VERSION, b"1.0")
 _T = TypeVar("_T")
@@ -115,17 +114,16 @@ class FieldsCodec:
         if _RARE.isdisjoint(fields):
             # A third of the time of what follows, which says what is wrong.
             try:
-                return quick_message(
+                return plain(
                     fields[TOPIC].decode(),
                     fields[DATA],
                     fields.get(KEY, b"").decode(),
                     fields.get(KIND, b"").decode(),
                     fields.get(SOURCE, b"").decode(),
                     fields[UID].decode(),
-                    parse_timestamp(fields[TIME].decode()),
-                    *_NOTHING_RARE,
+                    read_written(fields[TIME]),
                 )
-            except (KeyError, UnicodeDecodeError):
+            except (KeyError, ValueError):
                 pass
         texts = _texts(fields)
         optional = texts.get

@@ -14,7 +14,6 @@ from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
 from ._policy import Policy
 from ._settled import Settled
-from ._settlement import quick_ack, quick_receipt
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
@@ -175,8 +174,8 @@ class Holding:
     def ack(self) -> Ack:
         """Return the word that finishes it."""
         entry = self.entry
-        receipt = quick_receipt(entry.id, entry.attempt, entry.delivery, entry.suspect)
-        return quick_ack(receipt, self.lease_until - self.context.lease / 2)
+        receipt = Receipt(entry.id, entry.attempt, entry.delivery, entry.suspect)
+        return Ack(receipt, self.lease_until - self.context.lease / 2)
 
     @property
     def is_waiting(self) -> bool:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
 from ._errors import ValidationError
 from ._headers import NO_HEADERS, Headers, check_headers, refuse_reserved
 from ._names import check_text, check_topic, shown
-from ._quick import quick
 from ._uid import new_uid
 from ._wall import wall
 
@@ -146,23 +145,51 @@ class Message:
         ) -> None: ...
 
 
-if TYPE_CHECKING:
+class _Draft:
+    """A message that can still be filled: it has the same slots, and no guard."""
 
-    def quick_message(  # noqa: PLR0917 - see where it is called
-        topic: str,
-        payload: bytes,
-        key: str,
-        kind: str,
-        source: str,
-        uid: str,
-        occurred_at: datetime,
-        headers: Headers,
-        *rest: None,
-    ) -> Message: ...
+    __slots__ = tuple(field.name for field in attrs.fields(Message))
+    if TYPE_CHECKING:
+        topic: str
+        payload: bytes
+        key: str
+        kind: str
+        source: str
+        uid: str
+        occurred_at: datetime
+        headers: Headers
+        content_type: str | None
+        event_version: str | None
+        idempotency_key: str | None
+        expires_at: datetime | None
+        trace_uid: str | None
+        correlation_uid: str | None
 
-else:
-    quick_message = quick(Message)
-"""Makes a message of all its fields, in their order, without a check; see `restored`."""
+
+_DONE = cast("type[_Draft]", Message)
+
+
+def plain(  # noqa: PLR0917 - by position, as each message that is read is made
+    topic: str, payload: bytes, key: str, kind: str, source: str, uid: str, occurred_at: datetime
+) -> Message:
+    """Do what `restored` does where there is nothing else, in half the time.
+
+    Python lets an object become one of another class, if both have the same slots, and none for
+    weak references.
+    """
+    draft = _Draft()
+    draft.topic = topic
+    draft.payload = payload
+    draft.key = key
+    draft.kind = kind
+    draft.source = source
+    draft.uid = uid
+    draft.occurred_at = occurred_at
+    draft.headers = NO_HEADERS
+    draft.content_type = draft.event_version = draft.idempotency_key = None
+    draft.expires_at = draft.trace_uid = draft.correlation_uid = None
+    draft.__class__ = _DONE
+    return cast("Message", draft)
 
 
 def restored(

@@ -1,18 +1,17 @@
-"""How a delivery ends: what proves that it is ours, and the words that settle it."""
+"""How a delivery ends: what proves that it is ours, and the words that settle it.
 
-from __future__ import annotations
+All of them are structs of msgspec: each message needs two, and they are made in a fifth of the time
+of others that cannot be changed. They hold nothing that leads back to them: the garbage collector
+need not look at them.
+"""
 
 import math
 from enum import Enum, unique
-from typing import TYPE_CHECKING
 
-import attrs
+import msgspec
 
 from ._entry_id import EntryId
-from ._quick import quick
-
-if TYPE_CHECKING:
-    from ._once import Append
+from ._once import Append
 
 Record = tuple[tuple[bytes, bytes], ...]
 """The fields of an entry: names and values, in order, duplicates kept."""
@@ -22,23 +21,30 @@ Buried = tuple[EntryId, Record]
 """The id of a dead entry where it lies, and its record with the context behind it."""
 
 
-@attrs.frozen(weakref_slot=False)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Proof of one delivery: it fences every later word about the entry.
 
     An operation with a receipt has an effect only while the entry is pending for the consumer
-    that got it, with exactly this count of deliveries.
+    that got it, with exactly this count of deliveries. Two are equal if id and attempt are.
     """
 
     id: EntryId
     attempt: int
-    delivery: int = attrs.field(default=0, eq=False)
+    delivery: int = 0
     """A number that the backend may give to a delivery, to tell those of one entry apart."""
-    suspect: bool = attrs.field(default=False, eq=False)
+    suspect: bool = False
     """Released, it is a suspect again; see `Entry`."""
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Receipt):
+            return NotImplemented
+        return (self.id, self.attempt) == (other.id, other.attempt)
 
-quick_receipt = quick(Receipt)
+    def __ne__(self, other: object) -> bool:  # that of Struct compares all
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.attempt))
 
 
 @unique
@@ -52,8 +58,7 @@ class DeathCause(Enum):
     EXPIRED = "expired"
 
 
-@attrs.frozen
-class Death:
+class Death(msgspec.Struct, frozen=True, gc=False):
     """Why one entry is buried: the part of its context that the backend cannot know."""
 
     cause: DeathCause
@@ -61,45 +66,46 @@ class Death:
     error_text: str
 
 
-@attrs.frozen(weakref_slot=False)
-class Ack:
-    """The entry is done in this group."""
+class Ack(msgspec.Struct, frozen=True, gc=False):
+    """The entry is done in this group. Two are equal if their receipts are."""
 
     receipt: Receipt
-    held_until: float = attrs.field(default=-math.inf, eq=False)
+    held_until: float = -math.inf
     """By trio's clock: until then nobody else can have it, as far as we know. A backend need not
     ask before whose it is; it is done in any case then, whoever has it."""
 
+    def __eq__(self, other: object) -> bool:
+        return self.receipt == other.receipt if isinstance(other, Ack) else NotImplemented
 
-quick_ack = quick(Ack)
+    def __ne__(self, other: object) -> bool:  # that of Struct compares all
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.receipt)
 
 
-@attrs.frozen
-class Retry:
+class Retry(msgspec.Struct, frozen=True, gc=False):
     """Start it again in this group, not before *delay* seconds from now; the attempt counts."""
 
     receipt: Receipt
     delay: float = 0.0
 
 
-@attrs.frozen
-class Release:
+class Release(msgspec.Struct, frozen=True, gc=False):
     """Give it back as if it had not been delivered; claimable after *delay* seconds."""
 
     receipt: Receipt
     delay: float = 0.0
 
 
-@attrs.frozen
-class Bury:
+class Bury(msgspec.Struct, frozen=True, gc=False):
     """Move it, with its context, to the dead-letter topic of the membership (or to ``~dead``)."""
 
     receipt: Receipt
     death: Death
 
 
-@attrs.frozen
-class Commit:
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """Append these and finish the entry, in one atomic step, or do nothing at all.
 
     They go to the streams of their topics in this order; all of them share a slot with that of the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
+import msgspec
 import trio
 
 from ._backend import Commit, Settlement
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from ._holding import Holding
 
 
-@attrs.define(eq=False)
-class Settling:
+class Settling(msgspec.Struct, eq=False):
     """One settlement on its way to the server.
 
     ``uncertain`` once an earlier try may have reached the server: then "not ours any more" is how
@@ -24,7 +23,8 @@ class Settling:
     """
 
     settlement: Settlement
-    holding: Holding = attrs.field(repr=False)  # gone when it is over
+    holding: Holding
+    """Gone when it is over."""
     reason: str = ""
     tries: int = 0
     not_before: float = 0.0
@@ -32,10 +32,13 @@ class Settling:
     last_error: Exception | None = None
     outcome: Settled | None = None
     abandoned: BusError | None = None
-    since: float = attrs.field(factory=trio.current_time, kw_only=True)
+    since: float = msgspec.field(default_factory=trio.current_time)
     """By trio's clock: when it was asked for."""
-    ended: trio.Event | None = attrs.field(default=None, init=False)
+    ended: trio.Event | None = None
     """While somebody waits."""
+
+    def __repr__(self) -> str:
+        return f"<Settling {self.settlement}: {self.outcome}>"
 
     @property
     def over(self) -> bool:

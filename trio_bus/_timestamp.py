@@ -23,6 +23,12 @@ _CANONICAL = re.compile(
     r"(?:\.[0-9]{3}(?:[0-9]{3})?)?Z"
 )
 
+# What we write, with a 0 for each digit.
+_WRITTEN = frozenset(
+    {b"0000-00-00T00:00:00Z", b"0000-00-00T00:00:00.000Z", b"0000-00-00T00:00:00.000000Z"}
+)
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
 # The white space of Unicode; Python's ``\s`` adds four control characters.
 _SPACE = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _RELAXED = re.compile(
@@ -58,6 +64,17 @@ def format_timestamp(instant: datetime) -> str:
 def _second(days: int, seconds: int) -> str:
     """Write a whole second, without its time zone."""
     return (_EPOCH + timedelta(days, seconds)).replace(tzinfo=None).isoformat()
+
+
+def read_written(raw: bytes) -> datetime:
+    """Read what `format_timestamp` writes, in half the time that `parse_timestamp` takes.
+
+    Raises:
+      ValueError: it is something else, which may be an instant all the same.
+    """
+    if raw.translate(_ZEROS) not in _WRITTEN or raw[11:13] > b"23":
+        raise ValueError("it was written by others")
+    return datetime.fromisoformat(raw.decode())
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 import attrs
+from msgspec.structs import replace
 
 from trio_bus._backend import Membership, TakeOver
 from trio_bus._entry_id import EntryId
@@ -93,7 +94,7 @@ def _ids(rows: Reply) -> tuple[EntryId, ...]:
 
 def _marked(taken: TakeOver, suspects: Collection[EntryId]) -> TakeOver:
     """Say of those that are one that they are suspects."""
-    entries = [attrs.evolve(it, suspect=it.id in suspects) for it in taken.entries]
+    entries = [replace(it, suspect=it.id in suspects) for it in taken.entries]
     return attrs.evolve(taken, entries=tuple(entries))
 
 

@@ -11,7 +11,6 @@ import trio
 from trio_bus._backend import Entry, Receipt, Release, Retry, Settlement
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import ConnectionLost, GroupMissing, RemoteError
-from trio_bus._quick import quick
 from trio_bus._settled import Settled
 
 from .group import Group
@@ -22,7 +21,6 @@ from .replies import Fields
 from .resp import ErrorReply
 
 _MOST_FENCED = 16
-_quick_entry = quick(Entry)
 
 
 class Holdings:
@@ -79,7 +77,7 @@ class Holdings:
         entries: list[Entry] = []
         for (entry_id, record), number in zip(fields, numbers, strict=False):
             known[entry_id] = (1, number)
-            entries.append(_quick_entry(entry_id, record, 1, number))
+            entries.append(Entry(entry_id, record, 1, number))
         if self._unseen:
             self._unseen.difference_update([entry.id for entry in entries])
         return entries

@@ -27,9 +27,12 @@ _PLAIN = (int, str, bytes, float)
 
 
 _Compound = Entry | TakeOver | Receipt | Parked | Queue
-_FIELDS = {
-    kind: [field.name for field in attrs.fields(kind) if field.name != "delivery"]
-    for kind in (Entry, Receipt, TakeOver, Parked, Queue)
+_FIELDS: dict[type[_Compound], list[str]] = {
+    **{
+        kind: [name for name in kind.__struct_fields__ if name != "delivery"]
+        for kind in (Entry, Receipt)
+    },
+    **{kind: [field.name for field in attrs.fields(kind)] for kind in (TakeOver, Parked, Queue)},
 }
 """What is compared; what a backend gives as ``delivery`` is its own."""
 

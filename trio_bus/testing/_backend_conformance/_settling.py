@@ -8,6 +8,7 @@ from itertools import combinations, permutations
 from operator import itemgetter
 
 import attrs
+from msgspec.structs import replace
 
 from trio_bus._backend import Receipt, Settlement
 
@@ -73,9 +74,7 @@ class Settling:
 
     async def settling(self, who: Who, words: Sequence[Settlement], model: Model) -> object:
         """Settle in the model."""
-        mine = [
-            attrs.evolve(word, receipt=self._receipt(who, model, word.receipt)) for word in words
-        ]
+        mine = [replace(word, receipt=self._receipt(who, model, word.receipt)) for word in words]
         return await self._consuming.mine(who, model).settle(mine)
 
     def note(self, who: Who, words: Sequence[Settlement], came: object) -> None:
@@ -104,7 +103,7 @@ class Settling:
         return [it for _, it in sorted(zip(order, results, strict=True), key=itemgetter(0))]
 
     def _receipt(self, who: Who, model: Model, receipt: Receipt) -> Receipt:
-        return attrs.evolve(receipt, id=self._consuming.id(who, model, receipt.id), delivery=0)
+        return replace(receipt, id=self._consuming.id(who, model, receipt.id), delivery=0)
 
 
 def _orders(words: Sequence[Settlement], size: int) -> list[tuple[int, ...]]:

@@ -1,0 +1,39 @@
+"""One delivered entry."""
+
+import msgspec
+
+from ._entry_id import EntryId
+from ._settlement import Receipt, Record
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One delivered entry. ``attempt`` counts its deliveries so far, this one included.
+
+    Two are equal if all is that the server knows: ``delivery`` does not count.
+    """
+
+    id: EntryId
+    record: Record
+    attempt: int = 1
+    delivery: int = 0
+    """See `Receipt`."""
+    suspect: bool = False
+    """Whether `GroupMember.take_booked` brought it: it may kill its process, so it runs alone."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """What settles this delivery."""
+        return Receipt(self.id, self.attempt, self.delivery, self.suspect)
+
+    def __eq__(self, other: object) -> bool:
+        return self._told == other._told if isinstance(other, Entry) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:  # that of Struct compares all
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+    @property
+    def _told(self) -> tuple[EntryId, Record, int, bool]:
+        return self.id, self.record, self.attempt, self.suspect
