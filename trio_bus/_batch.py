@@ -39,7 +39,7 @@ class Batch:
 
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self._deliveries = tuple(deliveries)
-        self._entered: tuple[Holding, ...] = ()
+        self._entered: list[Holding] = []
         self._lost: list[Holding] = []
         self._scope: trio.CancelScope | None = None
 
@@ -103,29 +103,26 @@ class Batch:
 
     def begin(self) -> None:
         """Enter the scope that all of them share; see ``Holding.begin``."""
-        holdings = tuple(it._holding for it in self._deliveries)  # noqa: SLF001 - see above
+        holdings = [it._holding for it in self._deliveries]  # noqa: SLF001 - see above
         for holding in holdings:
-            holding.check_idle()
+            if holding.busy:  # seldom
+                holding.check_idle()
         timeout = min([it.context.handler_timeout for it in holdings], default=math.inf)
         now = trio.current_time()
         self._scope = trio.CancelScope(deadline=now + timeout)
         self._entered = holdings
-        task = trio.lowlevel.current_task()
-        around = tuple(task.child_nurseries)
-        leader = holdings[0].entry.id if len(holdings) > 1 else None
-        for holding in holdings:
-            holding.join(self._scope, now, task, around)
-            holding.leader = leader
+        if holdings:
+            holdings[0].join(self._scope, now, trio.lowlevel.current_task(), *holdings[1:])
         self._scope.__enter__()
 
     def conclude(self, error: BaseException | None, *, ack: bool) -> BaseException | None:
         """Leave the scope, settle each as *error* demands; return what has to be raised."""
         scope, self._scope = self._scope, None
         assert scope is not None, "left before it was entered"
-        holdings, self._entered = self._entered, ()
+        holdings, self._entered = self._entered, []
         rest = leave(scope, error)
-        lost = any(holding.lost for holding in holdings)
         cancelled = rest is None and scope.cancelled_caught
+        lost = cancelled and any(holding.lost for holding in holdings)
         if cancelled and not lost:
             rest = HandlerTimeout("the batch was not done in time")
         failure, onward = sort(rest)
@@ -139,7 +136,7 @@ class Batch:
         for holding in holdings:
             holding.end(
                 failure if holding in concerned else None,
-                release=onward is not None or (cancelled and lost),
+                release=onward is not None or lost,
                 ack=ack,
             )
         return onward

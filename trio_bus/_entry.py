@@ -9,7 +9,7 @@ from ._settlement import Receipt, Record
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One delivered entry. ``attempt`` counts its deliveries so far, this one included.
 
-    Two are equal if all is that the server knows: ``delivery`` does not count.
+    Two are equal if all is that the server knows: ``delivery`` and ``size`` do not count.
     """
 
     id: EntryId
@@ -19,6 +19,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """See `Receipt`."""
     suspect: bool = False
     """Whether `GroupMember.take_booked` brought it: it may kill its process, so it runs alone."""
+    size: int = 0
+    """How many bytes its record has in names and values; 0 where the backend has not looked."""
 
     @property
     def receipt(self) -> Receipt:

@@ -14,13 +14,13 @@ from ._errors import DeliveryFinalized, HandlerTimeout, LeaseLost
 from ._exception_groups import is_group
 from ._policy import Policy
 from ._settled import Settled
+from ._settling import Settling
 
 if TYPE_CHECKING:
     from ._entry_id import EntryId
     from ._message import Message
     from ._notifier import Notifier
     from ._outputs import Outputs
-    from ._settling import Settling
 
 
 class Keeper(Protocol):
@@ -238,7 +238,7 @@ class Holding:
         now = trio.current_time()
         scope = trio.CancelScope(deadline=now + self.context.handler_timeout)
         task = trio.lowlevel.current_task()
-        self.join(scope, now, task, tuple(task.child_nurseries))
+        self.join(scope, now, task)
         scope.__enter__()
         if self.lost:
             scope.cancel("the lease was lost")
@@ -260,14 +260,18 @@ class Holding:
         scope: trio.CancelScope,
         now: float,
         task: trio.lowlevel.Task,
-        around: tuple[trio.Nursery, ...],
+        *others: Holding,
     ) -> None:
-        """Run with *task*, inside those nurseries, in a scope that losing the lease cancels."""
-        self.busy = self.given_out = True
-        self._task, self._around = task, around
-        self.started = now
-        self.deadline = scope.deadline
-        self._scope = scope
+        """Run with *task*, together with *others*, in a scope that losing the lease cancels."""
+        around, deadline = tuple(task.child_nurseries), scope.deadline
+        leader = self.entry.id if others else None
+        for holding in (self, *others):
+            holding.busy = holding.given_out = True
+            holding._task, holding._around = task, around  # noqa: SLF001 - it is one of us
+            holding.started = now
+            holding.deadline = deadline
+            holding._scope = scope  # noqa: SLF001 - it is one of us
+            holding.leader = leader
 
     def run_in(self, home: trio.Nursery, scope: trio.CancelScope) -> None:
         """Run with the only task in *home*, whose *scope* losing the lease cancels."""
@@ -320,12 +324,13 @@ class Holding:
         """Let go of what ran with it."""
         self._task, self._around, self._scope, self._home = None, (), None, None
 
-    def part_with_ack(self, settling: Settling) -> None:
-        """Let go of what ran with it, and of its permit: it is settling."""
-        self.settling = settling
+    def part_with_ack(self, now: float) -> Settling:
+        """Let go of what ran with it, and of its permit: it is settling since *now*."""
         self.busy = self.permit = False
         self._scope = self._home = self._task = None
         self._around = ()
+        settling = self.settling = Settling(self.ack(), self, since=now)
+        return settling
 
     def _leave(self, error: BaseException | None) -> BaseException | None:
         """Return what is left of *error* when our own cancellation is taken out."""

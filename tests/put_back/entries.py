@@ -192,12 +192,12 @@ RETRYING = (
             put(
                 "what the limit is compared with",
                 "trio_bus/_subscription/inspection.py",
-                "            holding.message = self._gate.decode(record, holding.size)\n",
-                """            holding.message = self._gate.decode(record, holding.size)
-            import attrs
+                "                message = holding.message = decode(record, holding.size)\n",
+                """                message = holding.message = decode(record, holding.size)
+                from msgspec.structs import replace
 
-            forged = int(holding.message.headers.get("attempt", str(holding.entry.attempt)))
-            holding.entry = attrs.evolve(holding.entry, attempt=forged)
+                forged = int(message.headers.get("attempt", str(holding.entry.attempt)))
+                holding.entry = replace(holding.entry, attempt=forged)
 """,
             ),
         ),

@@ -286,7 +286,7 @@ class RedisMember(GroupMember):
                 self._holdings.suspect()
 
     async def _release(self, fields: list[Fields]) -> None:
-        await self._give_back([Entry(entry_id, record, 1) for entry_id, record in fields])
+        await self._give_back([Entry(entry_id, record, 1) for entry_id, record, _ in fields])
 
 
 def _must_be_told(taken: TakeOver) -> bool:

@@ -12,7 +12,8 @@ from trio_bus._errors import Unsupported
 from .errors import to_exception
 from .resp import ErrorReply, Reply
 
-Fields: TypeAlias = tuple[EntryId, Record]
+Fields: TypeAlias = tuple[EntryId, Record, int]
+"""An entry: its id, its record, and how many bytes that has, or 0 where nobody has looked."""
 
 _new = cast(
     "Callable[[type[EntryId], tuple[int, int]], EntryId]",
@@ -118,17 +119,17 @@ def _usual(rows: Sequence[tuple[bytes, list[bytes]]]) -> list[Fields]:
     for entry_id, flat in rows:
         if type(flat) is not list or len(flat) % 2:
             raise TypeError("an array of pairs was expected")
-        _join(flat)  # nothing sees sooner that all are bytes
+        size = len(_join(flat))  # nothing sees sooner that all are bytes
         ms, _, seq = entry_id.partition(b"-")
         words = iter(flat)
         record = tuple(zip(words, words))  # noqa: B905 - it is even
-        found.append((_new(EntryId, (int(ms), int(seq))), record))
+        found.append((_new(EntryId, (int(ms), int(seq))), record, size))
     return found
 
 
 def _fields(reply: Reply) -> Fields:
     entry_id, flat = as_row(reply, 2)[:2]
-    return as_entry_id(entry_id), as_record(flat)
+    return as_entry_id(entry_id), as_record(flat), 0
 
 
 def _unexpected(wanted: str, got: Reply) -> Unsupported:

@@ -75,9 +75,9 @@ class Holdings:
         """Do that with what a read brought: it was never delivered before."""
         numbers, known = self._numbers, self._known
         entries: list[Entry] = []
-        for (entry_id, record), number in zip(fields, numbers, strict=False):
+        for (entry_id, record, size), number in zip(fields, numbers, strict=False):
             known[entry_id] = (1, number)
-            entries.append(Entry(entry_id, record, 1, number))
+            entries.append(Entry(entry_id, record, 1, number, False, size))  # noqa: FBT003 - faster
         if self._unseen:
             self._unseen.difference_update([entry.id for entry in entries])
         return entries
@@ -120,13 +120,10 @@ class Holdings:
         known = self._known
         for settlement, result in zip(settlements, results, strict=True):
             receipt = settlement.receipt
-            if result is Settled.DONE and known.get(receipt.id) == (
-                receipt.attempt,
-                receipt.delivery,
-            ):
-                del known[receipt.id]  # as `remove` does, without a call for each
-            elif isinstance(result, Settled):
-                self.remove(receipt)
+            if isinstance(result, Settled):
+                was = known.pop(receipt.id, None)
+                if was is not None and was[1] != receipt.delivery:
+                    known[receipt.id] = was
 
     def suspect(self) -> None:
         """Note that a reply with entries may have been lost."""

@@ -163,9 +163,11 @@ class Core:
         """
         if not entries:
             return
-        lease_until, now, context = sent + self.lease, self._now(), self._context
+        until, now, context = sent + self.lease, self._now(), self._context
         holdings = [
-            Holding(entry, None, now, context, lease_until, number, record_bytes(entry.record))
+            Holding(
+                entry, None, now, context, until, number, entry.size or record_bytes(entry.record)
+            )
             for entry, number in zip(entries, self._numbers, strict=False)
         ]
         self.holdings.update(dict.fromkeys(holdings))
@@ -181,9 +183,7 @@ class Core:
             for holding in wanted:
                 self.hand_back(holding)
             return
-        passes = self.inspection.passes
-        ready = [holding for holding in wanted if passes(holding)]
-        if ready:
+        if ready := self.inspection.passing(wanted):
             self.deliver(ready)
 
     def release_delay(self, holding: Holding) -> float:
@@ -213,14 +213,10 @@ class Core:
         In one step without all that seldom is: every message pays for it.
         """
         now = self.time()
-        settlings: list[Settling] = []
-        for holding in holdings:
-            settling = Settling(holding.ack(), holding, since=now)
-            if self.outage.is_watched:
+        if self.outage.is_watched:
+            for holding in holdings:
                 self.outage.succeeded(holding)
-            holding.part_with_ack(settling)
-            settlings.append(settling)
-        self.flusher.put_all(settlings)
+        self.flusher.put_all([holding.part_with_ack(now) for holding in holdings])
         self.history.finished(*holdings)
         self.permits.submitted(len(holdings))
         if self.state.value is not SubscriptionState.RUNNING:
@@ -379,17 +375,16 @@ class Core:
         """The server has answered settlements, or will not be asked any more."""
         self.history.settled(settlings)
         confirmed: list[Holding] = []
-        some_released = self._released.any
+        some_released, done, lost = self._released.any, Settled.DONE, Settled.LOST
         for settling in settlings:
-            holding = settling.holding
-            if settling.outcome is Settled.LOST:
-                holding.lost = True
-            is_release = type(settling.settlement) is Release
-            if some_released and not (is_release and settling.outcome is Settled.DONE):
+            holding, outcome = settling.holding, settling.outcome
+            if some_released and not (type(settling.settlement) is Release and outcome is done):
                 self._released.discard(holding.entry.id)
             if not holding.permit:
                 confirmed.append(holding)
-            if settling.outcome is Settled.DONE:
+            if outcome is done:
                 del settling.holding  # which has this one: circles are work for the collector
+            elif outcome is lost:
+                holding.lost = True
         self.permits.confirmed(len(confirmed))
         self._drop(*confirmed)

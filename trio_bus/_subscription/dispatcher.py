@@ -221,7 +221,13 @@ class BatchDispatcher(_Tasks):
             if now >= holding.lease_until - self._margin:
                 await self._core.leases.check(holding)
                 now = trio.current_time()
-        ours = [holding for holding in holdings if self._is_in_time(holding)]
+        ours = [  # as `_is_in_time` says, without a call for each
+            it
+            for it in holdings
+            if it.settling is None
+            and not it.lost
+            and (it.message is None or it.message.expires_at is None or not self._expire(it))
+        ]
         if not ours:
             return
         self._core.history.started(now, *ours)

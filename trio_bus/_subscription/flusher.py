@@ -142,14 +142,14 @@ class Flusher:
     ) -> None:
         """End what was answered, and keep the rest."""
         ended: list[Settling] = []
-        seconds = self._draw()
+        seconds, done = self._draw(), Settled.DONE
         for settling, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, RemoteError):
                 self._report(Scope.SETTLE, outcome, settling.holding.receipt)
                 self._try_again(settling, outcome, seconds)
             elif settling.outcome is None and settling.abandoned is None:
                 ended.append(settling)
-                if outcome is Settled.DONE and settling.ended is None:
+                if outcome is done and settling.ended is None:
                     settling.outcome = outcome  # nearly always
                 else:
                     settling.end(_judged(settling, outcome))

@@ -99,9 +99,10 @@ class History:
             for settling in settlings:
                 self.progress.settled(settling)
         told_of_acks, acked = self._notifier.wants(Transition.ACKED), 0
+        done = Settled.DONE
         for settling in settlings:
             holding = settling.holding
-            is_ack = settling.outcome is Settled.DONE and type(settling.settlement) is Ack
+            is_ack = settling.outcome is done and type(settling.settlement) is Ack
             if is_ack and not (told_of_acks or holding.told or holding.expired):
                 holding.told = True
                 acked += 1  # nearly always

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -36,23 +36,26 @@ class Inspection:
         except SerializationError:
             return None
 
-    def passes(self, holding: Holding) -> bool:
-        """Decode it and say whether it can start; settle it otherwise."""
-        record = holding.entry.record
-        if record and record[-1][0] == ONLY and not is_for(record, self._core.group):
-            self._core.submit(holding, Ack(holding.receipt))
-            return False
-        try:
-            holding.message = self._gate.decode(record, holding.size)
-        except SerializationError as error:
-            self._bury_unread(holding, error)
-            return False
-        if holding.message.expires_at is not None and self.expire(holding):
-            return False
-        if self._core.ack_mode is AckMode.AUTO_ON_RECEIVE:
-            holding.busy = True
-            self._core.submit(holding, Ack(holding.receipt))
-        return True
+    def passing(self, holdings: Iterable[Holding]) -> list[Holding]:
+        """Decode these, settle those that cannot start, and return the others."""
+        decode, ready = self._gate.decode, list["Holding"]()
+        acks = self._core.ack_mode is AckMode.AUTO_ON_RECEIVE
+        for holding in holdings:
+            record = holding.entry.record
+            if record and record[-1][0] == ONLY and not is_for(record, self._core.group):
+                self._core.submit(holding, Ack(holding.receipt))
+                continue
+            try:
+                message = holding.message = decode(record, holding.size)
+            except SerializationError as error:
+                self._bury_unread(holding, error)
+                continue
+            if message.expires_at is None or not self.expire(holding):
+                ready.append(holding)
+                if acks:
+                    holding.busy = True
+                    self._core.submit(holding, Ack(holding.receipt))
+        return ready
 
     def expire(self, holding: Holding) -> bool:
         """Bury it, or ack it where there is no dead-letter topic, if its time is over; say so."""

@@ -63,24 +63,23 @@ class Succession:
         """Forget these, and start what waited for their end."""
         waited: list[tuple[Holding, Holding]] = []
         for holding in holdings:
-            if self._latest.get(holding.entry.id) is holding:
-                self._forget(holding)
-            successor, holding.successor = holding.successor, None
+            entry_id, successor = holding.entry.id, holding.successor
+            if self._latest.get(entry_id) is holding:
+                if holding.predecessor is None:  # nearly always
+                    del self._latest[entry_id]
+                else:
+                    self._forget(holding, holding.predecessor)
             if successor is not None:  # which may be one of these
-                successor.predecessor = None
+                holding.successor = successor.predecessor = None
                 waited.append((holding, successor))
         for holding, successor in waited:
             if successor.open:
                 self._go_on(holding, successor)
 
-    def _forget(self, holding: Holding) -> None:
-        """Let the delivery that it waited for, if that still runs, be the latest again."""
-        running = holding.predecessor
-        if running is None:
-            del self._latest[holding.entry.id]
-        else:
-            self._latest[holding.entry.id] = running
-            running.successor = None
+    def _forget(self, holding: Holding, running: Holding) -> None:
+        """Let the delivery that it waited for, and that still runs, be the latest again."""
+        self._latest[holding.entry.id] = running
+        running.successor = None
 
     def _go_on(self, holding: Holding, successor: Holding) -> None:
         if successor.at_risk and holding.done:

@@ -29,12 +29,12 @@ _PLAIN = (int, str, bytes, float)
 _Compound = Entry | TakeOver | Receipt | Parked | Queue
 _FIELDS: dict[type[_Compound], list[str]] = {
     **{
-        kind: [name for name in kind.__struct_fields__ if name != "delivery"]
+        kind: [name for name in kind.__struct_fields__ if name not in {"delivery", "size"}]
         for kind in (Entry, Receipt)
     },
     **{kind: [field.name for field in attrs.fields(kind)] for kind in (TakeOver, Parked, Queue)},
 }
-"""What is compared; what a backend gives as ``delivery`` is its own."""
+"""What is compared; what a backend gives as ``delivery`` or ``size`` is its own."""
 
 
 @attrs.frozen
