@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -14,24 +15,40 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_bus import BusError, EntryId, Message, Scope, Unsupported, ValidationError
+from trio_bus import (
+    BusError,
+    EntryId,
+    Message,
+    RemoteError,
+    Scope,
+    Unsupported,
+    ValidationError,
+)
+from trio_bus._fields import FieldsCodec
 from trio_bus._look import Look
+from trio_bus._redis.portion import Portion
 from trio_bus._redis.reader import Reader
 from trio_bus._redis.replies import read_entries
+from trio_bus._redis.strays import Holdings
+from trio_bus._settling import Settling
 from trio_bus._subscription.backoff import Pause
 from trio_bus._subscription.core import Core
 from trio_bus._subscription.flusher import Flusher
 from trio_bus._subscription.succession import Succession
+from trio_bus._timestamp import read_written
+from trio_bus.abc import Ack, Entry, Receipt, Release, Settled
 from trio_bus.testing._backend_conformance._matching import Matcher
 from trio_bus.testing._backend_conformance._pairs import Pairs
 from trio_bus.testing._trims import _stepwise
 
 if TYPE_CHECKING:
-    from trio_bus._backend import GroupMember, Receipt
+    from trio_bus._backend import GroupMember
     from trio_bus._holding import Holding
+    from trio_bus._redis.group import Group
+    from trio_bus._redis.link import Link
     from trio_bus._redis.pipeline import Owed
     from trio_bus._redis.reader import _Connection
-    from trio_bus._settling import Settling
+    from trio_bus._redis.resp import Reply
 
 
 class Blob(bytes):
@@ -165,3 +182,73 @@ def test_an_entry_is_not_over_while_another_delivery_of_it_is_held() -> None:
     Core._drop(cast("Core", core), cast("Holding", second))
     assert dropped == [second]
     assert sizes == [1, 1]
+
+
+ONE = EntryId(1, 2)
+RECORD = ((b"name", b"value"),)
+
+
+def are_equal(one: object, other: object) -> bool:
+    """Say so, if all that asks agrees."""
+    equal = one == other
+    assert (one != other) is not equal
+    assert not equal or hash(one) == hash(other)
+    return equal
+
+
+def test_receipts_of_one_delivery_are_equal_whatever_a_backend_adds() -> None:
+    one, other = Receipt(ONE, 1), Receipt(ONE, 1, delivery=7, suspect=True)
+    assert are_equal(one, other)
+    assert not are_equal(one, Receipt(ONE, 2))
+    assert not are_equal(one, Ack(one))
+    assert are_equal(Ack(one, 5.0), Ack(other))
+    assert not are_equal(Ack(one), Release(one))
+
+
+def test_entries_are_equal_if_the_server_says_the_same_of_them() -> None:
+    one, other = Entry(ONE, RECORD), Entry(ONE, RECORD, delivery=7, size=9)
+    assert are_equal(one, other)
+    assert not are_equal(one, Entry(ONE, RECORD, suspect=True))
+    assert not are_equal(one, one.receipt)
+
+
+def test_a_settling_says_of_what_and_how_it_ended() -> None:
+    settling = Settling(Release(Receipt(ONE, 1)), cast("Holding", None), since=0.0)
+    settling.end(Settled.GONE)
+    assert repr(settling).endswith("Settled.GONE>")
+    assert "Release(receipt=Receipt(" in repr(settling)
+
+
+def test_a_later_delivery_is_still_held_when_an_earlier_one_is_settled() -> None:
+    held = Holdings(cast("Group", None), cast("Link", SimpleNamespace(current=None)), Portion())
+    (first,) = held.add_read([(ONE, RECORD, 9)])
+    (second,) = held.add([Entry(ONE, RECORD)])
+    held.remove_settled([Ack(first.receipt)], [Settled.DONE])
+    assert held.known == {ONE: 1}
+    held.remove_settled([Ack(second.receipt)], [RemoteError("ERR no")])
+    assert held.known == {ONE: 1}
+    held.remove_settled([Ack(second.receipt)], [Settled.DONE])
+    assert held.known == {}
+
+
+def test_what_others_write_is_an_instant_all_the_same() -> None:
+    when = datetime(2024, 5, 6, 7, 8, 9, 120000, tzinfo=UTC)
+    for text in ("2024-05-06T07:08:09.120Z", "2024-05-06t07:08:09.12+00:00"):
+        fields = (
+            (b"ce_id", b"1"),
+            (b"ce_topic", b"t"),
+            (b"data", b""),
+            (b"ce_time", text.encode()),
+        )
+        assert FieldsCodec().decode(fields).occurred_at == when
+
+
+def test_an_hour_that_no_day_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="by others"):
+        read_written(b"2024-05-06T24:00:00Z")
+
+
+@pytest.mark.parametrize("row", [[b"1-0", [b"name"]], [b"1-0", {b"n": b"v"}], [b"1-0"], None])
+def test_an_odd_row_is_no_entry(row: Reply) -> None:
+    with pytest.raises((Unsupported, ValueError)):
+        read_entries([[b"orders", [[b"1-0", [b"n", b"v"]], row]]])

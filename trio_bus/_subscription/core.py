@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 FATAL = (WrongType, PermissionDenied, BusClosed)
 """What no waiting heals: it ends the subscription."""
 
+_RUNNING = SubscriptionState.RUNNING  # each message asks for it; an enum is slow to answer
+
 
 def _nowhere(holdings: list[Holding]) -> None:
     """Stand where `Life` puts the outlet of the subscription."""
@@ -130,7 +132,7 @@ class Core:
     @property
     def takes_in(self) -> bool:
         """Whether what arrives may start: nobody drains it, and the program has not paused it."""
-        running = self.state.value is SubscriptionState.RUNNING
+        running = self.state.value is _RUNNING
         return running and not self.valve.is_shut_for(Reason.USER)
 
     def report(self, scope: Scope, error: BusError, receipt: Receipt | None = None) -> None:
@@ -219,7 +221,7 @@ class Core:
         self.flusher.put_all([holding.part_with_ack(now) for holding in holdings])
         self.history.finished(*holdings)
         self.permits.submitted(len(holdings))
-        if self.state.value is not SubscriptionState.RUNNING:
+        if self.state.value is not _RUNNING:
             self.ends.value += 1
 
     @trio.lowlevel.enable_ki_protection
@@ -233,7 +235,7 @@ class Core:
             self.history.left_open(holding)
         else:
             self._free(holding)
-        if self.state.value is not SubscriptionState.RUNNING:
+        if self.state.value is not _RUNNING:
             self.ends.value += 1
 
     def failed(self, holding: Holding, failure: Exception) -> None:
