@@ -26,9 +26,12 @@ from trio_bus import (
 )
 from trio_bus._fields import FieldsCodec
 from trio_bus._look import Look
+from trio_bus._names import GOOD_TOPICS, check_topic
+from trio_bus._redis.appending import pack_append
 from trio_bus._redis.portion import Portion
 from trio_bus._redis.reader import Reader
 from trio_bus._redis.replies import read_entries
+from trio_bus._redis.resp import pack
 from trio_bus._redis.strays import Holdings
 from trio_bus._settling import Settling
 from trio_bus._subscription.backoff import Pause
@@ -62,6 +65,39 @@ def test_a_payload_may_be_of_a_kind_of_bytes() -> None:
 def test_a_payload_is_bytes() -> None:
     with pytest.raises(ValidationError, match="payload: 'text' is not bytes"):
         Message("orders", cast("bytes", "text"))
+
+
+class _Order(Message):
+    """A message of somebody's own, which has room for more."""
+
+    note = "mine"
+
+
+def test_a_message_cannot_be_changed_however_it_was_made() -> None:
+    made = Message("orders", b"7", key="k", headers={"a": "b"})
+    own = _Order("orders", b"7", key="k", headers={"a": "b"}, uid=made.uid)
+    assert type(made) is Message
+    assert type(own) is _Order
+    assert attrs.astuple(made)[:6] == attrs.astuple(own)[:6]
+    for message in (made, own, attrs.evolve(made)):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            message.key = "other"  # type: ignore[misc]  # that it is refused is what we test
+
+
+def test_many_topics_are_checked_and_few_remembered() -> None:
+    for number in range(2500):
+        assert check_topic(f"topic-{number}") == f"topic-{number}"
+        assert len(GOOD_TOPICS) <= 1024
+    assert Message("topic-0").topic == check_topic("topic-0") == "topic-0"
+
+
+def test_few_names_of_fields_are_remembered_and_all_are_written() -> None:
+    record = tuple((b"name-%d" % number, bytes(number)) for number in range(100))
+    long = ((bytes(5000), b""), (b"data", bytes(5000)))
+    for _ in range(2):
+        for fields in (record, long):
+            words = [word for field in fields for word in field]
+            assert pack_append("orders", fields) == pack(("XADD", "orders", "*", *words))
 
 
 def test_an_entry_without_values_is_no_entry() -> None:

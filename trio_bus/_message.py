@@ -8,7 +8,7 @@ import attrs
 
 from ._errors import ValidationError
 from ._headers import NO_HEADERS, Headers, check_headers, refuse_reserved
-from ._names import check_text, check_topic, shown
+from ._names import GOOD_TOPICS, check_text, check_topic, shown
 from ._uid import new_uid
 from ._wall import wall
 
@@ -107,8 +107,10 @@ class Message:
             event_version = _or_header(event_version, "event-version", checked)
             idempotency_key = _or_header(idempotency_key, "idempotency-key", checked)
         # By position and without a call for what is not given: every publish makes a message.
-        self.__attrs_init__(
-            check_topic(topic),
+        fill = _fill if type(self) is Message else Message.__attrs_init__
+        fill(
+            self,
+            topic if type(topic) is str and topic in GOOD_TOPICS else check_topic(topic),
             payload if type(payload) is bytes else _check_payload(payload),
             key if key is _NOTHING else check_text(key, "key"),
             kind if kind is _NOTHING else check_text(kind, "kind"),
@@ -192,6 +194,46 @@ def plain(  # noqa: PLR0917 - by position, as each message that is read is made
     return cast("Message", draft)
 
 
+if TYPE_CHECKING:
+    _fill = Message.__attrs_init__
+else:
+
+    def _fill(  # noqa: PLR0917 - see where it is called
+        message: Message,
+        topic: str,
+        payload: bytes,
+        key: str,
+        kind: str,
+        source: str,
+        uid: str,
+        occurred_at: datetime,
+        headers: Headers,
+        content_type: str | None,
+        event_version: str | None,
+        idempotency_key: str | None,
+        expires_at: datetime | None,
+        trace_uid: str | None,
+        correlation_uid: str | None,
+    ) -> None:
+        """Fill a new message, while it is a draft."""
+        object.__setattr__(message, "__class__", _Draft)
+        message.topic = topic
+        message.payload = payload
+        message.key = key
+        message.kind = kind
+        message.source = source
+        message.uid = uid
+        message.occurred_at = occurred_at
+        message.headers = headers
+        message.content_type = content_type
+        message.event_version = event_version
+        message.idempotency_key = idempotency_key
+        message.expires_at = expires_at
+        message.trace_uid = trace_uid
+        message.correlation_uid = correlation_uid
+        message.__class__ = Message
+
+
 def restored(
     *,
     topic: str,
@@ -220,7 +262,8 @@ def restored(
         event_version = _or_header(event_version, "event-version", headers)
         idempotency_key = _or_header(idempotency_key, "idempotency-key", headers)
     message = Message.__new__(Message)
-    message.__attrs_init__(
+    _fill(
+        message,
         topic,
         payload,
         key,

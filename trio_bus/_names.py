@@ -1,7 +1,6 @@
 """What may be a name: topics, groups, consumers, and the names of our own keys beside them."""
 
 import re
-from functools import lru_cache
 
 from ._errors import ValidationError
 
@@ -25,6 +24,10 @@ _FAN_OUT = "~fan-"
 MAX_TOPIC_BYTES = 1024
 MAX_NAME_BYTES = 256
 """The limit of a group and of a consumer, in UTF-8 bytes."""
+
+GOOD_TOPICS: set[str] = set()
+"""Topics that `check_topic` has found good: who publishes looks here first, for each message."""
+_MOST_TOPICS = 1024
 
 _OWN_PREFIX = "trio_bus:"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # exactly the category Cc of Unicode
@@ -70,13 +73,17 @@ def check_topic(text: object, field: str = "topic") -> str:
     Raises:
       ValidationError: the text names *field* and the value.
     """
-    if type(text) is str and text.isascii():  # nearly always
-        return _checked_topic(text, field)
-    return _checked_topic(check_text(text, field), field)
+    if type(text) is str and text in GOOD_TOPICS:  # nearly always
+        return text
+    topic = check_text(text, field)
+    _check_topic(topic, field)
+    if len(GOOD_TOPICS) == _MOST_TOPICS:
+        GOOD_TOPICS.clear()
+    GOOD_TOPICS.add(topic)
+    return topic
 
 
-@lru_cache(maxsize=1024)  # publish checks the topic of every message; refusals are not cached
-def _checked_topic(topic: str, field: str) -> str:
+def _check_topic(topic: str, field: str) -> None:
     _check_name(topic, field, MAX_TOPIC_BYTES)
     if topic.startswith(_OWN_PREFIX):
         raise ValidationError(f"{field}: {shown(topic)} begins with {_OWN_PREFIX!r}, our own keys")
@@ -84,7 +91,6 @@ def _checked_topic(topic: str, field: str) -> str:
         raise ValidationError(
             f"{field}: {shown(topic)} has braces that are not one hash tag like '{{orders}}'"
         )
-    return topic
 
 
 def check_group(text: object, field: str = "group") -> str:

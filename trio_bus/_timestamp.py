@@ -46,6 +46,8 @@ _RELAXED = re.compile(
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_DIGITS = [f"{number:03}" for number in range(1000)]
+
 # The calendar repeats itself after so many years: it lets us compute beyond its two ends.
 _CYCLE = 400
 
@@ -55,9 +57,10 @@ def format_timestamp(instant: datetime) -> str:
     # Most messages are published in the second of the last one: its text is kept.
     since = instant - _EPOCH
     second, micros = _second(since.days, since.seconds), since.microseconds
-    if micros % 1000:
-        return f"{second}.{micros:06}Z"
-    return f"{second}.{micros // 1000:03}Z" if micros else f"{second}Z"
+    if not micros:
+        return f"{second}Z"
+    millis, rest = _DIGITS[micros // 1000], micros % 1000
+    return f"{second}.{millis}{_DIGITS[rest]}Z" if rest else f"{second}.{millis}Z"
 
 
 @lru_cache(maxsize=16)

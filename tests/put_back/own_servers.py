@@ -165,8 +165,8 @@ _ANSWERS = (
             put(
                 "what is published",
                 f"{_REDIS}/appending.py",
-                "        for answer in owed.answers()\n",
-                "        for answer in list(owed.answers())[::-1]\n",
+                "    for answer in owed.answers():\n",
+                "    for answer in list(owed.answers())[::-1]:\n",
             ),
             put(
                 "what is renewed",

@@ -22,8 +22,8 @@ TELLING = (
             put(
                 "within a chunk",
                 f"{_REDIS}/appending.py",
-                "        packed.append(command)\n        size += len(command)\n    if packed:\n",
-                "        packed.insert(0, command)\n        size += len(command)\n    if packed:\n",
+                "    for record in records:\n        begin",
+                "    for record in reversed(records):\n        begin",
             ),
         ),
     ),

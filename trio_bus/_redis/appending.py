@@ -13,7 +13,7 @@ from trio_bus._once import Once, too_many_fields
 from .errors import to_exception
 from .once import pack_once
 from .pipeline import Owed
-from .replies import as_entry_id
+from .replies import as_entry_id, new_entry_id
 from .resp import ErrorReply, Reply
 
 _MOST = 1000
@@ -37,12 +37,27 @@ def chunks(
 
 
 def pack_append(topic: str, record: Record) -> bytes:
-    """Pack an XADD in half of the time of `pack`, by writing equal parts only once."""
-    parts = [_opening(topic, len(record))]
-    for name, value in record:
-        parts += (_NAMES[name], _LENGTHS[len(value)], value)
-    parts.append(b"\r\n")
+    """Pack an XADD in a third of the time of `pack`, by writing equal parts only once."""
+    parts: list[bytes] = []
+    _add(parts, topic, record)
     return b"".join(parts)
+
+
+def _add(parts: list[bytes], topic: str, record: Record) -> int:
+    """Add what an XADD is made of; return how many bytes its fields are."""
+    parts.append(_opening(topic, len(record)))
+    size = 0
+    for name, value in record:
+        length = len(value)
+        try:  # costs nothing where it is there
+            head = _HEADS[name][length]
+        except KeyError:
+            head = _write_head(name, length)
+        parts.append(head)
+        parts.append(value)
+        size += len(head) + length
+    parts.append(b"\r\n")
+    return size
 
 
 @lru_cache(maxsize=1024)
@@ -52,39 +67,34 @@ def _opening(topic: str, fields: int) -> bytes:
     return b"*%d\r\n$4\r\nXADD\r\n$%d\r\n%b\r\n$1\r\n*" % (3 + 2 * fields, len(name), name)
 
 
-class _Lengths(dict[int, bytes]):
-    """What stands before a value of some length; short ones are there, long ones are made."""
-
-    def __missing__(self, length: int) -> bytes:
-        return b"$%d\r\n" % length
-
-
-class _Names(dict[bytes, bytes]):
-    """What stands between two values: the name of a field. The first ones are kept."""
-
-    def __missing__(self, name: bytes) -> bytes:
-        written = b"\r\n$%d\r\n%b\r\n" % (len(name), name)
-        if len(self) < _MOST and len(name) < _MOST:
-            self[name] = written
-        return written
+_HEADS: dict[bytes, dict[int, bytes]] = {}
+"""What stands before a value, by the name of its field and by its length: the first ones met."""
+_MOST_NAMES = 32
+_LONGEST = 4096
 
 
-_LENGTHS = _Lengths({length: b"$%d\r\n" % length for length in range(1024)})
-_NAMES = _Names()
+def _write_head(name: bytes, length: int) -> bytes:
+    head = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, length)
+    is_kept = length <= _LONGEST and len(name) <= _LONGEST
+    if is_kept and (name in _HEADS or len(_HEADS) < _MOST_NAMES):
+        _HEADS.setdefault(name, {})[length] = head
+    return head
 
 
 def _plain_chunks(topic: str, records: Sequence[Record]) -> Iterator[Chunk]:
-    packed: list[bytes] = []
-    size = 0
+    parts: list[bytes] = []  # of all commands of a chunk: they are put together once
+    count = size = 0
     for record in records:
-        command = pack_append(topic, record)
-        if packed and (len(packed) == _MOST or size + len(command) > _LARGEST):
-            yield b"".join(packed), len(packed), _NONE
-            packed, size = [], 0
-        packed.append(command)
-        size += len(command)
-    if packed:
-        yield b"".join(packed), len(packed), _NONE
+        begin = len(parts)
+        more = _add(parts, topic, record)
+        if count and (count == _MOST or size + more > _LARGEST):
+            yield b"".join(parts[:begin]), count, _NONE
+            del parts[:begin]
+            count = size = 0
+        count += 1
+        size += more
+    if count:
+        yield b"".join(parts), count, _NONE
 
 
 def _many_chunks(
@@ -115,11 +125,16 @@ def pack(topic: str, record: Record, once: Once | None, *, write_again: bool = F
 
 def results(owed: Owed, refused: Refused = _NONE) -> list[EntryId | Exception]:
     """Return an id, or an error of its own, for each record of a chunk that *owed* carried."""
-    # What nearly all are is read without a call.
-    found: list[EntryId | Exception] = [
-        as_entry_id(answer) if type(answer) is bytes else result_of(answer)
-        for answer in owed.answers()
-    ]
+    found: list[EntryId | Exception] = []
+    last, ms = b"", 0  # many of a batch are stored in the same millisecond
+    for answer in owed.answers():
+        if type(answer) is bytes:  # as nearly all are, and `as_entry_id` reads one
+            time, _, seq = answer.partition(b"-")
+            if time != last:
+                last, ms = time, int(time)
+            found.append(new_entry_id(EntryId, (ms, int(seq))))
+        else:
+            found.append(result_of(answer))
     for at, error in refused:
         found.insert(at, error)
     return found

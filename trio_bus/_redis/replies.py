@@ -15,7 +15,7 @@ from .resp import ErrorReply, Reply
 Fields: TypeAlias = tuple[EntryId, Record, int]
 """An entry: its id, its record, and how many bytes that has, or 0 where nobody has looked."""
 
-_new = cast(
+new_entry_id = cast(
     "Callable[[type[EntryId], tuple[int, int]], EntryId]",
     getattr(tuple, "__new__"),  # noqa: B009 - its type is partly unknown
 )
@@ -77,7 +77,8 @@ def as_entry_id(reply: Reply) -> EntryId:
     """Return an entry id; the server is trusted to write it well."""
     text = reply if type(reply) is bytes else as_bytes(reply)
     ms, _, seq = text.partition(b"-")
-    return _new(EntryId, (int(ms), int(seq)))  # not by way of its constructor: each message has one
+    # Not by way of its constructor: each message has one.
+    return new_entry_id(EntryId, (int(ms), int(seq)))
 
 
 def as_record(reply: Reply) -> Record:
@@ -123,7 +124,7 @@ def _usual(rows: Sequence[tuple[bytes, list[bytes]]]) -> list[Fields]:
         ms, _, seq = entry_id.partition(b"-")
         words = iter(flat)
         record = tuple(zip(words, words))  # noqa: B905 - it is even
-        found.append((_new(EntryId, (int(ms), int(seq))), record, size))
+        found.append((new_entry_id(EntryId, (int(ms), int(seq))), record, size))
     return found
 
 

@@ -100,9 +100,13 @@ class Parser:
         self._reader.feed(cast("bytes", data))
         replies: list[Reply] = []
         gets: Callable[[], Reply | _Incomplete] = self._reader.gets
-        while not isinstance(got := gets(), _Incomplete):
-            if isinstance(got, hiredis.PushNotification):
+        while True:
+            got = gets()
+            if type(got) is bytes:  # nearly always
+                replies.append(got)
+            elif isinstance(got, _Incomplete):
+                return replies
+            elif isinstance(got, hiredis.PushNotification):
                 self.on_push(cast("list[Reply]", got))
             else:
                 replies.append(got)
-        return replies
