@@ -101,10 +101,14 @@ class Bus:
         Cancellation: while waiting for the reply, the message **may have been stored**. While
         waiting for the next attempt, nothing more is sent.
         """
-        self.check_open()
+        if self._closed:
+            self.check_open()
         if message.idempotency_key is None and options.confirmation is Confirmation.ACCEPTED:
             # What nearly every publish is: nothing is made, or called, that only a failure needs.
-            record = self._encode(message, options)
+            if options.metadata is NO_HEADERS:
+                record = self.gate.encode(message)
+            else:
+                record = self._encode(message, options)
             began = trio.current_time()
             outcomes = await self.backend.append(message.topic, (record,))
             if type(outcomes[0]) is EntryId:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
-
-def _of_this_machine() -> datetime:
-    return datetime.now(UTC)
+_of_this_machine = partial(datetime.now, UTC)
 
 
 class Wall:

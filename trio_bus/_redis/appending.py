@@ -142,6 +142,9 @@ def results(owed: Owed, refused: Refused = _NONE) -> list[EntryId | Exception]:
 
 def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
     """Return the id, or the error, that one answer means."""
+    if type(answer) is bytes:  # nearly always
+        ms, _, seq = answer.partition(b"-")
+        return new_entry_id(EntryId, (int(ms), int(seq)))
     if isinstance(answer, ConnectionLost):
         return answer
     if isinstance(answer, ErrorReply):
@@ -152,8 +155,7 @@ def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
 def result(owed: Owed) -> EntryId | Exception:
     """Return the id, or the error, of the one record that *owed* carried."""
     if owed.cause is None:
-        answer = owed.replies[0]
-        return as_entry_id(answer) if type(answer) is bytes else result_of(answer)
+        return result_of(owed.replies[0])
     return owed.lost()
 
 

@@ -89,7 +89,7 @@ class Link:
     def current(self) -> Pipeline | None:
         """The pipeline that works now, if there is one."""
         pipeline = self._pipeline
-        return pipeline if pipeline is not None and pipeline.is_open else None
+        return pipeline if pipeline is not None and pipeline.failure is None else None
 
     @property
     def is_closed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import final
 
@@ -49,14 +49,17 @@ class Owed:
         self.abandoned: bool = False
         self._waiting: trio.lowlevel.Task | None = None
 
-    async def wait(self) -> None:
-        """Wait until it has arrived. It may have arrived all the same when this is cancelled."""
+    def wait(self) -> Awaitable[object]:
+        """Wait until it has arrived. It may have arrived all the same when this is cancelled.
+
+        To be awaited at once. It is not ``async`` itself: that would be one more coroutine for
+        each command.
+        """
         if self.arrived:
-            await trio.lowlevel.checkpoint()
-            return
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 - who calls this awaits it
         assert self._waiting is None, "two tasks wait for one answer"
         self._waiting = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - as above
 
     def arrive(self, cause: BaseException | None) -> None:
         """Say that it is answered, or lost from *cause*; wake who waits."""
@@ -139,18 +142,14 @@ class Pipeline:
         self._patience = trio.CancelScope()
         self._deadline = inf
         self._service = trio.CancelScope(shield=True)
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
+        """Why it ended, if it did. Only this class changes it."""
         self.ended: trio.Event = trio.Event()
 
     @property
     def is_open(self) -> bool:
         """Whether commands can be queued."""
-        return self._failure is None
-
-    @property
-    def failure(self) -> BaseException | None:
-        """Why it ended, if it did."""
-        return self._failure
+        return self.failure is None
 
     async def call(self, *command: bytes | str | int) -> Reply:
         """Send one command and return its reply; a refusal is returned too.
@@ -167,16 +166,19 @@ class Pipeline:
         """Send commands in one write and return their replies, in order. Otherwise like `call`."""
         return (await self.exchange(pack_all(commands), len(commands))).unwrap()
 
+    @trio.lowlevel.enable_ki_protection
     async def exchange(self, data: bytes, expected: int) -> Owed:
         """Send packed commands and wait until they are answered or lost.
 
         Cancelled, they are withdrawn, or left as a tombstone if they were written. In a scope that
         is cancelled already, they are not sent.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         if expected == 0:
             await trio.lowlevel.checkpoint()
             return Owed(data, 0, 0.0)
+        if not (self._owed or self._outbox or self._is_shared):
+            # It may be sent in this step. What is queued is withdrawn by a wait that is cancelled.
+            await trio.lowlevel.checkpoint_if_cancelled()
         if not self._credit.take_if_free(expected, len(data)):
             await self._credit.acquire(expected, len(data))
         # No checkpoint until it is queued: the order of writing is the order of replies.
@@ -213,11 +215,12 @@ class Pipeline:
 
     @trio.lowlevel.enable_ki_protection
     def _queue(self, owed: Owed, *, is_alone: bool = True) -> Owed:
-        if self._failure is not None:
-            self._finish(owed, self._failure)
-        elif not (is_alone and self._sent_now(owed)):
-            if not self._outbox:
-                self._outbox_filled.set()
+        if self.failure is not None:
+            self._finish(owed, self.failure)
+        elif self._outbox:
+            self._outbox.append(owed)
+        elif self._owed or self._is_shared or not (is_alone and self._sent_now(owed)):
+            self._outbox_filled.set()
             self._outbox.append(owed)
         return owed
 
@@ -228,9 +231,7 @@ class Pipeline:
         same time is written together.
         """
         size = len(owed.data)
-        if self._outbox or self._owed or self._is_shared or size > _SMALL:
-            return False
-        sent = self._wire.send_now(owed.data)
+        sent = 0 if size > _SMALL else self._wire.send_now(owed.data)
         if not sent:
             return False
         if sent < size:
@@ -280,7 +281,7 @@ class Pipeline:
         What was not written is lost. It is the end for a server that answers, and should not be
         asked any more.
         """
-        self._failure = self._failure or cause
+        self.failure = self.failure or cause
         while self._outbox:
             self._finish(self._outbox.popleft(), cause)
         if not self._owed:
@@ -288,7 +289,7 @@ class Pipeline:
 
     def fail(self, cause: BaseException) -> None:
         """Give every waiter its own exception from *cause*; the first cause stays."""
-        self._failure = self._failure or cause
+        self.failure = self.failure or cause
         for queue in (self._owed, self._outbox):
             while queue:
                 self._finish(queue.popleft(), cause)
@@ -317,11 +318,11 @@ class Pipeline:
         if self._rest:
             chunks.append(self._rest)
             self._rest = b""
-        while self._outbox:
-            owed = self._outbox.popleft()
+        for owed in self._outbox:
             owed.written = now
             chunks.append(owed.data)
-            self._owed.append(owed)
+        self._owed += self._outbox
+        self._outbox.clear()
         self._hasten()
         self._is_shared = len(chunks) > 1
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -329,7 +330,7 @@ class Pipeline:
     @trio.lowlevel.enable_ki_protection
     async def _read(self, scope: trio.CancelScope) -> None:
         try:
-            while self._failure is None or self._owed:
+            while self.failure is None or self._owed:
                 with self._patience:
                     await self._receive()
                 if self._due <= trio.current_time():
@@ -342,7 +343,7 @@ class Pipeline:
 
     async def _receive(self) -> None:
         """Receive until nothing more is to come."""
-        while self._failure is None or self._owed:
+        while self.failure is None or self._owed:
             self._match(await self._wire.receive())
             if self._owed:
                 self._heard = trio.current_time()
@@ -350,22 +351,28 @@ class Pipeline:
 
     def _match(self, replies: list[Reply]) -> None:
         """Give each reply to the oldest that is owed some: to each as many at a time as it is."""
-        at = 0
-        while at < len(replies):
-            if not self._owed:
-                raise ProtocolError(f"a reply that nobody asked for: {type(replies[at]).__name__}")
-            owed = self._owed[0]
-            part = replies[at : at + owed.expected - len(owed.replies)]
-            at += len(part)
-            for reply in part:
-                if type(reply) is ErrorReply and is_demotion(reply):
-                    # A failover happened. Another connection may lead to the new primary.
-                    self.retire(to_exception(reply))
-            # The replies to a tombstone are counted and not kept.
-            owed.replies += [None] * len(part) if owed.abandoned else part
-            if len(owed.replies) == owed.expected:
-                self._owed.popleft()
-                self._finish(owed, None)
+        at = commands = size = 0
+        try:
+            while at < len(replies):
+                if not self._owed:
+                    kind = type(replies[at]).__name__
+                    raise ProtocolError(f"a reply that nobody asked for: {kind}")
+                owed = self._owed[0]
+                part = replies[at : at + owed.expected - len(owed.replies)]
+                at += len(part)
+                for reply in part:
+                    if type(reply) is ErrorReply and is_demotion(reply):
+                        # A failover happened. Another connection may lead to the new primary.
+                        self.retire(to_exception(reply))
+                # The replies to a tombstone are counted and not kept.
+                owed.replies += [None] * len(part) if owed.abandoned else part
+                if len(owed.replies) == owed.expected:
+                    self._owed.popleft()
+                    commands += owed.expected
+                    size += len(owed.data)
+                    owed.arrive(None)
+        finally:
+            self._credit.release(commands, size)  # of all at once
 
     @property
     def _due(self) -> float:
