@@ -50,16 +50,17 @@ def main(url: str, directory: str, seed: str, count: str) -> None:
     crowd.keep_full()
     print("full", flush=True)
     rng = seeded(seed)
-    told = False
-    while not (told and len(crowd.killed) >= LEAST_KILLED):
-        told = _told(rng.expovariate(1 / PAUSE)) or told
+    enough = False
+    while not (enough and len(crowd.killed) >= LEAST_KILLED):
+        enough = _told(rng.expovariate(1 / PAUSE)) or enough
         crowd.strike(rng)
     crowd.calm()
     print(json.dumps(sorted(crowd.living.values())), flush=True)
     while not _told(1.0):
         crowd.keep_full()
     crowd.end()
-    print(json.dumps({"killed": crowd.killed, "failed": crowd.failed}), flush=True)
+    told = {"killed": crowd.killed, "stopped": crowd.paused, "failed": crowd.failed}
+    print(json.dumps(told), flush=True)
 
 
 def _told(patience: float) -> bool:
@@ -78,6 +79,8 @@ class Crowd:
     count: int
     living: dict[int, str] = attrs.field(factory=dict[int, str])
     killed: list[str] = attrs.field(factory=list[str])
+    paused: list[str] = attrs.field(factory=list[str])
+    """Those that were, and went on, though perhaps after more than half of a lease."""
     failed: list[str] = attrs.field(factory=list[str])
     """Those that ended and should not have."""
     _born: int = 0
@@ -110,6 +113,7 @@ class Crowd:
             self.killed.append(self.living.pop(pid))
         else:
             os.kill(pid, signal.SIGSTOP)
+            self.paused.append(self.living[pid])
             self._stopped[pid] = time.monotonic() + rng.random() * 2 * LEASE
         self.keep_full()
 

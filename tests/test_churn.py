@@ -197,7 +197,6 @@ async def server_seconds(backend: StreamBackend) -> float:
     return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
 
 
-@pytest.mark.long
 @pytest.mark.bulk
 @pytest.mark.long
 async def test_200_consumers_in_20_processes_that_are_killed_lose_nothing(
@@ -217,7 +216,7 @@ async def test_200_consumers_in_20_processes_that_are_killed_lose_nothing(
             with trio.fail_after(5 * PATIENCE):
                 told = await crowd.end()
             group = await group_of(world.backend)
-            account = Account.of(crowd.books(), GUESTS, told["killed"])
+            account = Account.of(crowd.books(), GUESTS, told["killed"], told["stopped"])
             account.check(PUBLISHED, await buried_in(world.backend, DEAD_TOPIC))
     measured = (
         f"{len(told['killed'])} processes killed, {account.joined.total()} consumers joined, "

@@ -170,7 +170,11 @@ class World:
                     self.pump.step()
             job.cancel()
         self.pump.wait_for(job)
-        return Ended.CANCELLED if job.cancelled else job.result()
+        if not job.cancelled:
+            return job.result()
+        # A server may do it as long as it has not answered what it is asked after it.
+        self.pump.run(self.subject.info, step.topic)
+        return Ended.CANCELLED
 
     async def _judge(self, step: Step, came: object) -> tuple[list[Model], Verdict | None]:
         infos = [await self.subject.info(self.shape.name(topic)) for topic in TOPICS]
