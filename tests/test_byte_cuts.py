@@ -28,7 +28,7 @@ from trio_bus._redis import RedisBackend, open_redis
 from trio_bus._redis.member import RedisMember
 from trio_bus.testing import Act, Exchange, FaultProxy, open_fault_proxy
 
-pytestmark = [pytest.mark.bulk, pytest.mark.any_python]
+pytestmark = [pytest.mark.bulk, pytest.mark.any_python, pytest.mark.any_server]
 
 ROWS = [*cut_rows.ROWS, *ORDER_ROWS]
 LANES = 12

@@ -27,6 +27,8 @@ from trio_bus import _embedded
 from trio_bus._embedded import EmbeddedServer, open_embedded
 from trio_bus._errors import EmbeddedServerError, ValidationError
 
+pytestmark = pytest.mark.any_python
+
 _OWNER = """
 import sys, trio
 from trio_bus._embedded import open_embedded

@@ -29,7 +29,7 @@ async def test_200_messages_and_4_kills(server_url: str) -> None:
     assert await booked(server_url, 200, 4) == b"booked: 1100 pens and 200 invoices"
 
 
-@pytest.mark.long
+@pytest.mark.any_server
 @pytest.mark.bulk
 @pytest.mark.long
 async def test_2000_messages_and_30_kills(server_url: str) -> None:

@@ -16,13 +16,16 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_bus import (
+    BusClosed,
     BusError,
     EntryId,
+    MemoryBackend,
     Message,
     RemoteError,
     Scope,
     Unsupported,
     ValidationError,
+    open_bus,
 )
 from trio_bus._fields import FieldsCodec
 from trio_bus._look import Look
@@ -40,12 +43,13 @@ from trio_bus._subscription.flusher import Flusher
 from trio_bus._subscription.succession import Succession
 from trio_bus._timestamp import read_written
 from trio_bus.abc import Ack, Entry, Receipt, Release, Settled
+from trio_bus.testing._backend_conformance._machine import _administrator
 from trio_bus.testing._backend_conformance._matching import Matcher
 from trio_bus.testing._backend_conformance._pairs import Pairs
 from trio_bus.testing._trims import _stepwise
 
 if TYPE_CHECKING:
-    from trio_bus._backend import GroupMember
+    from trio_bus._backend import GroupMember, StreamBackend
     from trio_bus._holding import Holding
     from trio_bus._redis.group import Group
     from trio_bus._redis.link import Link
@@ -98,6 +102,19 @@ def test_few_names_of_fields_are_remembered_and_all_are_written() -> None:
         for fields in (record, long):
             words = [word for field in fields for word in field]
             assert pack_append("orders", fields) == pack(("XADD", "orders", "*", *words))
+
+
+async def test_a_closed_bus_publishes_nothing() -> None:
+    async with open_bus("memory:") as bus:
+        bus.close()
+        with pytest.raises(BusClosed):
+            await bus.publish(Message("orders"))
+
+
+def test_a_backend_is_its_own_administrator_if_it_can_be() -> None:
+    nobody, somebody = cast("StreamBackend", object()), MemoryBackend()
+    assert _administrator(nobody, None) is None
+    assert _administrator(somebody, None) is somebody
 
 
 def test_an_entry_without_values_is_no_entry() -> None:

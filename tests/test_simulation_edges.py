@@ -65,7 +65,6 @@ def test_whoever_stands_still_when_an_invariant_breaks_does_not_keep_the_world(
         assert failure(still, seed).invariant is not None
 
 
-@pytest.mark.bulk
 @pytest.mark.any_python
 def test_whoever_asks_too_much_runs_hot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MOST_CALLS", 20)

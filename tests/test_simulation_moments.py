@@ -58,6 +58,12 @@ def test_each_of_a_batch_is_renewed_and_acked() -> None:
     assert len(details(run, What.SUCCEEDED)) == 6
 
 
+def test_runs_in_which_the_same_happened_have_one_digest() -> None:
+    first, again, other = (simulate(BATCHES, seed).digest for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
 def test_a_batch_ends_at_once_when_one_of_it_swallows_its_timeout() -> None:
     swallowing = attrs.evolve(BATCHES, handlings=(Handling.SWALLOW,), handler_timeouts=(0.05,))
     run = simulate(swallowing, 0)
