@@ -115,6 +115,7 @@ def test_a_backend_is_its_own_administrator_if_it_can_be() -> None:
     nobody, somebody = cast("StreamBackend", object()), MemoryBackend()
     assert _administrator(nobody, None) is None
     assert _administrator(somebody, None) is somebody
+    assert _administrator(nobody, lambda _: somebody) is somebody
 
 
 def test_an_entry_without_values_is_no_entry() -> None:
