@@ -46,10 +46,7 @@ class Gate:
             raise
         except Exception as error:  # a broken codec must not bring a subscription down
             raise SerializationError(f"the codec raised {error!r}") from error
-        size = 0  # as `record_bytes` counts, in half of its time
-        for name, value in record:
-            size += len(name) + len(value)
-        if size > self._max_record_bytes:
+        if record_bytes(record) > self._max_record_bytes:
             raise ValidationError(f"message: {self._too_long(record)}")
         return record
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -148,50 +148,13 @@ class Message:
 
 
 class _Draft:
-    """A message that can still be filled: it has the same slots, and no guard."""
-
-    __slots__ = tuple(field.name for field in attrs.fields(Message))
-    if TYPE_CHECKING:
-        topic: str
-        payload: bytes
-        key: str
-        kind: str
-        source: str
-        uid: str
-        occurred_at: datetime
-        headers: Headers
-        content_type: str | None
-        event_version: str | None
-        idempotency_key: str | None
-        expires_at: datetime | None
-        trace_uid: str | None
-        correlation_uid: str | None
-
-
-_DONE = cast("type[_Draft]", Message)
-
-
-def plain(  # noqa: PLR0917 - by position, as each message that is read is made
-    topic: str, payload: bytes, key: str, kind: str, source: str, uid: str, occurred_at: datetime
-) -> Message:
-    """Do what `restored` does where there is nothing else, in half the time.
+    """A message that can still be filled: it has the same slots, and no guard.
 
     Python lets an object become one of another class, if both have the same slots, and none for
     weak references.
     """
-    draft = _Draft()
-    draft.topic = topic
-    draft.payload = payload
-    draft.key = key
-    draft.kind = kind
-    draft.source = source
-    draft.uid = uid
-    draft.occurred_at = occurred_at
-    draft.headers = NO_HEADERS
-    draft.content_type = draft.event_version = draft.idempotency_key = None
-    draft.expires_at = draft.trace_uid = draft.correlation_uid = None
-    draft.__class__ = _DONE
-    return cast("Message", draft)
+
+    __slots__ = tuple(field.name for field in attrs.fields(Message))
 
 
 if TYPE_CHECKING:
@@ -232,6 +195,18 @@ else:
         message.trace_uid = trace_uid
         message.correlation_uid = correlation_uid
         message.__class__ = Message
+
+
+def plain(  # noqa: PLR0917 - by position, as each message that is read is made
+    topic: str, payload: bytes, key: str, kind: str, source: str, uid: str, occurred_at: datetime
+) -> Message:
+    """Do what `restored` does where there is nothing else, in half the time."""
+    message = Message.__new__(Message)
+    _fill(
+        message, topic, payload, key, kind, source, uid, occurred_at, NO_HEADERS,
+        None, None, None, None, None, None,
+    )  # fmt: skip
+    return message
 
 
 def restored(

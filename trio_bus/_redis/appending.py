@@ -143,8 +143,7 @@ def results(owed: Owed, refused: Refused = _NONE) -> list[EntryId | Exception]:
 def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
     """Return the id, or the error, that one answer means."""
     if type(answer) is bytes:  # nearly always
-        ms, _, seq = answer.partition(b"-")
-        return new_entry_id(EntryId, (int(ms), int(seq)))
+        return as_entry_id(answer)
     if isinstance(answer, ConnectionLost):
         return answer
     if isinstance(answer, ErrorReply):
