@@ -36,7 +36,6 @@ from .pipeline import Pipeline
 from .portion import Portion
 from .reader import Identity, Reader
 from .replies import Fields
-from .resp import Command
 from .strays import Holdings
 
 
@@ -109,7 +108,7 @@ class RedisMember(GroupMember):
             await self._holdings.recover()
             self._holdings.is_reading = True  # no checkpoint since it recovered
             with self._portion.asking(count) as asked:
-                fields = await self._reader.read(self._read_command(asked), timeout)
+                fields = await self._reader.read(partial(self._group.pack_read, asked), timeout)
         finally:
             self._reading = self._holdings.is_reading = False
         # No checkpoint since they arrived: they cannot get lost to a cancel.
@@ -223,15 +222,12 @@ class RedisMember(GroupMember):
     async def grown(self, after: EntryId, timeout: float) -> None:
         """Wait until the topic has an entry behind that one; see `GroupMember.grown`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._scout.read(lambda block_ms: self._order.grown_command(after, block_ms), timeout)
+        await self._scout.read(partial(self._order.pack_grown, after), timeout)
 
     async def aclose(self) -> None:
         """Close the connections for reads."""
         await self._reader.aclose()
         await self._scout.aclose()
-
-    def _read_command(self, count: int) -> Callable[[int], Command]:
-        return lambda block_ms: self._group.read_command(count, block_ms)
 
     async def _take(self, count: int, suspect: EntryId | None, *, book: bool) -> TakeOver:
         take = partial(self._group.take_over, suspect=suspect, book=book)

@@ -17,7 +17,7 @@ from . import scripts
 from .group import Group, taken_from
 from .link import Link
 from .replies import as_entry_id, as_int, as_list, as_record, as_row, checked
-from .resp import Argument, Command, Reply
+from .resp import Argument, Reply, pack
 from .schedule import wake_channel
 from .scripts import ScriptCall
 
@@ -80,9 +80,9 @@ class Order:
             _ids(over),
         )
 
-    def grown_command(self, after: EntryId, block_ms: int) -> Command:
-        """Return the blocking look for an entry behind that one."""
-        return ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._us.topic, str(after))
+    def pack_grown(self, after: EntryId, block_ms: int) -> bytes:
+        """Pack the blocking look for an entry behind that one."""
+        return pack(("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._us.topic, str(after)))
 
     async def _run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         return checked(await scripts.run(self._link, ScriptCall(name, keys, arguments)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import final
 
 from trio_bus._errors import OutcomeUnknown
 
@@ -31,19 +31,9 @@ class Portion:
         """Whether the last reply was lost although earlier losses had led to one entry alone."""
         return self._single
 
-    @contextmanager
-    def asking(self, count: int) -> Generator[int]:
-        """Give how many to ask for, where *count* would do; note it if the reply is lost.
-
-        A server that does not answer in time says nothing about the size of its answer.
-        """
-        asked = int(min(count, self._limit))
-        try:
-            yield asked
-        except OutcomeUnknown as error:
-            if not isinstance(error.__cause__, TimeoutError):
-                self._lost(asked)
-            raise
+    def asking(self, count: int) -> Asking:
+        """Give how many to ask for, where *count* would do; note it if the reply is lost."""
+        return Asking(self, int(min(count, self._limit)))
 
     def came(self, asked: int, got: int) -> None:
         """Note that a reply came; one that the limit did not bound says nothing about it."""
@@ -55,8 +45,35 @@ class Portion:
             self._limit *= 2
             self._full = 0
 
-    def _lost(self, asked: int) -> None:
+    def lost(self, asked: int) -> None:
+        """Note that a reply to so many was lost."""
         self._single = asked == 1 == self._limit
         self._limit = max(1, asked // 2)
         self._proofs = min(2 * self._proofs, _MOST_PROOFS)
         self._full = 0
+
+
+@final
+class Asking:
+    """The time in which a reply is awaited: a generator would cost each read three times that.
+
+    A server that does not answer in time says nothing about the size of its answer.
+    """
+
+    __slots__ = ("_asked", "_portion")
+
+    def __init__(self, portion: Portion, asked: int) -> None:
+        self._portion = portion
+        self._asked = asked
+
+    def __enter__(self) -> int:
+        return self._asked
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OutcomeUnknown) and not isinstance(error.__cause__, TimeoutError):
+            self._portion.lost(self._asked)

@@ -16,7 +16,7 @@ from .connecting import Capability
 from .link import Link
 from .pipeline import Owed, Pipeline
 from .replies import Fields, read_entries
-from .resp import Command, ErrorReply, pack
+from .resp import ErrorReply
 
 LONGEST_BLOCK = 60.0
 """Seconds: no single read waits longer, so that a link that died in silence is noticed."""
@@ -79,8 +79,8 @@ class Reader:
         self._grace = grace
         self._connection: _Connection | None = None
 
-    async def read(self, make: Callable[[int], Command], timeout: float) -> list[Fields]:
-        """Send the read that *make* returns for a time in milliseconds; return what it brings.
+    async def read(self, make: Callable[[int], bytes], timeout: float) -> list[Fields]:
+        """Send the read that *make* packs for a time in milliseconds; return what it brings.
 
         Cancelled, it has been ended and what had arrived was released, before this returns.
 
@@ -88,13 +88,13 @@ class Reader:
           ConnectionLost: something may have been delivered; `on_loss` was told.
           RemoteError: what the server refused.
         """
-        deadline = trio.current_time() + timeout
+        deadline, left = trio.current_time() + timeout, timeout
         while True:
-            left = max(0.0, deadline - trio.current_time())
             longest = self._longest_block()
             fields = await self._read_once(make, min(left, longest))
             if fields or left <= longest:
                 return fields
+            left = max(0.0, deadline - trio.current_time())
 
     async def aclose(self) -> None:
         """Close the connection, at once; a read that goes on loses it."""
@@ -108,11 +108,11 @@ class Reader:
         control = self._link.current
         return LONGEST_BLOCK if control is None or _may_unblock(control) else SHORT_BLOCK
 
-    async def _read_once(self, make: Callable[[int], Command], block: float) -> list[Fields]:
+    async def _read_once(self, make: Callable[[int], bytes], block: float) -> list[Fields]:
         connection = await self._opened()
         block_ms = max(1, math.ceil(block * 1000))  # 0 would be for ever
         patience = block + self._grace
-        owed = connection.pipeline.submit(pack(make(block_ms)), 1, patience)
+        owed = connection.pipeline.submit(make(block_ms), 1, patience)
         try:
             await owed.wait()
         except BaseException:

@@ -96,11 +96,11 @@ async def _read(plain: trio.socket.SocketType) -> bytes:
       trio.ClosedResourceError: it was closed by us.
     """
     while True:
-        if plain.fileno() < 0:
+        if (number := plain.fileno()) < 0:
             raise trio.ClosedResourceError("this socket was closed")
-        await trio.lowlevel.wait_readable(plain.fileno())
+        await trio.lowlevel.wait_readable(number)
         try:
-            return os.read(plain.fileno(), _CHUNK)
+            return os.read(plain.fileno(), _CHUNK)  # it may have been closed since
         except BlockingIOError:  # it was woken for nothing
             continue
         except OSError as error:

@@ -34,7 +34,7 @@ class Consumer:
         self._group = group
         self._read_scope: trio.CancelScope | None = None
         self._errors = 0
-        self._reads = AsyncValue(0)
+        self._read_ended = trio.lowlevel.ParkingLot()
         self._waits = AsyncValue(0)
         self._company = Company(core.permits, core.config.max_in_flight)
         self._longest = min(core.config.block_timeout, core.lease / READS_PER_LEASE)
@@ -68,7 +68,9 @@ class Consumer:
 
     async def wait_out(self) -> None:
         """Wait until no read is under way."""
-        await self._reads.wait_value(0)
+        await trio.lowlevel.checkpoint()
+        while self._read_scope is not None:
+            await self._read_ended.park()
 
     async def pause(self) -> None:
         """Begin no read until `go_on`; return when the one under way has ended."""
@@ -98,7 +100,7 @@ class Consumer:
             permits.give_back(taken)
             return
         entries: list[Entry] = []
-        self._reads.value, self._read_scope = 1, scope
+        self._read_scope = scope
         sent = trio.current_time()
         try:
             entries = await self._core.member.read(taken, self._longest)
@@ -107,4 +109,5 @@ class Consumer:
             self._read_scope = None
             permits.give_back(taken - len(entries))
             self._core.receive(entries, sent)
-            self._reads.value = 0
+            if self._read_ended:
+                self._read_ended.unpark_all()

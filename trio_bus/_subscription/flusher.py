@@ -142,10 +142,11 @@ class Flusher:
     ) -> None:
         """End what was answered, and keep the rest."""
         ended: list[Settling] = []
-        seconds, done = self._draw(), Settled.DONE
+        done, seconds = Settled.DONE, None
         for settling, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, RemoteError):
                 self._report(Scope.SETTLE, outcome, settling.holding.receipt)
+                seconds = seconds or self._draw()
                 self._try_again(settling, outcome, seconds)
             elif settling.outcome is None and settling.abandoned is None:
                 ended.append(settling)

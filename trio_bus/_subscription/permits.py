@@ -46,7 +46,10 @@ class Permits:
         """
         while True:
             await self._valve.wait_open(despite)
-            await self._take_one()
+            if self._free > 0:
+                self._free -= 1
+            else:
+                await self._waiting.park()  # who releases one hands it over
             if not self._valve.is_shut(despite):
                 break
             self._release()
@@ -54,12 +57,6 @@ class Permits:
         self._free -= more
         self._valve.begin()
         return 1 + more
-
-    async def _take_one(self) -> None:
-        if self._free > 0:
-            self._free -= 1
-        else:
-            await self._waiting.park()  # who releases one hands it over
 
     async def wait_company(self, enough: int, longest: float) -> int:
         """Wait until *enough* are free, or one is for so many seconds; say how many are.
