@@ -11,8 +11,10 @@ from .works import BATCH, READ, TASKS, Area, Kind, Work
 _MIB = 1024 * 1024
 _SIZES = ((100, "100 B"), (1024, "1 KiB"), (10 * 1024, "10 KiB"), (102_400, "100 KiB"))
 _LARGEST = (_MIB, "1 MiB")
-_BYTES = 32 * _MIB
+_BYTES = 128 * _MIB
 """What is published of large payloads."""
+_AT_ONCE = 8 * _MIB
+"""What of that is under way at a time: of what a first read brings all, nobody is measured."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,17 +120,22 @@ def _latency(scale: Scale) -> list[Work]:
 
 def _sizes(scale: Scale) -> list[Work]:
     return [
-        Work(
-            name=f"{kind.value}, {TASKS} at a time, {text}",
-            area=Area.SIZES,
-            kind=kind,
-            count=max(1, min(scale.messages, _BYTES // size)),
-            width=TASKS,
-            size=size,
-        )
+        _sized(scale, kind, size, text)
         for size, text in (*_SIZES, _LARGEST)
         for kind in (Kind.PUBLISH, Kind.CONSUME)
     ]
+
+
+def _sized(scale: Scale, kind: Kind, size: int, text: str) -> Work:
+    width = min(TASKS, _AT_ONCE // size)
+    return Work(
+        name=f"{kind.value}, {width} at a time, {text}",
+        area=Area.SIZES,
+        kind=kind,
+        count=max(1, min(scale.messages, _BYTES // size)),
+        width=width,
+        size=size,
+    )
 
 
 def _many(scale: Scale) -> list[Work]:
