@@ -1,5 +1,8 @@
 """One connection for many tasks: nothing is misrouted, whatever happens to a caller."""
 
+# pyright: reportPrivateUsage=false
+# What is owed is counted.
+
 from __future__ import annotations
 
 import os
@@ -61,7 +64,7 @@ async def running(
 ) -> AsyncGenerator[tuple[Pipeline, FakeServer, Credit]]:
     """Run a pipeline to a fake server; check at the end that all credit came back."""
     ours, theirs = memory_stream_pair()
-    credit = Credit(window, 10_000)
+    credit = Credit(window, 10_000_000)
     pipeline = Pipeline(Session(Wire(ours), SERVER), command_timeout=timeout, credit=credit)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pipeline.serve)
@@ -509,11 +512,37 @@ async def test_what_a_socket_does_not_take_at_once_is_sent_in_order(
         await server.hear(3)
 
 
-async def test_what_is_large_waits_for_its_turn() -> None:
+async def test_what_is_large_is_sent_at_once_behind_others() -> None:
+    """The server may begin with it. It waits for its turn where something is being written."""
     async with connected() as (pipeline, server):
-        owed = pipeline.submit(pack(("ECHO", bytes(20_000))), 1, inf)
-        assert owed.written is None
-        await server.hear(1)
+        large = pack(("ECHO", bytes(20_000)))
+        owed = [pipeline.submit(large, 1, inf) for _ in range(2)]
+        assert all(it.written is not None for it in owed)
+        while pipeline.submit(large, 1, inf).written is not None:
+            pass  # until the socket is full
+        await wait_all_tasks_blocked()  # the other task waits for it
+        stuck = pipeline.submit(large, 1, inf)
+        assert stuck.written is None
+        count = len(pipeline._owed) + 1
+        await server.hear(count)
+        await server.stream.send_all(b"+x\r\n" * count)
+        await stuck.wait()
+        assert pipeline.submit(large, 1, inf).written is not None
+
+
+async def test_parts_are_sent_while_there_is_room() -> None:
+    """Each takes its own part of the window; nothing is nothing to wait for."""
+    async with running(window=3) as (pipeline, server, credit), trio.open_nursery() as nursery:
+        first = await pipeline.begin(pack(("A",)) * 2, 2)
+        nothing = await pipeline.begin(b"", 0)
+        assert (first.arrived, nothing.arrived) == (False, True)
+        nursery.start_soon(pipeline.begin, pack(("B",)) * 2, 2)
+        await server.hear(2)
+        await wait_all_tasks_blocked()
+        assert credit.held[0] == 2
+        await server.stream.send_all(b"+A\r\n" * 2)
+        await server.hear(4)
+        await server.stream.send_all(b"+B\r\n" * 2)
 
 
 async def test_a_socket_that_is_full_or_closed_takes_nothing_at_once() -> None:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from trio_bus._holding import Holding
     from trio_bus._redis.group import Group
     from trio_bus._redis.link import Link
-    from trio_bus._redis.pipeline import Owed
+    from trio_bus._redis.owed import Owed
     from trio_bus._redis.reader import _Connection
     from trio_bus._redis.resp import Reply
 

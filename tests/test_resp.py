@@ -13,7 +13,7 @@ from trio_bus._errors import (
     Unsupported,
     WrongType,
 )
-from trio_bus._redis.appending import chunks
+from trio_bus._redis.appending import parts
 from trio_bus._redis.errors import to_exception
 from trio_bus._redis.replies import as_entry_id, as_int, as_list, as_map, as_record, read_entries
 from trio_bus._redis.resp import ErrorReply, Parser, ProtocolError, Reply, pack, pack_all
@@ -157,6 +157,6 @@ def test_appending_packs_as_hiredis_does(fields: int, size: int) -> None:
     """It has a way of its own, because that is quicker; the bytes are the same."""
     names = [b"%d" % number for number in range(fields)]
     record = tuple((name, bytes(size if name == b"0" else 3)) for name in names)
-    ((data, count, _),) = chunks("tést", [record])
+    ((data, count, _),) = parts("tést", [record])
     assert data == pack(("XADD", "tést", "*", *[part for field in record for part in field]))
     assert count == 1

@@ -8,7 +8,7 @@ The layers, from the bottom up; imports point down:
 - contracts: ``_backend _codec _observer``, published again in `trio_bus.abc`
 - backends: ``_memory`` (a fake stream in pure code, and waiting) and ``_redis``
 - one entry: ``_settling _outputs _holding _transaction _delivery``, or many: ``_batch``
-- publishing: ``_gate _publisher _scheduler _dead_letters _bus``
+- publishing: ``_encoded _gate _publisher _scheduler _dead_letters _bus``
 - one subscription: ``_subscription``
 - opening: ``_embedded _connect``; on top: ``_cli`` and `trio_bus.testing`
 """

@@ -336,7 +336,7 @@ class Bus:
 
     def _plain_records(
         self, messages: Sequence[Message], options: PublishOptions
-    ) -> list[Record] | None:
+    ) -> Sequence[Record] | None:
         """Encode a batch for one topic, without keys; None if it is another, or one is refused."""
         topic = messages[0].topic if messages else ""
         for message in messages:
@@ -346,7 +346,7 @@ class Bus:
             return None
         try:
             if options.metadata is NO_HEADERS:
-                return [self.gate.encode(message) for message in messages]
+                return self.gate.encode_all(messages)
             return [self._encode(message, options) for message in messages]
         except BusError:
             return None

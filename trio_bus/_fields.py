@@ -56,6 +56,8 @@ _KNOWN = frozenset(
 _TEXTS = _KNOWN - {SPEC_VERSION, HEADERS, DATA}
 _RARE = _KNOWN - {SPEC_VERSION, UID, SOURCE, KIND, TIME, TOPIC, KEY, DATA}
 _SPEC = (SPEC_VERSION, b"1.0")
+_SHORT = 8 * 1024
+"""Characters, of up to four bytes each, which are much less than `ALLOWANCE`."""
 _T = TypeVar("_T")
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
 _write_json = msgspec.json.Encoder().encode
@@ -147,6 +149,33 @@ class FieldsCodec:
     def max_record_bytes(self, max_payload_bytes: int, /) -> int:
         """Allow the payload, which is written as it is, and 64 KiB for the rest."""
         return max_payload_bytes + ALLOWANCE
+
+
+def is_short(message: Message) -> bool:
+    """Tell whether its record is certainly small enough, if its payload is."""
+    return (
+        message.headers is NO_HEADERS
+        and len(message.uid) + len(message.key) + len(message.kind) + len(message.source) < _SHORT
+        and message.content_type is None
+        and message.event_version is None
+        and message.idempotency_key is None
+        and message.expires_at is None
+        and message.trace_uid is None
+        and message.correlation_uid is None
+    )
+
+
+def write_short(message: Message) -> Record:
+    """Do what `FieldsCodec.encode` does where it `is_short`, in less time."""
+    if message.source or message.kind or message.key:
+        return FieldsCodec().encode(message)
+    return (
+        _SPEC,
+        (UID, message.uid.encode()),
+        (TIME, format_timestamp(message.occurred_at).encode()),
+        _topic_field(message.topic),
+        (DATA, message.payload),
+    )
 
 
 @lru_cache(maxsize=1024)  # few topics have many messages

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
 from ._codec import Codec, is_oversized, record_bytes
+from ._encoded import Encoded
 from ._errors import Oversized, SerializationError, ValidationError
+from ._fields import FieldsCodec, is_short, write_short
 from ._headers import NO_HEADERS
 from ._message import Message, check_publishable
 from ._names import GOOD_TOPICS
@@ -49,6 +52,21 @@ class Gate:
         if record_bytes(record) > self._max_record_bytes:
             raise ValidationError(f"message: {self._too_long(record)}")
         return record
+
+    def encode_all(self, messages: Sequence[Message]) -> Sequence[Record]:
+        """Check all, and return their records: made when they are asked for, if none can fail.
+
+        Raises:
+          ValidationError: a message breaks a rule, or is too large.
+          SerializationError: the codec cannot express one.
+        """
+        largest = self._max_payload_bytes
+        if type(self._codec) is FieldsCodec and all(
+            is_short(message) and message.topic in GOOD_TOPICS and len(message.payload) <= largest
+            for message in messages
+        ):
+            return Encoded(write_short, messages)
+        return [self.encode(message) for message in messages]
 
     def decode(self, record: Record, size: int = 0) -> Message:
         """Return the message of a record; *size* is its `record_bytes`, where that is known.

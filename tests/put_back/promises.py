@@ -16,14 +16,14 @@ TELLING = (
             put(
                 "by what the messages hold",
                 "trio_bus/_bus.py",
-                "[self.gate.encode(message) for message in messages]",
-                "[self.gate.encode(it) for it in sorted(messages, key=lambda it: it.payload)]",
+                "self.gate.encode_all(messages)",
+                "self.gate.encode_all(sorted(messages, key=lambda it: it.payload))",
             ),
             put(
                 "within a chunk",
                 f"{_REDIS}/appending.py",
-                "    for record in records:\n        begin",
-                "    for record in reversed(records):\n        begin",
+                "zip(records, once or repeat(None), strict=False)",
+                "zip(reversed(records), once or repeat(None), strict=False)",
             ),
         ),
     ),

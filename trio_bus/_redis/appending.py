@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 
 from trio_bus._backend import Record
 from trio_bus._entry_id import EntryId
@@ -12,52 +13,35 @@ from trio_bus._once import Once, too_many_fields
 
 from .errors import to_exception
 from .once import pack_once
-from .pipeline import Owed
+from .owed import Owed
 from .replies import as_entry_id, new_entry_id
 from .resp import ErrorReply, Reply
 
-_MOST = 1000
-_LARGEST = 1024 * 1024
-
+_MOST = 125
+_LARGE = 64 * 1024
+"""So many commands, or bytes, are sent: the server begins while the next ones are packed."""
 
 Refused = list[tuple[int, Exception]]
-"""Where among the records of a chunk those stand that cannot be sent, and why."""
+"""Where among the records of a part those stand that cannot be sent, and why."""
 
-Chunk = tuple[bytes, int, Refused]
+Part = tuple[bytes, int, Refused]
 """Packed commands, how many they are, and what is answered without the server."""
 
 _NONE: Refused = []
 
 
-def chunks(
-    topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
-) -> Iterable[Chunk]:
-    """Pack the records; a chunk ends when it is large in number or in bytes."""
-    return _many_chunks(topic, records, once) if once else _plain_chunks(topic, records)
-
-
 def pack_append(topic: str, record: Record) -> bytes:
     """Pack an XADD in a third of the time of `pack`, by writing equal parts only once."""
-    parts: list[bytes] = []
-    _add(parts, topic, record)
-    return b"".join(parts)
-
-
-def _add(parts: list[bytes], topic: str, record: Record) -> int:
-    """Add what an XADD is made of; return how many bytes its fields are."""
-    parts.append(_opening(topic, len(record)))
-    size = 0
+    words = [_opening(topic, len(record))]
+    add = words.append
     for name, value in record:
-        length = len(value)
         try:  # costs nothing where it is there
-            head = _HEADS[name][length]
+            add(_HEADS[name][len(value)])
         except KeyError:
-            head = _write_head(name, length)
-        parts.append(head)
-        parts.append(value)
-        size += len(head) + length
-    parts.append(b"\r\n")
-    return size
+            add(_write_head(name, len(value)))
+        add(value)
+    add(b"\r\n")
+    return b"".join(words)
 
 
 @lru_cache(maxsize=1024)
@@ -81,39 +65,25 @@ def _write_head(name: bytes, length: int) -> bytes:
     return head
 
 
-def _plain_chunks(topic: str, records: Sequence[Record]) -> Iterator[Chunk]:
-    parts: list[bytes] = []  # of all commands of a chunk: they are put together once
-    count = size = 0
-    for record in records:
-        begin = len(parts)
-        more = _add(parts, topic, record)
-        if count and (count == _MOST or size + more > _LARGEST):
-            yield b"".join(parts[:begin]), count, _NONE
-            del parts[:begin]
-            count = size = 0
-        count += 1
-        size += more
-    if count:
-        yield b"".join(parts), count, _NONE
-
-
-def _many_chunks(
-    topic: str, records: Sequence[Record], once: Sequence[Once | None]
-) -> Iterator[Chunk]:
+def parts(
+    topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
+) -> Iterator[Part]:
+    """Pack the records; a part ends when it is large in number or in bytes."""
     packed: list[bytes] = []
     refused: Refused = []
     size = 0
-    for record, how in zip(records, once, strict=True):
+    for record, how in zip(records, once or repeat(None), strict=False):
         if how is not None and (error := too_many_fields(record)):
             refused.append((len(packed) + len(refused), error))
             continue
-        command = pack(topic, record, how)
-        if packed and (len(packed) == _MOST or size + len(command) > _LARGEST):
-            yield b"".join(packed), len(packed), refused
-            packed, refused, size = [], [], 0
+        command = pack_append(topic, record) if how is None else pack(topic, record, how)
         packed.append(command)
         size += len(command)
-    yield b"".join(packed), len(packed), refused
+        if size >= _LARGE or len(packed) == _MOST:
+            yield b"".join(packed), len(packed), refused
+            packed, refused, size = [], [], 0
+    if packed or refused:
+        yield b"".join(packed), len(packed), refused
 
 
 def pack(topic: str, record: Record, once: Once | None, *, write_again: bool = False) -> bytes:

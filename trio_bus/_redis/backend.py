@@ -25,7 +25,8 @@ from trio_bus._slots import check_one_slot
 
 from . import graves, private, schedule, scripts
 from .address import Address, read_address
-from .appending import chunks, pack_append, result, results, unsent
+from .appending import pack_append, parts, result, unsent
+from .chunk import append_chunk
 from .connecting import connect
 from .credit import Credit
 from .info import topic_info
@@ -90,16 +91,16 @@ class RedisBackend(StreamBackend):
             except ConnectionLost as error:
                 return unsent(1, error.__cause__)
         ids: list[EntryId | Exception] = []
-        for data, count, refused in chunks(topic, records, once):
+        packed = parts(topic, records, once)
+        while len(ids) < len(records):
             try:
                 pipeline = self._link.current or await self._link.wait_connected()
-                # Cancelled before it is written, it did not happen.
-                owed = await pipeline.exchange(data, count)
             except ConnectionLost as error:
                 return ids + unsent(len(records) - len(ids), error.__cause__)
-            ids += results(owed, refused)
-            if owed.cause is not None:
-                return ids + unsent(len(records) - len(ids), owed.cause)
+            found, cause = await append_chunk(pipeline, packed)
+            ids += found
+            if cause is not None:
+                return ids + unsent(len(records) - len(ids), cause)
         return ids
 
     async def append_persisted(

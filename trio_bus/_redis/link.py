@@ -11,7 +11,8 @@ from trio_bus._errors import BusClosed, BusError, ConnectionLost, RemoteError
 
 from .connecting import Server, Session
 from .credit import Credit
-from .pipeline import Owed, Pipeline
+from .owed import Owed
+from .pipeline import Pipeline
 from .resp import Command, Reply, pack, pack_all
 
 _FIRST = 0.05

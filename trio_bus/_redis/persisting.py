@@ -24,7 +24,8 @@ from .appending import not_sent, pack, result_of
 from .connecting import Server
 from .errors import to_exception
 from .link import WINDOW_BYTES, WINDOW_COMMANDS
-from .pipeline import Owed, Pipeline
+from .owed import Owed
+from .pipeline import Pipeline
 from .replies import as_int, as_row
 from .resp import ErrorReply, Reply
 from .resp import pack as pack_command

@@ -3,120 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import final
 
 import trio
-
-from trio_bus._errors import ConnectionLost, OutcomeUnknown
 
 from .connecting import Session
 from .credit import Credit
 from .errors import is_demotion, to_exception
+from .owed import Owed, Told
 from .resp import Command, ErrorReply, ProtocolError, Reply, pack, pack_all
 
-_SMALL = 16 * 1024
-"""Bytes that an idle socket takes at once."""
+_LARGE = 16 * 1024
+"""Bytes that are worth a write of their own."""
 _EXPECTED = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError)
-
-
-class Owed:
-    """Replies that the server owes for some bytes: one request, from the queue to the answer.
-
-    Invariant: it is in exactly one place. In the outbox (not written), in the queue of owed ones
-    (written), or arrived: with all replies, or with the cause of their loss and those that came.
-
-    One task at a time may `wait`. It is no `trio.Event`, which any number of tasks may wait for:
-    there is one of these for every command, and so it is plain as well.
-    """
-
-    __slots__ = (
-        "_waiting", "abandoned", "arrived", "cause", "data", "expected", "patience", "replies",
-        "written",
-    )  # fmt: skip
-
-    def __init__(self, data: bytes, expected: int, patience: float) -> None:
-        self.data: bytes = data
-        self.expected: int = expected
-        # Seconds from writing to the last reply; then the connection is given up.
-        self.patience: float = patience
-        self.replies: list[Reply] = []
-        self.arrived: bool = False
-        self.cause: BaseException | None = None
-        self.written: float | None = None
-        # Nobody waits any more. Written ones stay as tombstones: their replies still come.
-        self.abandoned: bool = False
-        self._waiting: trio.lowlevel.Task | None = None
-
-    def wait(self) -> Awaitable[object]:
-        """Wait until it has arrived. It may have arrived all the same when this is cancelled.
-
-        To be awaited at once. It is not ``async`` itself: that would be one more coroutine for
-        each command.
-        """
-        if self.arrived:
-            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 - who calls this awaits it
-        assert self._waiting is None, "two tasks wait for one answer"
-        self._waiting = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - as above
-
-    def arrive(self, cause: BaseException | None) -> None:
-        """Say that it is answered, or lost from *cause*; wake who waits."""
-        self.cause = cause
-        self.arrived = True
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
-
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._waiting = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def lost(self) -> ConnectionLost:
-        """Return a new exception that says what is known about the missing replies."""
-        if self.written is None:
-            error = ConnectionLost(f"the connection was lost before this was sent: {self.cause}")
-        else:
-            error = OutcomeUnknown(f"the connection was lost before the answer: {self.cause}")
-        error.__cause__ = self.cause
-        return error
-
-    def answers(self) -> Sequence[Reply | ConnectionLost]:
-        """Return what came, and an exception of its own for each reply that did not."""
-        if self.cause is None:
-            return self.replies
-        missing = self.expected - len(self.replies)
-        return [*self.replies, *(self.lost() for _ in range(missing))]
-
-    def unwrap(self) -> list[Reply]:
-        """Return all replies.
-
-        Raises:
-          OutcomeUnknown: it was written, and some replies did not come.
-          ConnectionLost: it was not written.
-        """
-        if self.cause is not None:
-            raise self.lost()
-        return self.replies
-
-
-@final
-class Told(Owed):
-    """What nobody waits for: it calls somebody when it has arrived."""
-
-    __slots__ = ("_on_arrival",)
-
-    def __init__(
-        self, data: bytes, expected: int, patience: float, on_arrival: Callable[[Owed], None]
-    ) -> None:
-        super().__init__(data, expected, patience)
-        self._on_arrival = on_arrival
-
-    def arrive(self, cause: BaseException | None) -> None:
-        """Say that it is answered, or lost from *cause*; call who wants to know."""
-        super().arrive(cause)
-        self._on_arrival(self)
 
 
 class Pipeline:
@@ -136,6 +36,7 @@ class Pipeline:
         self._outbox_filled = trio.Event()
         self._owed: deque[Owed] = deque()  # written, oldest first
         self._rest = b""  # of the last one, where the socket took only a part of it
+        self._is_sending = False  # whether the task that writes is waiting for the socket
         self._is_shared = False  # whether many were written together, the last time
         self._heard = 0.0  # when the last bytes came
         # Ends the reading when a reply may be late. Its deadline is kept beside it: asking is slow.
@@ -213,25 +114,45 @@ class Pipeline:
         self._credit.take(expected, len(data))
         return self._queue(Owed(data, expected, patience))
 
+    async def begin(self, data: bytes, expected: int) -> Owed:
+        """Send or queue packed commands, and return what to wait for; or else to `abandon`.
+
+        A checkpoint only while the window is full. Cancelled, they are not sent.
+        """
+        owed = Owed(data, expected, self._timeout)
+        if not expected:
+            owed.arrive(None)
+            return owed
+        if not self._credit.take_if_free(expected, len(data)):
+            await self._credit.acquire(expected, len(data))
+        return self._queue(owed)
+
     @trio.lowlevel.enable_ki_protection
     def _queue(self, owed: Owed, *, is_alone: bool = True) -> Owed:
         if self.failure is not None:
             self._finish(owed, self.failure)
         elif self._outbox:
             self._outbox.append(owed)
-        elif self._owed or self._is_shared or not (is_alone and self._sent_now(owed)):
+        elif not (self._may_send(owed, is_alone=is_alone) and self._sent_now(owed)):
             self._outbox_filled.set()
             self._outbox.append(owed)
         return owed
 
-    def _sent_now(self, owed: Owed) -> bool:
-        """Send it without the help of another task; say if it was sent, at least in part.
+    def _may_send(self, owed: Owed, *, is_alone: bool) -> bool:
+        """Say whether it is to be sent without the help of another task.
 
-        Only where nothing is under way, and the last write was of one task: what many send at the
-        same time is written together.
+        That is what is large, unless the other task is sending; and what is small, where nothing is
+        under way, and the last write was of one task. What many send at the same time is written
+        together.
         """
+        if len(owed.data) > _LARGE:
+            return not (self._is_sending or self._rest)
+        return is_alone and not (self._owed or self._is_shared)
+
+    def _sent_now(self, owed: Owed) -> bool:
+        """Say if it was sent, at least in part."""
         size = len(owed.data)
-        sent = 0 if size > _SMALL else self._wire.send_now(owed.data)
+        sent = self._wire.send_now(owed.data)
         if not sent:
             return False
         if sent < size:
@@ -306,7 +227,9 @@ class Pipeline:
                 await self._outbox_filled.wait()
                 self._outbox_filled = trio.Event()
                 if data := self._take_outbox():
+                    self._is_sending = True
                     await self._wire.send(data)
+                    self._is_sending = False
         except _EXPECTED as error:
             self.fail(_root(error))
             scope.cancel()

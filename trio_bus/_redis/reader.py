@@ -14,7 +14,8 @@ from trio_bus._parting import parting
 
 from .connecting import Capability
 from .link import Link
-from .pipeline import Owed, Pipeline
+from .owed import Owed
+from .pipeline import Pipeline
 from .replies import Fields, read_entries
 from .resp import ErrorReply
 

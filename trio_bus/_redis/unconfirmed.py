@@ -13,7 +13,7 @@ from trio_bus._once import Once, too_many_fields
 
 from .appending import pack, results
 from .link import Link
-from .pipeline import Owed
+from .owed import Owed
 
 _LONGEST_FLUSH = 10.0
 """Seconds: a command may be allowed to take for ever, and leaving a block may not."""
