@@ -530,6 +530,19 @@ async def test_what_is_large_is_sent_at_once_behind_others() -> None:
         assert pipeline.submit(large, 1, inf).written is not None
 
 
+async def test_what_is_large_is_not_sent_in_a_scope_that_is_cancelled() -> None:
+    """It would go at once, also behind others."""
+    async with connected() as (pipeline, server):
+        pipeline.submit(pack(("ECHO", "1")), 1, inf)
+        await server.hear(1)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await pipeline.exchange(pack(("ECHO", bytes(20_000))), 1)
+        assert scope.cancelled_caught
+        assert len(pipeline._owed) == 1
+        assert not pipeline._outbox
+
+
 async def test_parts_are_sent_while_there_is_room() -> None:
     """Each takes its own part of the window; nothing is nothing to wait for."""
     async with running(window=3) as (pipeline, server, credit), trio.open_nursery() as nursery:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import attrs
 import pytest
+import trio
 
 from tests.redis_world import (
     DEAD_TOPIC,
@@ -43,6 +44,8 @@ from trio_bus._errors import (
 )
 from trio_bus._names import own_key
 from trio_bus._redis import RedisBackend
+from trio_bus._redis.owed import Owed
+from trio_bus._redis.pipeline import Pipeline
 from trio_bus._redis.replies import read_entries
 from trio_bus._settled import Settled
 
@@ -70,6 +73,23 @@ async def test_append_answers_for_each_record(backend: RedisBackend) -> None:
     assert isinstance(second, RemoteError)
     assert isinstance(third, EntryId)
     assert await backend.append(TOPIC, []) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_an_interrupt_does_not_come_between_queueing_and_waiting(
+    backend: RedisBackend, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait that is noted must be the one that begins."""
+    protected: list[bool] = []
+    queue = Pipeline._queue
+
+    def look(pipeline: Pipeline, owed: Owed) -> Owed:
+        protected.append(trio.lowlevel.currently_ki_protected())
+        return queue(pipeline, owed)
+
+    monkeypatch.setattr(Pipeline, "_queue", look)
+    await backend.append(TOPIC, [((b"n", b"1"),)] * count)
+    assert protected == [True]
 
 
 async def test_append_to_a_key_of_another_type(backend: RedisBackend) -> None:

@@ -25,10 +25,11 @@ class Gate:
     payload may be. Both are checked both ways, the record's size before anything is decoded.
     """
 
-    __slots__ = ("_codec", "_max_payload_bytes", "_max_record_bytes")
+    __slots__ = ("_codec", "_is_ours", "_max_payload_bytes", "_max_record_bytes")
 
     def __init__(self, codec: Codec, max_payload_bytes: int) -> None:
         self._codec = codec
+        self._is_ours = type(codec) is FieldsCodec
         self._max_payload_bytes = max_payload_bytes
         self._max_record_bytes = codec.max_record_bytes(max_payload_bytes)
 
@@ -39,6 +40,13 @@ class Gate:
           ValidationError: the message breaks a rule, or is too large.
           SerializationError: the codec cannot express it.
         """
+        if (
+            self._is_ours
+            and is_short(message)
+            and message.topic in GOOD_TOPICS
+            and len(message.payload) <= self._max_payload_bytes
+        ):
+            return write_short(message)
         if message.headers is not NO_HEADERS or message.topic not in GOOD_TOPICS:
             check_publishable(message)
         if len(message.payload) > self._max_payload_bytes:
@@ -61,7 +69,7 @@ class Gate:
           SerializationError: the codec cannot express one.
         """
         largest = self._max_payload_bytes
-        if type(self._codec) is FieldsCodec and all(
+        if self._is_ours and all(
             is_short(message) and message.topic in GOOD_TOPICS and len(message.payload) <= largest
             for message in messages
         ):

@@ -112,8 +112,6 @@ def results(owed: Owed, refused: Refused = _NONE) -> list[EntryId | Exception]:
 
 def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
     """Return the id, or the error, that one answer means."""
-    if type(answer) is bytes:  # nearly always
-        return as_entry_id(answer)
     if isinstance(answer, ConnectionLost):
         return answer
     if isinstance(answer, ErrorReply):
@@ -123,9 +121,10 @@ def result_of(answer: Reply | ConnectionLost) -> EntryId | Exception:
 
 def result(owed: Owed) -> EntryId | Exception:
     """Return the id, or the error, of the one record that *owed* carried."""
-    if owed.cause is None:
-        return result_of(owed.replies[0])
-    return owed.lost()
+    if owed.cause is not None:
+        return owed.lost()
+    answer = owed.replies[0]
+    return as_entry_id(answer) if type(answer) is bytes else result_of(answer)
 
 
 def unsent(count: int, cause: BaseException | None) -> list[EntryId | Exception]:

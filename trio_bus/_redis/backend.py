@@ -71,6 +71,7 @@ class RedisBackend(StreamBackend):
         """Where another process finds the same streams; without passwords."""
         return self._address.safe_url
 
+    @trio.lowlevel.enable_ki_protection
     async def append(
         self, topic: str, records: Sequence[Record], once: Sequence[Once | None] = ()
     ) -> list[EntryId | Exception]:
@@ -87,9 +88,16 @@ class RedisBackend(StreamBackend):
             data = pack_append(topic, records[0])
             try:
                 pipeline = self._link.current or await self._link.wait_connected()
-                return [result(await pipeline.exchange(data, 1))]
             except ConnectionLost as error:
                 return unsent(1, error.__cause__)
+            owed = pipeline.begin_together(data, 1) or await pipeline.begin(data, 1)
+            try:
+                await owed.wait()
+            except BaseException:
+                if not owed.arrived:
+                    pipeline.abandon(owed)
+                raise
+            return [result(owed)]
         ids: list[EntryId | Exception] = []
         packed = parts(topic, records, once)
         while len(ids) < len(records):

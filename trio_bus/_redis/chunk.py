@@ -28,7 +28,6 @@ async def append_chunk(
     sent: list[tuple[Owed, Refused]] = []
     found: list[EntryId | Exception] = []
     try:
-        await trio.lowlevel.checkpoint_if_cancelled()
         await _send(pipeline, parts, sent)
         for number, (owed, refused) in enumerate(sent):
             if not (number and owed.arrived):  # the first in any case: that is a checkpoint

@@ -74,16 +74,7 @@ class Pipeline:
         Cancelled, they are withdrawn, or left as a tombstone if they were written. In a scope that
         is cancelled already, they are not sent.
         """
-        if expected == 0:
-            await trio.lowlevel.checkpoint()
-            return Owed(data, 0, 0.0)
-        if not (self._owed or self._outbox or self._is_shared):
-            # It may be sent in this step. What is queued is withdrawn by a wait that is cancelled.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._credit.take_if_free(expected, len(data)):
-            await self._credit.acquire(expected, len(data))
-        # No checkpoint until it is queued: the order of writing is the order of replies.
-        owed = self._queue(Owed(data, expected, self._timeout))
+        owed = self.begin_together(data, expected) or await self.begin(data, expected)
         try:
             await owed.wait()
         except BaseException:
@@ -114,17 +105,31 @@ class Pipeline:
         self._credit.take(expected, len(data))
         return self._queue(Owed(data, expected, patience))
 
+    def begin_together(self, data: bytes, expected: int) -> Owed | None:
+        """Do what `begin` does, where others are under way and there is room; else return None.
+
+        It needs no look at whether the scope is cancelled: a wait withdraws what is queued.
+        """
+        size = len(data)
+        if not (self._owed or self._outbox or self._is_shared) or size > _LARGE or not expected:
+            return None
+        if not self._credit.take_if_free(expected, size):
+            return None
+        return self._queue(Owed(data, expected, self._timeout))
+
     async def begin(self, data: bytes, expected: int) -> Owed:
         """Send or queue packed commands, and return what to wait for; or else to `abandon`.
 
-        A checkpoint only while the window is full. Cancelled, they are not sent.
+        Cancelled, they are not sent.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()  # they may be sent in this step
         owed = Owed(data, expected, self._timeout)
         if not expected:
             owed.arrive(None)
             return owed
         if not self._credit.take_if_free(expected, len(data)):
             await self._credit.acquire(expected, len(data))
+        # No checkpoint until it is queued: the order of writing is the order of replies.
         return self._queue(owed)
 
     @trio.lowlevel.enable_ki_protection
