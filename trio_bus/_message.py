@@ -1,8 +1,8 @@
 """Messages: what is published, and what a handler gets to see."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
@@ -147,14 +147,19 @@ class Message:
         ) -> None: ...
 
 
-class _Draft:
-    """A message that can still be filled: it has the same slots, and no guard.
+class _Draft(Message):
+    """A message that can still be filled: it has no guard.
 
-    Python lets an object become one of another class, if both have the same slots, and none for
-    weak references.
+    Python lets an object become one of another class, if both have the same slots.
     """
 
-    __slots__ = tuple(field.name for field in attrs.fields(Message))
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+
+# As an assignment does it, which a message refuses.
+_set_class = cast("Callable[[object, type], None]", getattr(vars(object)["__class__"], "__set__"))  # noqa: B009 - its type is unknown
 
 
 if TYPE_CHECKING:
@@ -179,7 +184,8 @@ else:
         correlation_uid: str | None,
     ) -> None:
         """Fill a new message, while it is a draft."""
-        object.__setattr__(message, "__class__", _Draft)
+        if type(message) is Message:
+            _set_class(message, _Draft)
         message.topic = topic
         message.payload = payload
         message.key = key
@@ -201,7 +207,7 @@ def plain(  # noqa: PLR0917 - by position, as each message that is read is made
     topic: str, payload: bytes, key: str, kind: str, source: str, uid: str, occurred_at: datetime
 ) -> Message:
     """Do what `restored` does where there is nothing else, in less time."""
-    message = Message.__new__(Message)
+    message = _Draft.__new__(_Draft)
     _fill(
         message, topic, payload, key, kind, source, uid, occurred_at, NO_HEADERS,
         None, None, None, None, None, None,
@@ -236,7 +242,7 @@ def restored(
         content_type = _or_header(content_type, "content-type", headers)
         event_version = _or_header(event_version, "event-version", headers)
         idempotency_key = _or_header(idempotency_key, "idempotency-key", headers)
-    message = Message.__new__(Message)
+    message = _Draft.__new__(_Draft)
     _fill(
         message,
         topic,
