@@ -231,9 +231,10 @@ class Pipeline:
             while True:
                 await self._outbox_filled.wait()
                 self._outbox_filled = trio.Event()
-                if data := self._take_outbox():
+                data = self._take_outbox()
+                if rest := data[self._wire.send_now(data) :]:
                     self._is_sending = True
-                    await self._wire.send(data)
+                    await self._wire.send(rest)
                     self._is_sending = False
         except _EXPECTED as error:
             self.fail(_root(error))
@@ -279,6 +280,10 @@ class Pipeline:
 
     def _match(self, replies: list[Reply]) -> None:
         """Give each reply to the oldest that is owed some: to each as many at a time as it is."""
+        for reply in replies:
+            if type(reply) is ErrorReply and is_demotion(reply):
+                # A failover happened. Another connection may lead to the new primary.
+                self.retire(to_exception(reply))
         at = commands = size = 0
         try:
             while at < len(replies):
@@ -286,14 +291,14 @@ class Pipeline:
                     kind = type(replies[at]).__name__
                     raise ProtocolError(f"a reply that nobody asked for: {kind}")
                 owed = self._owed[0]
-                part = replies[at : at + owed.expected - len(owed.replies)]
-                at += len(part)
-                for reply in part:
-                    if type(reply) is ErrorReply and is_demotion(reply):
-                        # A failover happened. Another connection may lead to the new primary.
-                        self.retire(to_exception(reply))
-                # The replies to a tombstone are counted and not kept.
-                owed.replies += [None] * len(part) if owed.abandoned else part
+                if owed.expected == 1 and not owed.abandoned:  # without a list for one reply
+                    owed.replies.append(replies[at])
+                    at += 1
+                else:
+                    part = replies[at : at + owed.expected - len(owed.replies)]
+                    at += len(part)
+                    # The replies to a tombstone are counted and not kept.
+                    owed.replies += [None] * len(part) if owed.abandoned else part
                 if len(owed.replies) == owed.expected:
                     self._owed.popleft()
                     commands += owed.expected
