@@ -198,8 +198,7 @@ async def check_accounts(world: World) -> dict[EntryId, int]:
 
 async def settle_all(world: World) -> None:
     """Settle what we hold: each was ours, and then nothing is."""
-    known = world.member._holdings._known
-    receipts = [Receipt(entry_id, *numbers) for entry_id, numbers in known.items()]
+    receipts = [entry.receipt for entry in world.member._holdings._known.values()]
     results = await world.member.settle([Ack(receipt) for receipt in receipts])
     assert results == [Settled.DONE] * len(receipts)
     assert await world.ours() == {}

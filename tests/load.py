@@ -171,7 +171,7 @@ class Load:
         """Return the numbers that the server has; each once."""
         rows = read_entries([[TOPIC.encode(), await self.server.do("XRANGE", TOPIC, "-", "+")]])
         codec = FieldsCodec()
-        numbers = [int(codec.decode(record).payload) for _, record, _ in rows]
+        numbers = [int(codec.decode(it.record).payload) for it in rows]
         assert len(set(numbers)) == len(numbers), "a message was stored twice"
         return set(numbers)
 

@@ -27,7 +27,7 @@ FILES = {
 PLAIN = {
     *("_entry_id", "_errors", "_names", "_backend", "_dead_letter", "_checks", "_credentials"),
     *("_info", "_decision", "_settled", "_look", "_once", "_patience", "_suspects", "_graves"),
-    *("_settlement", "_ordering", "_chance", "_wall", "_entry"),
+    *("_settlement", "_ordering", "_chance", "_wall", "_entry", "_flat"),
 }
 EVENTS = {"_alternatives", "_events", "_misfit", "_shape", "_shapes", "_structure", "_writing"}
 MESSAGES = {"_codec", "_envelope", "_fields", "_headers", "_message", "_timestamp", "_uid"} | EVENTS

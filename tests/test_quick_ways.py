@@ -23,6 +23,7 @@ from trio_bus import (
     Message,
     RemoteError,
     Scope,
+    SerializationError,
     Unsupported,
     ValidationError,
     open_bus,
@@ -266,6 +267,14 @@ def test_entries_are_equal_if_the_server_says_the_same_of_them() -> None:
     assert not are_equal(one, one.receipt)
 
 
+def test_an_entry_is_the_same_however_its_fields_are_given() -> None:
+    words = [word for field in RECORD for word in field]
+    one, other = Entry(ONE, RECORD), Entry(ONE, (), words=words)
+    assert are_equal(one, other)
+    assert one.record == other.record == RECORD
+    assert one.flat == other.flat == words
+
+
 def test_a_settling_says_of_what_and_how_it_ended() -> None:
     settling = Settling(Release(Receipt(ONE, 1)), cast("Holding", None), since=0.0)
     settling.end(Settled.GONE)
@@ -274,8 +283,9 @@ def test_a_settling_says_of_what_and_how_it_ended() -> None:
 
 
 def test_a_later_delivery_is_still_held_when_an_earlier_one_is_settled() -> None:
-    held = Holdings(cast("Group", None), cast("Link", SimpleNamespace(current=None)), Portion())
-    (first,) = held.add_read([(ONE, RECORD, 9)])
+    link = cast("Link", SimpleNamespace(current=None))
+    held = Holdings(cast("Group", None), link, Portion())
+    held.note([first := Entry(ONE, RECORD, delivery=0)])
     (second,) = held.add([Entry(ONE, RECORD)])
     held.remove_settled([Ack(first.receipt)], [Settled.DONE])
     assert held.known == {ONE: 1}
@@ -300,6 +310,21 @@ def test_what_others_write_is_an_instant_all_the_same() -> None:
 def test_an_hour_that_no_day_has_is_refused() -> None:
     with pytest.raises(ValueError, match="by others"):
         read_written(b"2024-05-06T24:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("version", b"2.0"), ("uid", b"\xff"), ("time", b"noon"), ("time", b"2024-02-30T00:00:00Z")],
+)
+def test_what_has_the_usual_fields_may_be_wrong_all_the_same(name: str, value: bytes) -> None:
+    usual = {"version": b"1.0", "uid": b"1", "time": b"2024-05-06T07:08:09Z"}
+    version, uid, time = {**usual, name: value}.values()
+    record = (
+        *((b"ce_specversion", version), (b"ce_id", uid)),
+        *((b"ce_time", time), (b"ce_topic", b"t"), (b"data", b"")),
+    )
+    with pytest.raises(SerializationError):
+        FieldsCodec().decode(record)
 
 
 @pytest.mark.parametrize("row", [[b"1-0", [b"name"]], [b"1-0", {b"n": b"v"}], [b"1-0"], None])

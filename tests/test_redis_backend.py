@@ -248,7 +248,8 @@ async def test_a_buried_entry_keeps_its_bytes_and_gets_its_context(backend: Redi
         await us.read(1, 1)
         assert await us.settle([Bury(Receipt(entry_id, 1), DEATH)]) == [Settled.DONE]
     rows = await command(backend, "XRANGE", DEAD_TOPIC, "-", "+")
-    ((dead_id, buried, _),) = read_entries([[b"", rows]])
+    (dead,) = read_entries([[b"", rows]])
+    dead_id, buried = dead.id, dead.record
     assert buried[:2] == record
     context = dead_letter_of(buried)
     assert context is not None

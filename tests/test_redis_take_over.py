@@ -123,7 +123,8 @@ async def test_entries_over_the_limit_are_buried_on_the_way(backend: RedisBacken
         assert ids(taken.entries) == [two.id]
         assert (await x.take_over(1)).buried == (one,)
     rows = await command(backend, "XRANGE", DEAD_TOPIC, "-", "+")
-    ((_, buried, _),) = read_entries([[b"", rows]])
+    (entry,) = read_entries([[b"", rows]])
+    buried = entry.record
     context = dead_letter_of(buried)
     assert context is not None
     assert context.cause is DeathCause.EXHAUSTED

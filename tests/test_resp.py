@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trio_bus._entry import Entry
 from trio_bus._entry_id import EntryId
 from trio_bus._errors import (
     AuthenticationFailed,
@@ -96,7 +97,7 @@ def test_commands_are_packed_by_length() -> None:
 def test_entries_of_both_protocols_are_read() -> None:
     """RESP3 answers with a map, RESP2 with a list of pairs; nothing new is nothing."""
     row: list[Reply] = [b"5-1", [b"f", b"v", b"f", b""]]
-    wanted = [(EntryId(5, 1), ((b"f", b"v"), (b"f", b"")), 3)]
+    wanted = [Entry(EntryId(5, 1), ((b"f", b"v"), (b"f", b"")))]
     assert read_entries({b"t": [row]}) == wanted
     assert read_entries([[b"t", [row]]]) == wanted
     assert read_entries(None) == []

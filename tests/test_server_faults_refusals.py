@@ -144,8 +144,8 @@ async def test_a_server_without_memory_still_serves_consumers(server_kind: str) 
         dead = await server.do("XRANGE", f"{TOPIC}.dead", "-", "+")
         attempts = [
             letter.attempts
-            for _, record, _ in read_entries([[b"dead", dead]])
-            if (letter := dead_letter_of(record)) is not None
+            for entry in read_entries([[b"dead", dead]])
+            if (letter := dead_letter_of(entry.record)) is not None
         ]
         assert set(attempts) == {1}
         assert len(attempts) == load.rejected

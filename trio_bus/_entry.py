@@ -1,16 +1,16 @@
 """One delivered entry."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from ._entry_id import EntryId
+from ._flat import Words, flat, pairs
 from ._settlement import Receipt, Record
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One delivered entry. ``attempt`` counts its deliveries so far, this one included.
-
-    Two are equal if all is that the server knows: ``delivery`` and ``size`` do not count.
-    """
+class _Given(msgspec.Struct, frozen=True, gc=False):
+    """What a backend tells of an entry."""
 
     id: EntryId
     record: Record
@@ -21,6 +21,27 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """Whether `GroupMember.take_booked` brought it: it may kill its process, so it runs alone."""
     size: int = 0
     """How many bytes its record has in names and values; 0 where the backend has not looked."""
+    words: Words | None = None
+    """Its record, flat, where a backend has it so; it gives no other then."""
+
+
+class Entry(_Given, frozen=True, gc=False):
+    """One delivered entry. ``attempt`` counts its deliveries so far, this one included.
+
+    Two are equal if all is that the server knows: ``delivery`` and ``size`` do not count.
+    """
+
+    if not TYPE_CHECKING:  # to whom it is the same
+
+        @property
+        def record(self) -> Record:
+            """Its fields. Pairs are made when they are asked for, which is seldom."""
+            return super().record if self.words is None else pairs(self.words)
+
+    @property
+    def flat(self) -> Words:
+        """The same, flat, for who reads it once."""
+        return flat(super().record) if self.words is None else self.words
 
     @property
     def receipt(self) -> Receipt:

@@ -4,8 +4,11 @@ The names are those of the Kafka binding of CloudEvents in binary mode. The payl
 ``data``, byte for byte; headers are one JSON object; an attribute without a value has no field.
 """
 
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import lru_cache
+from itertools import combinations
+from operator import itemgetter
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,6 +16,7 @@ import msgspec
 from ._backend import Record
 from ._codec import ALLOWANCE
 from ._errors import SerializationError
+from ._flat import Words, flat, pairs
 from ._headers import NO_HEADERS, Headers
 from ._message import Message, plain, restored
 from ._names import shown
@@ -54,7 +58,10 @@ _KNOWN = frozenset(
     }
 )
 _TEXTS = _KNOWN - {SPEC_VERSION, HEADERS, DATA}
-_RARE = _KNOWN - {SPEC_VERSION, UID, SOURCE, KIND, TIME, TOPIC, KEY, DATA}
+_ORDER = (SPEC_VERSION, UID, SOURCE, KIND, TIME, TOPIC, KEY, DATA)
+"""How we write what nearly all have, where it has a value."""
+_OPTIONAL = (SOURCE, KIND, KEY)
+_PICKED = (TOPIC, DATA, KEY, KIND, SOURCE, UID, TIME, SPEC_VERSION)
 _SPEC = (SPEC_VERSION, b"1.0")
 _SHORT = 8 * 1024
 """Characters, of up to four bytes each, which are much less than `ALLOWANCE`."""
@@ -108,43 +115,28 @@ class FieldsCodec:
           SerializationError: ``ce_id``, ``ce_time``, ``ce_topic`` or ``data`` is missing, a known
             field is there twice, or a value is not what it should be.
         """
-        fields = dict(record)
-        if len(fields) != len(record):
-            _refuse_duplicates(record)
-        if fields.get(SPEC_VERSION, b"1.0") != b"1.0":
-            raise SerializationError(f"ce_specversion: {shown(fields[SPEC_VERSION])} is not 1.0")
-        if _RARE.isdisjoint(fields):
-            # A third of the time of what follows, which says what is wrong.
+        return self.decode_flat(flat(record))
+
+    def decode_flat(self, words: Words, /) -> Message:
+        """Do what `decode` does with a record whose names and values stand in turn."""
+        pick = _PICKS.get(tuple(words[::2]))
+        if pick is not None:
+            # A third of the time of what `_read` takes, which says what is wrong.
+            topic, data, key, kind, source, uid, time, version = pick([*words[1::2], b""])
             try:
-                return plain(
-                    fields[TOPIC].decode(),
-                    fields[DATA],
-                    fields.get(KEY, b"").decode(),
-                    fields.get(KIND, b"").decode(),
-                    fields.get(SOURCE, b"").decode(),
-                    fields[UID].decode(),
-                    read_written(fields[TIME]),
-                )
-            except (KeyError, ValueError):
+                if version == b"1.0":
+                    return plain(
+                        topic.decode(),
+                        data,
+                        key.decode(),
+                        kind.decode(),
+                        source.decode(),
+                        uid.decode(),
+                        read_written(time),
+                    )
+            except ValueError:
                 pass
-        texts = _texts(fields)
-        optional = texts.get
-        return restored(
-            topic=_required(texts, TOPIC),
-            payload=_required(fields, DATA),
-            uid=_required(texts, UID),
-            occurred_at=parse_timestamp(_required(texts, TIME)),
-            key=optional(KEY, ""),
-            kind=optional(KIND, ""),
-            source=optional(SOURCE, ""),
-            headers=_headers(fields.get(HEADERS)),
-            content_type=optional(CONTENT_TYPE),
-            event_version=optional(EVENT_VERSION),
-            idempotency_key=optional(IDEMPOTENCY_KEY),
-            expires_at=_time(optional(EXPIRY_TIME)),
-            trace_uid=optional(TRACE_UID),
-            correlation_uid=optional(CORRELATION_UID),
-        )
+        return _read(pairs(words))
 
     def max_record_bytes(self, max_payload_bytes: int, /) -> int:
         """Allow the payload, which is written as it is, and 64 KiB for the rest."""
@@ -175,6 +167,47 @@ def write_short(message: Message) -> Record:
         (TIME, format_timestamp(message.occurred_at).encode()),
         _topic_field(message.topic),
         (DATA, message.payload),
+    )
+
+
+def _picks() -> Iterator[tuple[tuple[bytes, ...], Callable[[list[bytes]], tuple[bytes, ...]]]]:
+    """Yield what may be written where nothing is rare, and what picks the values of it.
+
+    The last value stands for those that are not there.
+    """
+    for count in range(len(_OPTIONAL) + 1):
+        for missing in combinations(_OPTIONAL, count):
+            names = [name for name in _ORDER if name not in missing]
+            places = [names.index(it) if it in names else -1 for it in _PICKED]
+            yield tuple(names), itemgetter(*places)
+
+
+_PICKS = dict(_picks())
+
+
+def _read(record: Record) -> Message:
+    fields = dict(record)
+    if len(fields) != len(record):
+        _refuse_duplicates(record)
+    if fields.get(SPEC_VERSION, b"1.0") != b"1.0":
+        raise SerializationError(f"ce_specversion: {shown(fields[SPEC_VERSION])} is not 1.0")
+    texts = _texts(fields)
+    optional = texts.get
+    return restored(
+        topic=_required(texts, TOPIC),
+        payload=_required(fields, DATA),
+        uid=_required(texts, UID),
+        occurred_at=parse_timestamp(_required(texts, TIME)),
+        key=optional(KEY, ""),
+        kind=optional(KIND, ""),
+        source=optional(SOURCE, ""),
+        headers=_headers(fields.get(HEADERS)),
+        content_type=optional(CONTENT_TYPE),
+        event_version=optional(EVENT_VERSION),
+        idempotency_key=optional(IDEMPOTENCY_KEY),
+        expires_at=_time(optional(EXPIRY_TIME)),
+        trace_uid=optional(TRACE_UID),
+        correlation_uid=optional(CORRELATION_UID),
     )
 
 

@@ -9,12 +9,14 @@ from ._codec import Codec, is_oversized, record_bytes
 from ._encoded import Encoded
 from ._errors import Oversized, SerializationError, ValidationError
 from ._fields import FieldsCodec, is_short, write_short
+from ._flat import flat, pairs
 from ._headers import NO_HEADERS
 from ._message import Message, check_publishable
 from ._names import GOOD_TOPICS
 
 if TYPE_CHECKING:
     from ._backend import Record
+    from ._flat import Words
 
 
 @final
@@ -25,11 +27,13 @@ class Gate:
     payload may be. Both are checked both ways, the record's size before anything is decoded.
     """
 
-    __slots__ = ("_codec", "_is_ours", "_max_payload_bytes", "_max_record_bytes")
+    __slots__ = ("_codec", "_is_ours", "_max_payload_bytes", "_max_record_bytes", "_read")
 
     def __init__(self, codec: Codec, max_payload_bytes: int) -> None:
         self._codec = codec
         self._is_ours = type(codec) is FieldsCodec
+        # Of our own codec we know that it need not have pairs.
+        self._read = codec.decode_flat if type(codec) is FieldsCodec else self._read_pairs
         self._max_payload_bytes = max_payload_bytes
         self._max_record_bytes = codec.max_record_bytes(max_payload_bytes)
 
@@ -76,18 +80,22 @@ class Gate:
             return Encoded(write_short, messages)
         return [self.encode(message) for message in messages]
 
-    def decode(self, record: Record, size: int = 0) -> Message:
-        """Return the message of a record; *size* is its `record_bytes`, where that is known.
+    def decode(self, record: Record) -> Message:
+        """Return the message of a record; see `decode_flat`."""
+        return self.decode_flat(flat(record))
+
+    def decode_flat(self, words: Words, size: int = 0) -> Message:
+        """Return the message of a flat record; *size* is its `record_bytes`, where that is known.
 
         Raises:
           Oversized: the record, or its payload, is too large.
           SerializationError: the codec cannot read it.
         """
         limit = self._max_record_bytes
-        if not 0 < size <= limit and is_oversized(record, limit):
-            raise Oversized(f"record: {self._too_long(record)}")
+        if not 0 < size <= limit and is_oversized(pairs(words), limit):
+            raise Oversized(f"record: {self._too_long(pairs(words))}")
         try:
-            message = self._codec.decode(record)
+            message = self._read(words)
         except SerializationError:
             raise
         except Exception as error:  # a broken codec must not bring a subscription down
@@ -95,6 +103,9 @@ class Gate:
         if len(message.payload) > self._max_payload_bytes:
             raise Oversized(self._too_much(message))
         return message
+
+    def _read_pairs(self, words: Words) -> Message:
+        return self._codec.decode(pairs(words))
 
     def _too_much(self, message: Message) -> str:
         size = len(message.payload)

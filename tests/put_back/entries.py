@@ -23,7 +23,7 @@ CLAIMING = (
             put(
                 "what a cancelled read brings is thrown away",
                 f"{_REDIS}/reader.py",
-                "await self._release(fields)",
+                "await self._release(entries)",
                 "await trio.lowlevel.checkpoint()",
             ),
             put(
@@ -192,8 +192,8 @@ RETRYING = (
             put(
                 "what the limit is compared with",
                 "trio_bus/_subscription/inspection.py",
-                "                message = holding.message = decode(record, holding.size)\n",
-                """                message = holding.message = decode(record, holding.size)
+                "                message = holding.message = decode(words, holding.size)\n",
+                """                message = holding.message = decode(words, holding.size)
                 from msgspec.structs import replace
 
                 forged = int(message.headers.get("attempt", str(holding.entry.attempt)))

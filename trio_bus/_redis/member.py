@@ -35,7 +35,6 @@ from .order import Order
 from .pipeline import Pipeline
 from .portion import Portion
 from .reader import Identity, Reader
-from .replies import Fields
 from .strays import Holdings
 
 
@@ -79,13 +78,19 @@ class RedisMember(GroupMember):
         self._reader = Reader(
             open_pipeline,
             link,
-            release=self._release,
+            release=self._give_back,
             on_loss=self._holdings.suspect_reader,
+            numbers=self._holdings.numbers,
             grace=command_timeout,
         )
         # A look for entries brings none: what it meets stays where it is.
         self._scout = Reader(
-            open_pipeline, link, release=_let_be, on_loss=_forgive, grace=command_timeout
+            open_pipeline,
+            link,
+            release=_let_be,
+            on_loss=_forgive,
+            numbers=self._holdings.numbers,
+            grace=command_timeout,
         )
         self._order = Order(link, membership, self._group)
         self._reading = False
@@ -108,12 +113,13 @@ class RedisMember(GroupMember):
             await self._holdings.recover()
             self._holdings.is_reading = True  # no checkpoint since it recovered
             with self._portion.asking(count) as asked:
-                fields = await self._reader.read(partial(self._group.pack_read, asked), timeout)
+                entries = await self._reader.read(partial(self._group.pack_read, asked), timeout)
         finally:
             self._reading = self._holdings.is_reading = False
         # No checkpoint since they arrived: they cannot get lost to a cancel.
-        self._portion.came(asked, len(fields))
-        return self._holdings.add_read(fields)
+        self._portion.came(asked, len(entries))
+        self._holdings.note(entries)
+        return entries
 
     async def look(self) -> Look:
         """Append what is scheduled and due; tell what there is to take; see `GroupMember.look`."""
@@ -281,16 +287,13 @@ class RedisMember(GroupMember):
             if any(isinstance(result, RemoteError) for result in results):
                 self._holdings.suspect()
 
-    async def _release(self, fields: list[Fields]) -> None:
-        await self._give_back([Entry(entry_id, record, 1) for entry_id, record, _ in fields])
-
 
 def _must_be_told(taken: TakeOver) -> bool:
     """Say whether it found what no later call finds again; what is booked is given up, though."""
     return bool(taken.buried or taken.gone or taken.suspects) and taken.booked is None
 
 
-async def _let_be(fields: list[Fields]) -> None:  # noqa: ARG001 - nothing has to be done with them
+async def _let_be(entries: Sequence[Entry]) -> None:  # noqa: ARG001 - nothing has to be done with them
     await trio.lowlevel.checkpoint()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 import attrs
 import trio
 
+from trio_bus._backend import Entry
 from trio_bus._errors import BusError, ConnectionLost
 from trio_bus._parting import parting
 
@@ -16,7 +17,7 @@ from .connecting import Capability
 from .link import Link
 from .owed import Owed
 from .pipeline import Pipeline
-from .replies import Fields, read_entries
+from .replies import read_entries
 from .resp import ErrorReply
 
 LONGEST_BLOCK = 60.0
@@ -60,6 +61,7 @@ class Reader:
         cancelled, when that takes too long.
       on_loss: Hears of a connection that was lost while it owed a read, which may have been
         answered into the void; told the longest time in seconds that the read may still go on.
+      numbers: Tells the deliveries of its entries apart.
       grace: Seconds that a read may take to come back, on top of its own time. One that is ended
         has no longer than `parting` says, to come and to be released.
     """
@@ -69,18 +71,20 @@ class Reader:
         open_pipeline: Callable[[], Awaitable[Pipeline]],
         link: Link,
         *,
-        release: Callable[[list[Fields]], Awaitable[None]],
+        release: Callable[[list[Entry]], Awaitable[None]],
         on_loss: Callable[[Identity, float], None],
+        numbers: Iterator[int],
         grace: float,
     ) -> None:
         self._open_pipeline = open_pipeline
         self._link = link
         self._release = release
         self._on_loss = on_loss
+        self._numbers = numbers
         self._grace = grace
         self._connection: _Connection | None = None
 
-    async def read(self, make: Callable[[int], bytes], timeout: float) -> list[Fields]:
+    async def read(self, make: Callable[[int], bytes], timeout: float) -> list[Entry]:
         """Send the read that *make* packs for a time in milliseconds; return what it brings.
 
         Cancelled, it has been ended and what had arrived was released, before this returns.
@@ -92,9 +96,9 @@ class Reader:
         deadline, left = trio.current_time() + timeout, timeout
         while True:
             longest = self._longest_block()
-            fields = await self._read_once(make, min(left, longest))
-            if fields or left <= longest:
-                return fields
+            entries = await self._read_once(make, min(left, longest))
+            if entries or left <= longest:
+                return entries
             left = max(0.0, deadline - trio.current_time())
 
     async def aclose(self) -> None:
@@ -109,7 +113,7 @@ class Reader:
         control = self._link.current
         return LONGEST_BLOCK if control is None or _may_unblock(control) else SHORT_BLOCK
 
-    async def _read_once(self, make: Callable[[int], bytes], block: float) -> list[Fields]:
+    async def _read_once(self, make: Callable[[int], bytes], block: float) -> list[Entry]:
         connection = await self._opened()
         block_ms = max(1, math.ceil(block * 1000))  # 0 would be for ever
         patience = block + self._grace
@@ -131,7 +135,7 @@ class Reader:
             connection = self._connection = _Connection(pipeline, identity)
         return connection
 
-    def _take(self, connection: _Connection, owed: Owed, block: float) -> list[Fields]:
+    def _take(self, connection: _Connection, owed: Owed, block: float) -> list[Entry]:
         """Return what arrived; no checkpoint lies between its arrival and this."""
         if owed.cause is not None:
             if owed.written is not None:
@@ -142,7 +146,7 @@ class Reader:
             if connection.pipeline.session.server.version < _ANSWERS_ONCE:
                 connection.pipeline.close()
             return []
-        return read_entries(reply)
+        return read_entries(reply, self._numbers)
 
     async def _end(self, connection: _Connection, owed: Owed, block: float) -> None:
         """End a read whose caller is being cancelled; release what it brings all the same."""
@@ -155,12 +159,12 @@ class Reader:
         if not owed.arrived:
             connection.pipeline.close()
         try:
-            fields = self._take(connection, owed, block)
+            entries = self._take(connection, owed, block)
         except BusError:
             return  # refused: nothing came; lost: on_loss was told
-        if fields:
+        if entries:
             with trio.CancelScope(deadline=deadline, shield=True):
-                await self._release(fields)
+                await self._release(entries)
 
     async def _unblock(self, identity: Identity, owed: Owed) -> None:
         """Tell the server to end the read until it has: it may not have begun it yet.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import trio
 
@@ -17,7 +17,6 @@ from .group import Group
 from .link import Link
 from .portion import Portion
 from .reader import Identity
-from .replies import Fields
 from .resp import ErrorReply
 
 _MOST_FENCED = 16
@@ -35,10 +34,10 @@ class Holdings:
         self._group = group
         self._link = link
         self._portion = portion
-        # The latest delivery of each entry: how it was counted, and its number. (Two numbers are no
-        # work for the garbage collector, which a receipt for each would be.)
-        self._known: dict[EntryId, tuple[int, int]] = {}
-        self._numbers = itertools.count(1)
+        # The latest delivery of each entry.
+        self._known: dict[EntryId, Entry] = {}
+        self.numbers: Iterator[int] = itertools.count(1)
+        """They tell deliveries apart."""
         # Of a private group: what was given back, and we never knew of. Nobody else gets it.
         self._unseen: set[EntryId] = set()
         # Readers that may still be served. Beyond the newest, only the end of their reads helps.
@@ -55,7 +54,7 @@ class Holdings:
     @property
     def known(self) -> Mapping[EntryId, int]:
         """The entries that we know we hold, with their attempts."""
-        return {entry_id: attempt for entry_id, (attempt, _) in self._known.items()}
+        return {entry_id: entry.attempt for entry_id, entry in self._known.items()}
 
     @property
     def is_suspected(self) -> bool:
@@ -65,27 +64,19 @@ class Holdings:
     def add(self, entries: Iterable[Entry]) -> list[Entry]:
         """Note what arrived, and give each delivery its number."""
         numbered = [
-            Entry(entry.id, entry.record, entry.attempt, next(self._numbers), entry.suspect)
+            Entry(entry.id, entry.record, entry.attempt, next(self.numbers), entry.suspect)
             for entry in entries
         ]
-        self._note(numbered)
+        self.note(numbered)
         return numbered
 
-    def add_read(self, fields: Iterable[Fields]) -> list[Entry]:
-        """Do that with what a read brought: it was never delivered before."""
-        numbers, known = self._numbers, self._known
-        entries: list[Entry] = []
-        for (entry_id, record, size), number in zip(fields, numbers, strict=False):
-            known[entry_id] = (1, number)
-            entries.append(Entry(entry_id, record, 1, number, False, size))  # noqa: FBT003 - faster
+    def note(self, entries: Sequence[Entry]) -> None:
+        """Note what arrived with numbers."""
+        known = self._known
+        for entry in entries:
+            known[entry.id] = entry
         if self._unseen:
             self._unseen.difference_update([entry.id for entry in entries])
-        return entries
-
-    def _note(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._known[entry.id] = (entry.attempt, entry.delivery)
-            self._unseen.discard(entry.id)
 
     def remove(self, receipt: Receipt) -> None:
         """Note that a delivery is over; a later one of the same entry stays.
@@ -94,7 +85,7 @@ class Holdings:
         to two commands are met by two tasks, in any order.
         """
         known = self._known.get(receipt.id)
-        if known is not None and known[1] == receipt.delivery:
+        if known is not None and known.delivery == receipt.delivery:
             del self._known[receipt.id]
 
     def gave_back(self, receipts: Iterable[Receipt], results: Iterable[object]) -> None:
@@ -122,7 +113,7 @@ class Holdings:
             receipt = settlement.receipt
             if isinstance(result, Settled):
                 was = known.pop(receipt.id, None)
-                if was is not None and was[1] != receipt.delivery:
+                if was is not None and was.delivery != receipt.delivery:
                     known[receipt.id] = was
 
     def suspect(self) -> None:

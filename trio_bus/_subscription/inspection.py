@@ -38,15 +38,16 @@ class Inspection:
 
     def passing(self, holdings: Iterable[Holding]) -> list[Holding]:
         """Decode these, settle those that cannot start, and return the others."""
-        decode, ready = self._gate.decode, list["Holding"]()
+        decode, ready = self._gate.decode_flat, list["Holding"]()
         acks = self._core.ack_mode is AckMode.AUTO_ON_RECEIVE
         for holding in holdings:
-            record = holding.entry.record
-            if record and record[-1][0] == ONLY and not is_for(record, self._core.group):
+            entry = holding.entry
+            words = entry.flat if entry.words is None else entry.words
+            if words and words[-2] == ONLY and not is_for(entry.record, self._core.group):
                 self._core.submit(holding, Ack(holding.receipt))
                 continue
             try:
-                message = holding.message = decode(record, holding.size)
+                message = holding.message = decode(words, holding.size)
             except SerializationError as error:
                 self._bury_unread(holding, error)
                 continue

@@ -27,14 +27,16 @@ _PLAIN = (int, str, bytes, float)
 
 
 _Compound = Entry | TakeOver | Receipt | Parked | Queue
+_OWN = {"delivery", "size", "words"}
+"""What a backend gives as these is its own."""
 _FIELDS: dict[type[_Compound], list[str]] = {
     **{
-        kind: [name for name in kind.__struct_fields__ if name not in {"delivery", "size"}]
+        kind: [name for name in kind.__struct_fields__ if name not in _OWN]
         for kind in (Entry, Receipt)
     },
     **{kind: [field.name for field in attrs.fields(kind)] for kind in (TakeOver, Parked, Queue)},
 }
-"""What is compared; what a backend gives as ``delivery`` or ``size`` is its own."""
+"""What is compared."""
 
 
 @attrs.frozen
