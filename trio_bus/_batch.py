@@ -37,8 +37,9 @@ class Batch:
     leaving are checkpoints; the settlements are confirmed in the background.
     """
 
-    def __init__(self, deliveries: Sequence[Delivery]) -> None:
-        self._deliveries = tuple(deliveries)
+    def __init__(self, holdings: Sequence[Holding]) -> None:
+        self._holdings = list(holdings)
+        self._deliveries: tuple[Delivery, ...] | None = None  # until somebody asks for them
         self._entered: list[Holding] = []
         self._lost: list[Holding] = []
         self._scope: trio.CancelScope | None = None
@@ -46,13 +47,15 @@ class Batch:
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """What it consists of; inside the block, without what was lost before."""
+        if self._deliveries is None:
+            self._deliveries = tuple([Delivery(holding) for holding in self._holdings])
         return self._deliveries
 
     def __iter__(self) -> Iterator[Delivery]:
-        return iter(self._deliveries)
+        return iter(self.deliveries)
 
     def __len__(self) -> int:
-        return len(self._deliveries)
+        return len(self._holdings)
 
     async def ack(self, delivery: Delivery) -> None:
         """Finish one of them; see `Delivery.ack`."""
@@ -72,7 +75,7 @@ class Batch:
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Batch:
-        holdings = [delivery._holding for delivery in self._deliveries]  # noqa: SLF001 - see above
+        holdings = self._holdings
         try:
             await trio.lowlevel.checkpoint()
             for holding in holdings:
@@ -82,7 +85,9 @@ class Batch:
                 holding.forgo()
             raise
         self._lost += [holding for holding in holdings if not holding.open]
-        self._deliveries = tuple(it for it in self._deliveries if it._holding.open)  # noqa: SLF001
+        self._holdings = [holding for holding in holdings if holding.open]
+        if self._deliveries is not None:
+            self._deliveries = tuple(it for it in self._deliveries if it._holding.open)  # noqa: SLF001 - see above
         self.begin()
         return self
 
@@ -103,7 +108,7 @@ class Batch:
 
     def begin(self) -> None:
         """Enter the scope that all of them share; see ``Holding.begin``."""
-        holdings = [it._holding for it in self._deliveries]  # noqa: SLF001 - see above
+        holdings = self._holdings
         for holding in holdings:
             if holding.busy:  # seldom
                 holding.check_idle()

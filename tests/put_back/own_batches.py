@@ -16,7 +16,7 @@ BATCHES = (
                 "a verb settles the first",
                 _BATCH,
                 "await delivery.retry(reason, delay)",
-                "await self._deliveries[0].retry(reason, delay)",
+                "await self.deliveries[0].retry(reason, delay)",
             ),
             put(
                 "a failure is that of the first",

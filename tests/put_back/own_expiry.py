@@ -20,8 +20,8 @@ EXPIRY = (
             put(
                 "with others, in a batch",
                 "trio_bus/_subscription/batches.py",
-                "for it in gathering.holdings if not inspection.expire(it)]",
-                "for it in gathering.holdings if inspection]",
+                "[it for it in gathering.holdings if not inspection.expire(it)]",
+                "[it for it in gathering.holdings if inspection]",
             ),
             put(
                 "of a dead letter, and of all others",

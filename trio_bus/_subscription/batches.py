@@ -13,7 +13,6 @@ from trio_bus._errors import ValidationError
 from trio_bus._names import shown
 
 if TYPE_CHECKING:
-    from trio_bus._delivery import Delivery
     from trio_bus._holding import Holding
 
     from .buffer import Buffer, Gathering
@@ -42,8 +41,8 @@ class Batches:
             try:
                 while True:
                     await self._fill(gathering)
-                    if deliveries := self._start(gathering):
-                        return Batch(deliveries)
+                    if holdings := self._start(gathering):
+                        return Batch(holdings)
             except trio.EndOfChannel:
                 raise StopAsyncIteration from None
             except BaseException:
@@ -72,10 +71,12 @@ class Batches:
             more.append(await self._buffer.take())
         return more
 
-    def _start(self, gathering: Gathering) -> list[Delivery]:
+    def _start(self, gathering: Gathering) -> list[Holding]:
         """Give out what has not expired meanwhile."""
         inspection = self._core.inspection
-        return [self._buffer.give_out(it) for it in gathering.holdings if not inspection.expire(it)]
+        holdings = [it for it in gathering.holdings if not inspection.expire(it)]
+        self._buffer.give_out(*holdings)
+        return holdings
 
 
 def _checked_size(max_size: int | None, most: int) -> int:

@@ -52,7 +52,9 @@ class Buffer:
         Raises:
           trio.EndOfChannel: after `close`.
         """
-        return self.give_out(await self.take())
+        holding = await self.take()
+        self.give_out(holding)
+        return Delivery(holding)
 
     async def take(self) -> Holding:
         """Wait for one that may be given out at once."""
@@ -83,11 +85,11 @@ class Buffer:
         finally:
             del self._gatherings[gathering]
 
-    def give_out(self, holding: Holding) -> Delivery:
-        """Start it, as far as we know."""
-        holding.given_out = True
-        self._core.history.started(trio.current_time(), holding)
-        return Delivery(holding)
+    def give_out(self, *holdings: Holding) -> None:
+        """Start these, as far as we know."""
+        for holding in holdings:
+            holding.given_out = True
+        self._core.history.started(trio.current_time(), *holdings)
 
     def give_back(self, holdings: Iterable[Holding]) -> None:
         """Give back what is not handled after all."""

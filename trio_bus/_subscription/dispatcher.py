@@ -231,7 +231,7 @@ class BatchDispatcher(_Tasks):
         if not ours:
             return
         self._core.history.started(now, *ours)
-        batch = Batch([Delivery(holding) for holding in ours])
+        batch = Batch(ours)
         batch.begin()
         error = await _failure(self._handler, batch)
         ack = self._core.ack_mode is AckMode.AUTO_ON_HANDLER_SUCCESS
