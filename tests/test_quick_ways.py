@@ -268,7 +268,7 @@ def test_entries_are_equal_if_the_server_says_the_same_of_them() -> None:
 
 
 def test_an_entry_is_the_same_however_its_fields_are_given() -> None:
-    words = [word for field in RECORD for word in field]
+    words = tuple(word for field in RECORD for word in field)
     one, other = Entry(ONE, RECORD), Entry(ONE, (), words=words)
     assert are_equal(one, other)
     assert one.record == other.record == RECORD

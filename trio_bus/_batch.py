@@ -112,7 +112,7 @@ class Batch:
         for holding in holdings:
             if holding.busy:  # seldom
                 holding.check_idle()
-        timeout = min([it.context.handler_timeout for it in holdings], default=math.inf)
+        timeout = holdings[0].context.handler_timeout if holdings else math.inf
         now = trio.current_time()
         self._scope = trio.CancelScope(deadline=now + timeout)
         self._entered = holdings

@@ -31,7 +31,9 @@ class Entry(_Given, frozen=True, gc=False):
     Two are equal if all is that the server knows: ``delivery`` and ``size`` do not count.
     """
 
-    if not TYPE_CHECKING:  # to whom it is the same
+    if TYPE_CHECKING:
+        record: Record
+    else:
 
         @property
         def record(self) -> Record:

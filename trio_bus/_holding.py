@@ -38,7 +38,7 @@ class Keeper(Protocol):
         """Tell of a failure, and settle the holding, if it is open, as the policy says."""
         ...
 
-    def succeeded(self, *holdings: Holding) -> None:
+    def succeeded(self, holding: Holding, *others: Holding) -> None:
         """Hear that what ran with these returned, and left them open: they are acked."""
         ...
 
@@ -173,9 +173,7 @@ class Holding:
 
     def ack(self) -> Ack:
         """Return the word that finishes it."""
-        entry = self.entry
-        receipt = Receipt(entry.id, entry.attempt, entry.delivery, entry.suspect)
-        return Ack(receipt, self.lease_until - self.context.lease / 2)
+        return Ack(self.receipt, self.safe_until)
 
     @property
     def is_waiting(self) -> bool:
@@ -324,13 +322,22 @@ class Holding:
         """Let go of what ran with it."""
         self._task, self._around, self._scope, self._home = None, (), None, None
 
-    def part_with_ack(self, now: float) -> Settling:
-        """Let go of what ran with it, and of its permit: it is settling since *now*."""
-        self.busy = self.permit = False
-        self._scope = self._home = self._task = None
-        self._around = ()
-        settling = self.settling = Settling(self.ack(), self, since=now)
-        return settling
+    def part_with_ack(self, now: float, *others: Holding) -> list[Settling]:
+        """Let go of what ran with it and *others*, and of their permits: they settle since *now*.
+
+        In one step without a call for each: every message pays for it.
+        """
+        settlings: list[Settling] = []
+        for holding in (self, *others):
+            holding.busy = holding.permit = False
+            holding._scope = holding._home = holding._task = None  # noqa: SLF001 - it is one of us
+            holding._around = ()  # noqa: SLF001 - as above
+            entry = holding.entry
+            receipt = Receipt(entry.id, entry.attempt, entry.delivery, entry.suspect)
+            ack = Ack(receipt, holding.lease_until - holding.context.lease / 2)
+            settling = holding.settling = Settling(ack, holding, since=now)
+            settlings.append(settling)
+        return settlings
 
     def _leave(self, error: BaseException | None) -> BaseException | None:
         """Return what is left of *error* when our own cancellation is taken out."""

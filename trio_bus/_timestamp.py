@@ -27,6 +27,7 @@ _CANONICAL = re.compile(
 _WRITTEN = frozenset(
     {b"0000-00-00T00:00:00Z", b"0000-00-00T00:00:00.000Z", b"0000-00-00T00:00:00.000000Z"}
 )
+_TWO, _THREE = b"23"
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 # The white space of Unicode; Python's ``\s`` adds four control characters.
@@ -75,7 +76,7 @@ def read_written(raw: bytes) -> datetime:
     Raises:
       ValueError: it is something else, which may be an instant all the same.
     """
-    if raw.translate(_ZEROS) not in _WRITTEN or raw[11:13] > b"23":
+    if raw.translate(_ZEROS) not in _WRITTEN or (raw[11] == _TWO and raw[12] > _THREE):
         raise ValueError("it was written by others")
     return datetime.fromisoformat(raw.decode())
 

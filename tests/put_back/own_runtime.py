@@ -197,7 +197,7 @@ _STARTING = (
             put(
                 "on a server",
                 "trio_bus/_redis/group.py",
-                "isinstance(it, Ack) and it.held_until > now for it",
+                "type(it) is Ack and it.held_until > now for it",
                 "isinstance(it, Ack) for it",
             ),
         ),

@@ -247,7 +247,7 @@ class Group:
         now = trio.current_time()
         if self._link.current is None:
             return False
-        return all([isinstance(it, Ack) and it.held_until > now for it in settlements])  # noqa: C419 - faster
+        return all([type(it) is Ack and it.held_until > now for it in settlements])  # noqa: C419 - faster
 
     async def _ack(self, settlements: Sequence[Settlement]) -> bool:
         """Ack all, whoever has them; say whether they are done.

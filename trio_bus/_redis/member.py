@@ -157,9 +157,9 @@ class RedisMember(GroupMember):
         await trio.lowlevel.checkpoint_if_cancelled()
         results = await self._group.settle(settlements)
         self._holdings.remove_settled(settlements, results)
+        if {*map(type, settlements)} == {Ack}:  # nearly always
+            return results
         for settlement, result in zip(settlements, results, strict=True):
-            if type(settlement) is Ack:  # nearly always
-                continue
             if result is Settled.DONE and isinstance(settlement, Retry | Release):
                 self._hint(settlement.delay)
         return results

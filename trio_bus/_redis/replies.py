@@ -119,13 +119,18 @@ def _usual(rows: Sequence[tuple[bytes, list[bytes]]], numbers: Iterator[int]) ->
       AttributeError, TypeError, ValueError: some are not.
     """
     found: list[Entry] = []
+    last, ms = b"", 0
     for (entry_id, flat), number in zip(rows, numbers, strict=False):
         if type(flat) is not list or len(flat) % 2:
             raise TypeError("an array of pairs was expected")
         size = len(_join(flat))  # nothing sees sooner that all are bytes
-        ms, _, seq = entry_id.partition(b"-")
-        found_id = new_entry_id(EntryId, (int(ms), int(seq)))
-        found.append(Entry(found_id, (), 1, number, False, size, flat))  # noqa: FBT003 - faster
+        millis, _, seq = entry_id.partition(b"-")
+        if millis != last:  # many are of one moment
+            last, ms = millis, int(millis)
+        found_id = new_entry_id(EntryId, (ms, int(seq)))
+        # (Of a tuple of bytes the garbage collector finds out that it need not look at it again.)
+        words = tuple(flat)
+        found.append(Entry(found_id, (), 1, number, False, size, words))  # noqa: FBT003 - faster
     return found
 
 

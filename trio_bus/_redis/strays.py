@@ -108,10 +108,10 @@ class Holdings:
         self, settlements: Sequence[Settlement], results: Sequence[Settled | RemoteError]
     ) -> None:
         """Note that those are over that were answered."""
-        known = self._known
+        known, done = self._known, Settled.DONE
         for settlement, result in zip(settlements, results, strict=True):
             receipt = settlement.receipt
-            if isinstance(result, Settled):
+            if result is done or isinstance(result, Settled):
                 was = known.pop(receipt.id, None)
                 if was is not None and was.delivery != receipt.delivery:
                     known[receipt.id] = was

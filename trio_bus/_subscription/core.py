@@ -209,18 +209,18 @@ class Core:
         return settling
 
     @trio.lowlevel.enable_ki_protection
-    def succeeded(self, *holdings: Holding) -> None:
+    def succeeded(self, holding: Holding, *others: Holding) -> None:
         """What ran with these open entries returned: `submit` acks, and they have `ended`.
 
         In one step without all that seldom is: every message pays for it.
         """
         now = self.time()
         if self.outage.is_watched:
-            for holding in holdings:
-                self.outage.succeeded(holding)
-        self.flusher.put_all([holding.part_with_ack(now) for holding in holdings])
-        self.history.finished(*holdings)
-        self.permits.submitted(len(holdings))
+            for it in (holding, *others):
+                self.outage.succeeded(it)
+        self.flusher.put_all(holding.part_with_ack(now, *others))
+        self.history.finished(holding, *others)
+        self.permits.submitted(1 + len(others))
         if self.state.value is not _RUNNING:
             self.ends.value += 1
 

@@ -144,7 +144,7 @@ class Flusher:
         ended: list[Settling] = []
         done, seconds = Settled.DONE, None
         for settling, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, RemoteError):
+            if outcome is not done and isinstance(outcome, RemoteError):
                 self._report(Scope.SETTLE, outcome, settling.holding.receipt)
                 seconds = seconds or self._draw()
                 self._try_again(settling, outcome, seconds)

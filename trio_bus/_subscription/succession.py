@@ -64,11 +64,11 @@ class Succession:
         waited: list[tuple[Holding, Holding]] = []
         for holding in holdings:
             entry_id, successor = holding.entry.id, holding.successor
-            if self._latest.get(entry_id) is holding:
-                if holding.predecessor is None:  # nearly always
-                    del self._latest[entry_id]
-                else:
-                    self._forget(holding, holding.predecessor)
+            latest = self._latest.pop(entry_id)
+            if latest is not holding:
+                self._latest[entry_id] = latest
+            elif holding.predecessor is not None:
+                self._forget(holding, holding.predecessor)
             if successor is not None:  # which may be one of these
                 holding.successor = successor.predecessor = None
                 waited.append((holding, successor))
