@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import attrs
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_bus import (
@@ -273,6 +274,15 @@ def test_an_entry_is_the_same_however_its_fields_are_given() -> None:
     assert are_equal(one, other)
     assert one.record == other.record == RECORD
     assert one.flat == other.flat == words
+
+
+def test_a_changed_copy_of_an_entry_has_the_record_that_is_given() -> None:
+    entry = Entry(ONE, (), words=(b"other", b"value"))
+    changed = replace(entry, record=RECORD)
+    assert changed.record == RECORD
+    assert changed.flat == Entry(ONE, RECORD).flat
+    assert not are_equal(changed, entry)
+    assert replace(entry, attempt=2).record == ((b"other", b"value"),)
 
 
 def test_a_settling_says_of_what_and_how_it_ended() -> None:

@@ -21,8 +21,8 @@ class _Given(msgspec.Struct, frozen=True, gc=False):
     """Whether `GroupMember.take_booked` brought it: it may kill its process, so it runs alone."""
     size: int = 0
     """How many bytes its record has in names and values; 0 where the backend has not looked."""
-    words: Words | None = None
-    """Its record, flat, where a backend has it so; it gives no other then."""
+    words: Words = ()
+    """Its record, flat, where a backend has it so. What is given as ``record`` goes before it."""
 
 
 class Entry(_Given, frozen=True, gc=False):
@@ -38,12 +38,13 @@ class Entry(_Given, frozen=True, gc=False):
         @property
         def record(self) -> Record:
             """Its fields. Pairs are made when they are asked for, which is seldom."""
-            return super().record if self.words is None else pairs(self.words)
+            return super().record or pairs(self.words)
 
     @property
     def flat(self) -> Words:
         """The same, flat, for who reads it once."""
-        return flat(super().record) if self.words is None else self.words
+        given = super().record
+        return flat(given) if given else self.words
 
     @property
     def receipt(self) -> Receipt:

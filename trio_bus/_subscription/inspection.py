@@ -42,7 +42,7 @@ class Inspection:
         acks = self._core.ack_mode is AckMode.AUTO_ON_RECEIVE
         for holding in holdings:
             entry = holding.entry
-            words = entry.words or entry.flat
+            words = entry.flat
             if words and words[-2] == ONLY and not is_for(entry.record, self._core.group):
                 self._core.submit(holding, Ack(holding.receipt))
                 continue
