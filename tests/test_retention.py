@@ -106,6 +106,17 @@ async def test_what_all_groups_finished_goes(backend_url: str) -> None:
         assert await left(world.backend) == (1, ids[3])
 
 
+async def test_a_private_group_that_nobody_keeps_holds_back_one_look_more(backend_url: str) -> None:
+    """It is removed by the look that finds it, behind everything else."""
+    async with open_world(backend_url) as world, world.backend.join(US) as us:
+        await begin(world.backend, 2)
+        await world.backend.create_private("{orders}", "~fan-them", BEGINNING, 0.0)
+        await us.settle([Ack(it.receipt) for it in await us.read(2, 0)])
+        looks = [await us.look() for _ in range(2)]
+        assert [look.trimmed for look in looks] == [0, 2]
+        assert looks[0].quiet_for == 0
+
+
 @pytest.mark.parametrize("word", ["release", "delay", "retry", "bury"])
 async def test_what_waits_anywhere_is_not_finished(backend_url: str, word: str) -> None:
     """Released, delayed, or kept as dead: it stays, and is given when its time has come."""

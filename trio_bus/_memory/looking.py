@@ -31,14 +31,13 @@ def look(
     """
     place = custody.place()
     private.keep(store, custody.membership, now_ms)
-    private.remove_expired(store, custody.membership.topic, now_ms)
     refusal = _append_due(store, custody.membership.topic, schedule, now_ms)
     trimmed = retaining.retain(store, custody.membership, now_ms)
     tended = tend(custody, now_ms)
     if tended.moved:
         wake()
     can_take, is_stuck = claimable(custody, now_ms), refusal is not None
-    return Look(
+    found = Look(
         claimable=can_take,
         due_in=_due_in(place, schedule, now_ms, stuck=is_stuck),
         quiet_for=0.0 if can_take or is_stuck else _quiet_for(store, custody, now_ms),
@@ -46,6 +45,9 @@ def look(
         gone=tuple(tended.gone),
         trimmed=trimmed,
     )
+    # As servers do it: what these groups have not finished goes with the next look.
+    private.remove_expired(store, custody.membership.topic, now_ms)
+    return found
 
 
 def _append_due(store: Store, topic: str, schedule: Schedule, now_ms: int) -> StreamError | None:
