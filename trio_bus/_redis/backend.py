@@ -94,8 +94,7 @@ class RedisBackend(StreamBackend):
             try:
                 await owed.wait()
             except BaseException:
-                if not owed.arrived:
-                    pipeline.abandon(owed)
+                pipeline.leave(owed)
                 raise
             return [result(owed)]
         ids: list[EntryId | Exception] = []

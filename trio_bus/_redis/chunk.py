@@ -35,8 +35,7 @@ async def append_chunk(
             found += results(owed, refused)
     except BaseException:
         for owed, _ in sent:
-            if not owed.arrived:
-                pipeline.abandon(owed)
+            pipeline.leave(owed)
         raise
     return found, sent[-1][0].cause
 

@@ -78,8 +78,7 @@ class Pipeline:
         try:
             await owed.wait()
         except BaseException:
-            if not owed.arrived:
-                self.abandon(owed)
+            self.leave(owed)
             raise
         return owed
 
@@ -167,6 +166,11 @@ class Pipeline:
         self._owed.append(owed)
         self._hasten()
         return True
+
+    def leave(self, owed: Owed) -> None:
+        """Wait no more for what may have arrived in the moment between the cancel and this."""
+        if not owed.arrived:
+            self.abandon(owed)
 
     def abandon(self, owed: Owed) -> bool:
         """Give up waiting; say whether it was never written (it did not happen then)."""
