@@ -6,26 +6,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import pytest
 import trio
 
 from tests.fake_peers import store
-from trio_bus._cli.bench.clients import PEERS, Client
+from trio_bus._cli.bench.clients import OURS, PEERS, Client
 from trio_bus._cli.bench.order import Order
 from trio_bus._cli.bench.peers import driver, on_asyncio, on_trio
 from trio_bus._cli.bench.peers.library import Loop, Open
+from trio_bus._cli.bench.process import running
 from trio_bus._cli.bench.program import answer_to
+from trio_bus._cli.bench.rounds import measure
+from trio_bus._cli.bench.server import open_server
 from trio_bus._cli.bench.works import Area, Kind, Work
+from trio_bus._cli.failing import CommandError
 from trio_bus._uid import new_uid
 
 pytestmark = [pytest.mark.any_python, pytest.mark.any_server]
@@ -183,6 +189,48 @@ def test_what_runs_beside_may_take_a_cancellation_for_something_else() -> None:
     assert heard == ["a lost connection"]
     with pytest.raises(LookupError):
         asyncio.run(block(fail))
+
+
+def test_what_never_ends_ends_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else could end it: asyncio waits for it as long as it takes."""
+    monkeypatch.setattr(on_asyncio, "_TRIES", 3)
+    monkeypatch.setattr(on_asyncio, "_PAUSE", 0.001)
+    exits: list[int] = []
+    is_over = False
+
+    def leave(code: int) -> NoReturn:
+        nonlocal is_over
+        exits.append(code)
+        is_over = True
+        raise SystemExit(code)
+
+    async def run() -> None:
+        while not is_over:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(99)
+
+    async def block() -> None:
+        async with on_asyncio.beside(run):
+            await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit):
+        asyncio.run(block())
+    assert exits == [1]
+
+
+async def test_a_library_whose_process_died_is_measured_in_another_one(server_url: str) -> None:
+    """Of ours it is an error: it should not die."""
+    work = WORKS[0]
+    async with open_server(server_url) as server:
+        for client in (PEERS[0], OURS):
+            async with running(client) as process:
+                process._process.kill()
+                if client is OURS:
+                    with pytest.raises(CommandError, match="process that measures trio_bus died"):
+                        await measure(server, process, client, work)
+                else:
+                    assert (await measure(server, process, client, work))["rate"] > 0
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)

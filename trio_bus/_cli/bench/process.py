@@ -19,6 +19,10 @@ from .order import Answer, Figures, Order
 _END_TIMEOUT = 5.0
 
 
+class Died(CommandError):
+    """A program ended before it answered."""
+
+
 @final
 class Process:
     """A running program of a client. One order at a time."""
@@ -31,7 +35,7 @@ class Process:
         """Return what it measured.
 
         Raises:
-          CommandError: it could not, or it died.
+          CommandError: it could not, or, as `Died`, it ended.
         """
         assert self._process.stdin is not None
         try:
@@ -53,25 +57,38 @@ class Process:
             line += data
         return line
 
-    def _died(self) -> CommandError:
-        return CommandError(f"the process that measures {self._client.name} died", FAILED)
+    def _died(self) -> Died:
+        return Died(f"the process that measures {self._client.name} died", FAILED)
+
+    async def restart(self) -> None:
+        """End the program, and start it anew."""
+        await self.end()
+        self._process = await _start(self._client)
+
+    async def end(self) -> None:
+        """End the program, also when cancelled."""
+        with trio.move_on_after(_END_TIMEOUT, shield=True):
+            self._process.kill()
+            await self._process.wait()
+            assert self._process.stdio is not None
+            await self._process.stdio.aclose()
 
 
 @asynccontextmanager
 async def running(client: Client) -> AsyncGenerator[Process]:
     """Start the program of *client*; it ends with the block."""
-    process = await trio.lowlevel.open_process(
+    process = Process(client, await _start(client))
+    try:
+        yield process
+    finally:
+        await process.end()
+
+
+async def _start(client: Client) -> trio.Process:
+    return await trio.lowlevel.open_process(
         # -P: no module of the directory we happen to be in.
         [sys.executable, "-P", "-m", f"{__package__}.{client.program}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for us to handle
     )
-    try:
-        yield Process(client, process)
-    finally:
-        with trio.move_on_after(_END_TIMEOUT, shield=True):
-            process.kill()
-            await process.wait()
-            assert process.stdio is not None
-            await process.stdio.aclose()

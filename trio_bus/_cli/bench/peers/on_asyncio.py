@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
@@ -13,6 +14,7 @@ from .library import Loop
 
 PATIENCE = 120.0
 _PAUSE = 0.05
+_TRIES = 200
 
 
 def _run(call: Callable[[], Awaitable[Figures]]) -> Figures:
@@ -44,12 +46,20 @@ async def _in_time(awaited: Awaitable[object]) -> None:
 
 @asynccontextmanager
 async def beside(call: Callable[[], Coroutine[None, None, object]]) -> AsyncGenerator[None]:
-    """Let something run in the background of the block."""
+    """Let something run in the background of the block.
+
+    What does not end when it is cancelled again and again would hold up the end of asyncio for
+    ever: it ends with this process.
+    """
     task = asyncio.create_task(cast("Coroutine[object, object, object]", call()))
     try:
         yield
     finally:
+        tries = 0
         while not task.done():  # some libraries take a cancellation for a lost connection
+            tries += 1
+            if tries > _TRIES:
+                os._exit(1)
             task.cancel()
             await asyncio.wait([task], timeout=_PAUSE)
     if not task.cancelled():
