@@ -19,10 +19,6 @@ from .order import Answer, Figures, Order
 _END_TIMEOUT = 5.0
 
 
-class Died(CommandError):
-    """A program ended before it answered."""
-
-
 @final
 class Process:
     """A running program of a client. One order at a time."""
@@ -35,7 +31,7 @@ class Process:
         """Return what it measured.
 
         Raises:
-          CommandError: it could not, or, as `Died`, it ended.
+          CommandError: it could not, or it died.
         """
         assert self._process.stdin is not None
         try:
@@ -57,8 +53,8 @@ class Process:
             line += data
         return line
 
-    def _died(self) -> Died:
-        return Died(f"the process that measures {self._client.name} died", FAILED)
+    def _died(self) -> CommandError:
+        return CommandError(f"the process that measures {self._client.name} died", FAILED)
 
     async def restart(self) -> None:
         """End the program, and start it anew."""

@@ -9,11 +9,12 @@ from contextlib import AsyncExitStack
 
 import attrs
 
+from trio_bus._cli.failing import CommandError
 from trio_bus._uid import new_uid
 
 from .clients import FLOOR, OURS, PEERS, TRIO_FLOOR, Client
 from .order import Figures, Order
-from .process import Died, Process, running
+from .process import Process, running
 from .report import Report, rows
 from .server import Server, open_server
 from .works import Work
@@ -79,14 +80,14 @@ def _is_memory(url: str) -> bool:
 
 
 async def measure(server: Server, process: Process, client: Client, work: Work) -> Figures:
-    """Measure; once more where another library took its process with it: see `on_asyncio.beside`.
+    """Measure; once more, in a new process, where another library failed, or did not end.
 
     Raises:
       CommandError: it could not be measured.
     """
     try:
         return await _measure(server, process, client, work)
-    except Died:
+    except CommandError:
         if client not in PEERS:
             raise
     await process.restart()
