@@ -22,7 +22,7 @@ BATCHES = (
                 "a failure is that of the first",
                 _BATCH,
                 "failure if holding in concerned else None",
-                "failure if holding is concerned[0] else None",
+                "failure if holding is holdings[0] else None",
             ),
             put(
                 "one that was settled fails the others",
